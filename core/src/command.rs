@@ -1,0 +1,76 @@
+//! Commands that run inside containers, as a closed set. `render` is the one place where they
+//! become argument vectors and standard input; the simulator interprets the enum and never a shell.
+
+use crate::sensitive::Sensitive;
+
+/// A command in a container. Everything secret travels on standard input, never in an argument.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Command {
+    /// Creates missing databases and, in every database, the extensions that the operator promises.
+    Databases {
+        /// Names, sorted.
+        databases: Vec<String>,
+    },
+    /// Creates missing roles and sets options, verifiers and grants of all of them.
+    Users {
+        /// The users, in name order.
+        users: Vec<UserStatement>,
+    },
+    /// Replaces Patroni's dynamic configuration.
+    ReplaceDynamicConfiguration {
+        /// The whole document, as compact JSON with sorted keys.
+        config: String,
+    },
+    /// Hands leadership over, now.
+    Switchover {
+        /// Patroni's scope.
+        scope: String,
+        /// The member that leads now.
+        leader: String,
+        /// The member that should lead; none leaves the choice to Patroni.
+        candidate: Option<String>,
+    },
+    /// Restarts PostgreSQL on members that wait for it.
+    RestartPending {
+        /// Patroni's scope.
+        scope: String,
+        /// `leader` or `replica`.
+        role: String,
+    },
+    /// Creates the pgBackRest stanza in every repository, if the configuration on disk is the one meant.
+    StanzaCreate {
+        /// What `config-hash` must read.
+        config_hash: String,
+        /// PostgreSQL's major version, which IvorySQL's own version number hides from pgBackRest.
+        postgres_version: i32,
+    },
+    /// Writes a checkpoint, so that a stop right after it is short.
+    Checkpoint {
+        /// How long the statement may take, in seconds.
+        timeout_s: u32,
+    },
+    /// Query: where `pg_wal` really is.
+    WalDirectory,
+}
+
+/// One user in [`Command::Users`].
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct UserStatement {
+    /// The role's name.
+    pub name: String,
+    /// Text after `ALTER ROLE … WITH`.
+    pub options: String,
+    /// Databases on which all privileges are granted.
+    pub databases: Vec<String>,
+    /// SCRAM (or MD5) verifier. A verifier is no password but still secret: it allows guessing.
+    pub verifier: Sensitive,
+}
+
+/// A rendered command.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Rendered {
+    /// Program and arguments.
+    pub argv: Vec<String>,
+    /// Standard input, if there is any.
+    pub stdin: Option<Sensitive>,
+}

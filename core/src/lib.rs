@@ -1,0 +1,23 @@
+//! Every decision of the IvorySQL operator, as pure functions.
+//!
+//! The real operator and the simulator both drive these: `reads` says what to look at,
+//! `queries` what to ask inside pods, and `plan` what to do. Nothing here knows a clock, a random
+//! source, a network or a file; time and entropy are handed in.
+
+pub mod command;
+pub mod context;
+pub mod hash;
+pub mod kind;
+pub mod labels;
+pub mod names;
+pub mod object;
+pub mod observed;
+pub mod plan;
+pub mod read;
+pub mod report;
+pub mod sensitive;
+pub mod ssa;
+
+pub use kind::Kind;
+pub use object::Object;
+pub use sensitive::Sensitive;

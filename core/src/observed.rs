@@ -1,0 +1,71 @@
+//! Everything that one plan may read, gathered once.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::kind::Kind;
+use crate::object::Object;
+use crate::read::{Answer, Objects, Query, Read, ReadKey, Selector};
+
+/// Everything that one plan may read. A key that is missing here reads as [`Read::Unknown`].
+#[derive(Clone, Debug)]
+pub struct Observed {
+    /// The cluster itself.
+    pub cluster: Arc<Object>,
+    /// What was read.
+    pub objects: BTreeMap<ReadKey, Objects>,
+    /// What was answered from inside pods.
+    pub answers: BTreeMap<Query, Read<Answer>>,
+}
+
+impl Observed {
+    /// One object by name in the cluster's namespace, as it was read by name.
+    #[must_use]
+    pub fn one(&self, kind: Kind, name: &str) -> Read<&Arc<Object>> {
+        let namespace = if kind.namespaced() {
+            self.cluster.meta.namespace.to_string()
+        } else {
+            String::new()
+        };
+        let key = ReadKey::One {
+            kind,
+            namespace,
+            name: name.to_owned(),
+        };
+        match self.objects.get(&key) {
+            Some(Read::Known(list)) => list.first().map_or(Read::Absent, Read::Known),
+            Some(Read::Absent) => Read::Absent,
+            Some(Read::Unknown(why)) => Read::Unknown(why.clone()),
+            None => Read::Unknown("it was not asked for".into()),
+        }
+    }
+
+    /// All objects of a kind with the cluster's label, in name order.
+    #[must_use]
+    pub fn labelled(&self, kind: Kind) -> Read<&[Arc<Object>]> {
+        let key = ReadKey::Select {
+            kind,
+            namespace: self.cluster.meta.namespace.to_string(),
+            selector: Selector::label(crate::labels::CLUSTER, &self.cluster.meta.name),
+        };
+        match self.objects.get(&key) {
+            Some(Read::Known(list)) => Read::Known(list.as_slice()),
+            Some(Read::Absent) => Read::Known(&[]),
+            Some(Read::Unknown(why)) => Read::Unknown(why.clone()),
+            None => Read::Unknown("it was not asked for".into()),
+        }
+    }
+
+    /// One object of the cluster by name, among those with the cluster's label.
+    #[must_use]
+    pub fn owned(&self, kind: Kind, name: &str) -> Read<&Arc<Object>> {
+        match self.labelled(kind) {
+            Read::Known(list) => match list.binary_search_by(|o| (*o.meta.name).cmp(name)) {
+                Ok(index) => Read::Known(&list[index]),
+                Err(_) => Read::Absent,
+            },
+            Read::Absent => Read::Absent,
+            Read::Unknown(why) => Read::Unknown(why),
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! The plan as a value: writes in order, a report beside them, and when to look again. Drivers perform
+//! it and choose nothing. How it is made stands in `steps`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::command::Command;
+use crate::kind::Kind;
+use crate::object::{Object, Uid};
+use crate::read::Target;
+use crate::report::{Reason, Report, Step};
+
+/// What to do now, in this order, one at a time. After an error, a conflict or an unknown outcome the
+/// rest is dropped and everything is read and planned again.
+#[derive(Clone, PartialEq, Debug)]
+#[must_use = "a plan does nothing until it is executed"]
+pub struct Plan {
+    /// The writes, in order.
+    pub writes: Vec<Write>,
+    /// What every step found.
+    pub report: Report,
+    /// When to plan again even if nothing is seen to change.
+    pub requeue: Option<Duration>,
+}
+
+/// One write.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Write {
+    /// The step that wants it.
+    pub step: Step,
+    /// Why, for people: a few words that follow "because".
+    pub reason: Reason,
+    /// What is done.
+    pub op: Op,
+}
+
+/// What a write does.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Op {
+    /// Server-side apply with our field manager and `force`. `object` holds exactly the fields that are
+    /// ours; with a UID in its metadata it applies to that life of the object only.
+    Apply {
+        /// The object.
+        object: Arc<Object>,
+    },
+    /// Deletes one life of an object.
+    Delete {
+        /// Its kind.
+        kind: Kind,
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+        /// The life that may be deleted; another one answers with a conflict.
+        uid: Uid,
+        /// Only if unchanged since this version.
+        resource_version: Option<u64>,
+        /// What becomes of the objects that it owns.
+        propagation: Propagation,
+    },
+    /// JSON merge patch of an object's metadata with its resourceVersion inside, so that a concurrent
+    /// change answers with a conflict. For finalizers and for tokens on objects that we don't own.
+    MergePatch {
+        /// Its kind.
+        kind: Kind,
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+        /// The patch.
+        patch: Value,
+    },
+    /// JSON merge patch of the status subresource.
+    Status {
+        /// Its kind.
+        kind: Kind,
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+        /// The patch: `{"status": …}`.
+        patch: Value,
+    },
+    /// Creates an Event; one that exists already is success.
+    Event {
+        /// The event.
+        object: Arc<Object>,
+    },
+    /// Runs a command in a container.
+    Exec {
+        /// Where.
+        target: Target,
+        /// What.
+        command: Command,
+        /// How long it may take, in seconds.
+        deadline_s: u32,
+    },
+}
+
+/// What becomes of the objects that a deleted one owns.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Propagation {
+    /// They are collected after it.
+    Background,
+    /// They are collected before it.
+    Foreground,
+    /// They stay.
+    Orphan,
+}
+
+impl Op {
+    /// Whether the same write may be sent again when nobody knows whether it arrived.
+    #[must_use]
+    pub fn repeatable(&self) -> bool {
+        match self {
+            Op::Apply { .. } | Op::Delete { .. } | Op::Status { .. } | Op::Event { .. } => true,
+            Op::MergePatch { .. } => false,
+            Op::Exec { command, .. } => command.repeatable(),
+        }
+    }
+}
+
+impl Command {
+    /// Whether running it twice does what running it once does.
+    #[must_use]
+    pub fn repeatable(&self) -> bool {
+        match self {
+            Command::Databases { .. }
+            | Command::Users { .. }
+            | Command::ReplaceDynamicConfiguration { .. }
+            | Command::StanzaCreate { .. }
+            | Command::Checkpoint { .. }
+            | Command::WalDirectory => true,
+            Command::Switchover { .. } | Command::RestartPending { .. } => false,
+        }
+    }
+}
