@@ -10,6 +10,7 @@ macro_rules! kinds {
         ///
         /// Closed on purpose: a decision over kinds is checked by the compiler for completeness.
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[allow(missing_docs)]
         pub enum Kind { $($(#[$doc])* $name,)* }
 
         impl Kind {

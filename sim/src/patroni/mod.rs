@@ -1,0 +1,2 @@
+//! Patroni as a model.
+pub mod rest;

@@ -1,0 +1,131 @@
+//! Which messages are cut, where and how. Empty in a world without faults.
+
+use std::sync::Arc;
+
+use crate::kube::Verb;
+use crate::time::{Span, Time};
+use crate::world::actor::{ActorId, KubeId};
+use crate::world::message::{Cut, Envelope, Point, What};
+
+/// One rule: the first that matches a message at a point decides what happens to it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Rule {
+    /// A name for the trace.
+    pub name: Arc<str>,
+    /// From when on.
+    pub from: Time,
+    /// Until when; none for ever.
+    pub until: Option<Time>,
+    /// How many messages it still cuts; none for all.
+    pub left: Option<u32>,
+    /// Which messages.
+    pub what: Matcher,
+    /// At which point.
+    pub point: Point,
+    /// What happens.
+    pub cut: Cut,
+}
+
+/// Which messages a rule means. Every field that is set must match.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Matcher {
+    /// Exactly this message.
+    pub ticket: Option<u64>,
+    /// Messages of this actor's life.
+    pub actor: Option<ActorId>,
+    /// Messages of actors with this name.
+    pub sender: Option<Arc<str>>,
+    /// Messages in this Kubernetes.
+    pub kube: Option<KubeId>,
+    /// Only those to the API server (`Some(true)`), or only calls between actors (`Some(false)`).
+    pub api: Option<bool>,
+    /// Only those that would change something.
+    pub writes: bool,
+}
+
+/// All rules in force.
+#[derive(Clone, Debug, Default)]
+pub struct Faults {
+    rules: Arc<Vec<Rule>>,
+}
+
+impl Faults {
+    /// Adds a rule.
+    pub fn add(&mut self, rule: Rule) {
+        Arc::make_mut(&mut self.rules).push(rule);
+    }
+
+    /// Takes away all rules of a name.
+    pub fn clear(&mut self, name: &str) {
+        Arc::make_mut(&mut self.rules).retain(|r| &*r.name != name);
+    }
+
+    /// Takes away all rules.
+    pub fn heal(&mut self) {
+        self.rules = Arc::default();
+    }
+
+    /// Whether nothing can be cut.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
+    /// What happens to a message at a point.
+    pub fn cut(&mut self, now: Time, point: Point, sender: &str, message: &Envelope) -> Cut {
+        let Some(index) = self.rules.iter().position(|r| {
+            r.point == point
+                && r.from <= now
+                && r.until.is_none_or(|until| now < until)
+                && r.left != Some(0)
+                && r.what.matches(sender, message)
+        }) else {
+            return Cut::Pass;
+        };
+        let rule = &mut Arc::make_mut(&mut self.rules)[index];
+        if let Some(left) = &mut rule.left {
+            *left -= 1;
+        }
+        rule.cut.clone()
+    }
+
+    /// An outage of the API server of a Kubernetes: nothing reaches it.
+    pub fn api_outage(&mut self, name: &str, kube: KubeId, from: Time, how_long: Span) {
+        self.add(Rule {
+            name: name.into(),
+            from,
+            until: Some(from + how_long),
+            left: None,
+            what: Matcher {
+                kube: Some(kube),
+                api: Some(true),
+                ..Matcher::default()
+            },
+            point: Point::Sent,
+            cut: Cut::Lose,
+        });
+    }
+}
+
+impl Matcher {
+    fn matches(&self, sender: &str, message: &Envelope) -> bool {
+        let to_api = !matches!(message.what, What::Call { .. });
+        self.ticket.is_none_or(|t| t == message.ticket.0)
+            && self.actor.is_none_or(|a| a == message.from)
+            && self.sender.as_deref().is_none_or(|s| s == sender)
+            && self.kube.is_none_or(|k| k == message.kube)
+            && self.api.is_none_or(|api| api == to_api)
+            && (!self.writes || changes_something(&message.what))
+    }
+}
+
+fn changes_something(what: &What) -> bool {
+    match what {
+        What::Request(request) => !matches!(request.verb, Verb::Get { .. } | Verb::List { .. }),
+        What::Exec { command, .. } => {
+            !matches!(**command, ivory_core::command::Command::WalDirectory)
+        }
+        What::Call { .. } => true,
+        What::Watch(_) => false,
+    }
+}

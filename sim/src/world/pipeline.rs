@@ -1,0 +1,563 @@
+//! How messages travel: sending, arriving, taking effect, answering; and how changes reach watches.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ivory_core::Kind;
+use ivory_core::command::Command;
+use ivory_core::read::{Output, Selector, Target};
+
+use crate::kube::{Change, ChangeKind, Request, Status};
+use crate::time::{Span, Time};
+use crate::world::actor::{ActorId, Input, KubeId, WatchId};
+use crate::world::call::{Call, CallError, Reply};
+use crate::world::message::{Back, Cut, Envelope, Point, Ticket, What, Where};
+use crate::world::queue::Event;
+use crate::world::{World, net};
+
+/// How long one way over the network takes.
+const HOP: Span = Span::us(400);
+/// How long the API server works on a request.
+const API_WORK: Span = Span::us(1_200);
+/// How long after a change its watch event leaves.
+const WATCH_LAG: Span = Span::us(1_500);
+/// How long a client of the API waits for an answer before it gives up, as client-go and kube do by default.
+const API_DEADLINE: Span = Span::s(10);
+
+/// A watch.
+#[derive(Clone, Debug)]
+pub(super) struct Watch {
+    actor: ActorId,
+    kube: KubeId,
+    kind: Kind,
+    namespace: Option<Arc<str>>,
+    selector: Arc<Selector>,
+    /// Added to every delivery: a cache that lags.
+    lag: Span,
+    /// When the last event was delivered, so that none overtakes another.
+    last_at: Time,
+    open: bool,
+    broken: bool,
+}
+
+/// A call whose answer is awaited.
+#[derive(Clone, Debug)]
+pub(super) struct Pending {
+    from: ActorId,
+    to: Option<ActorId>,
+    exec: bool,
+}
+
+impl World {
+    fn ticket(&mut self) -> Ticket {
+        self.next_ticket += 1;
+        Ticket(self.next_ticket)
+    }
+
+    /// Sends a request to the API server of a Kubernetes on behalf of an actor.
+    pub fn submit(&mut self, from: ActorId, kube: KubeId, request: Request) -> Ticket {
+        let ticket = self.ticket();
+        let what = What::Request(Arc::new(request));
+        self.send(Envelope {
+            ticket,
+            from,
+            kube,
+            what,
+        });
+        ticket
+    }
+
+    pub(super) fn call(
+        &mut self,
+        from: ActorId,
+        kube: KubeId,
+        to: Where,
+        call: Call,
+        deadline: Span,
+    ) -> Ticket {
+        let ticket = self.ticket();
+        self.await_answer(ticket, from, false, deadline);
+        self.send(Envelope {
+            ticket,
+            from,
+            kube,
+            what: What::Call {
+                to,
+                call: Arc::new(call),
+            },
+        });
+        ticket
+    }
+
+    pub(super) fn exec(
+        &mut self,
+        from: ActorId,
+        kube: KubeId,
+        target: &Target,
+        command: &Command,
+        deadline: Span,
+    ) -> Ticket {
+        let ticket = self.ticket();
+        self.await_answer(ticket, from, true, deadline);
+        let (target, command) = (Arc::new(target.clone()), Arc::new(command.clone()));
+        self.send(Envelope {
+            ticket,
+            from,
+            kube,
+            what: What::Exec {
+                target,
+                command,
+                deadline,
+            },
+        });
+        ticket
+    }
+
+    fn await_answer(&mut self, ticket: Ticket, from: ActorId, exec: bool, deadline: Span) {
+        Arc::make_mut(&mut self.pending).insert(
+            ticket,
+            Pending {
+                from,
+                to: None,
+                exec,
+            },
+        );
+        self.queue
+            .push(self.now + deadline, Event::Deadline(ticket));
+    }
+
+    fn cut(&mut self, point: Point, envelope: &Envelope) -> Cut {
+        if self.faults.is_empty() {
+            return Cut::Pass;
+        }
+        let sender = self.name_of(envelope.from);
+        self.faults.cut(self.now, point, &sender, envelope)
+    }
+
+    fn send(&mut self, envelope: Envelope) {
+        let here = self.location(envelope.from);
+        let there: Arc<str> = match &envelope.what {
+            What::Call { to, .. } => self
+                .listener(envelope.kube, to)
+                .map_or(here.clone(), |a| self.location(a)),
+            _ => net::CONTROL_PLANE.into(),
+        };
+        if self.net.blocked(envelope.kube, &here, &there) {
+            return self.lose(&envelope);
+        }
+        let at = self.now + HOP;
+        match self.cut(Point::Sent, &envelope) {
+            Cut::Pass => self.queue.push(at, Event::Arrive(Box::new(envelope))),
+            Cut::Delay(span) => self
+                .queue
+                .push(at + span, Event::Arrive(Box::new(envelope))),
+            Cut::Double => {
+                self.queue
+                    .push(at, Event::Arrive(Box::new(envelope.clone())));
+                self.queue.push(at + HOP, Event::Arrive(Box::new(envelope)));
+            }
+            Cut::Lose => self.lose(&envelope),
+            Cut::Refuse(status) => self.refuse(&envelope, *status),
+            Cut::Crash => self.kill(envelope.from, 137),
+        }
+    }
+
+    /// A message is gone; its sender notices by the deadline. Calls have their own already.
+    fn lose(&mut self, envelope: &Envelope) {
+        if let What::Request(_) = envelope.what {
+            let status = Status::timeout("the API server did not answer in time");
+            let back = Back::Response(Box::new(Err(status)));
+            let event = Event::Back(envelope.from, envelope.ticket, Box::new(back));
+            self.queue.push(self.now + API_DEADLINE, event);
+        } else if let What::Watch(watch) = envelope.what {
+            self.break_watch(watch);
+        }
+    }
+
+    fn refuse(&mut self, envelope: &Envelope, status: Status) {
+        match &envelope.what {
+            What::Request(_) => {
+                let back = Back::Response(Box::new(Err(status)));
+                self.queue.push(
+                    self.now + HOP,
+                    Event::Back(envelope.from, envelope.ticket, Box::new(back)),
+                );
+            }
+            What::Exec { .. } | What::Call { .. } => {
+                self.answer(envelope.ticket, Err(CallError::Api(status)));
+            }
+            What::Watch(watch) => self.break_watch(*watch),
+        }
+    }
+
+    pub(super) fn arrive(&mut self, envelope: Envelope) {
+        match self.cut(Point::Arrived, &envelope) {
+            Cut::Pass | Cut::Double => {}
+            Cut::Delay(span) => {
+                return self
+                    .queue
+                    .push(self.now + span, Event::Arrive(Box::new(envelope)));
+            }
+            Cut::Lose => return self.lose(&envelope),
+            Cut::Refuse(status) => return self.refuse(&envelope, *status),
+            Cut::Crash => self.kill(envelope.from, 137),
+        }
+        match envelope.what.clone() {
+            What::Request(request) => self.apply(&envelope, &request),
+            What::Exec {
+                target, command, ..
+            } => self.pass_on_exec(&envelope, &target, &command),
+            What::Call { to, call } => self.pass_on_call(&envelope, &to, &call),
+            What::Watch(watch) => self.list_watch(watch),
+        }
+    }
+
+    fn apply(&mut self, envelope: &Envelope, request: &Request) {
+        let (now, label) = (self.now.timestamp(), format!("uid/{}", envelope.kube.0));
+        let kube = Arc::make_mut(&mut self.kubes[usize::from(envelope.kube.0)]);
+        let streams = &mut self.streams;
+        let mut uid = || streams.stream(&label).uuid();
+        let response = kube.api.handle(now, &mut uid, request);
+        self.hand_out_changes(envelope.kube);
+        let mut at = self.now + API_WORK + HOP;
+        for point in [Point::Applied, Point::Answered] {
+            match self.cut(point, envelope) {
+                Cut::Pass | Cut::Double => {}
+                Cut::Delay(span) => at = at + span,
+                Cut::Lose => return self.lose(envelope),
+                Cut::Refuse(status) => return self.refuse(envelope, *status),
+                Cut::Crash => return self.kill(envelope.from, 137),
+            }
+        }
+        let back = Back::Response(Box::new(response));
+        self.queue.push(
+            at,
+            Event::Back(envelope.from, envelope.ticket, Box::new(back)),
+        );
+    }
+
+    fn pass_on_exec(&mut self, envelope: &Envelope, target: &Target, command: &Command) {
+        let kube = self.kube(envelope.kube);
+        let missing = || Status::not_found(Kind::Pod, &target.pod);
+        let Some(pod) = kube.api.get(Kind::Pod, &target.namespace, &target.pod) else {
+            return self.refuse(envelope, missing());
+        };
+        if pod.meta.uid != target.uid {
+            return self.refuse(envelope, missing());
+        }
+        let process = kube.process(&target.namespace, &target.pod, &target.container);
+        let Some((actor, _)) = process.filter(|(_, uid)| *uid == &*target.uid) else {
+            let text = format!("container {} is not running", target.container);
+            return self.refuse(envelope, Status::internal(&text));
+        };
+        if self.net.blocked(
+            envelope.kube,
+            &net::CONTROL_PLANE.into(),
+            &self.location(actor),
+        ) {
+            return self.lose(envelope);
+        }
+        self.hear_call(envelope, actor, Call::Exec(command.clone()));
+    }
+
+    fn pass_on_call(&mut self, envelope: &Envelope, to: &Where, call: &Call) {
+        match self.listener(envelope.kube, to) {
+            Some(actor) => self.hear_call(envelope, actor, call.clone()),
+            None => self.answer(envelope.ticket, Err(CallError::Refused)),
+        }
+    }
+
+    fn hear_call(&mut self, envelope: &Envelope, actor: ActorId, call: Call) {
+        if let Some(pending) = Arc::make_mut(&mut self.pending).get_mut(&envelope.ticket) {
+            pending.to = Some(actor);
+        }
+        self.tell(actor, Input::Call(envelope.ticket, call));
+    }
+
+    /// An actor answers a call.
+    pub(super) fn reply(&mut self, by: ActorId, ticket: Ticket, reply: Reply) {
+        let Some(pending) = self.pending.get(&ticket) else {
+            return;
+        };
+        let (from, kube) = (pending.from, self.kube_of(by));
+        if self
+            .net
+            .blocked(kube, &self.location(by), &self.location(from))
+        {
+            return;
+        }
+        self.answer(ticket, Ok(reply));
+    }
+
+    fn answer(&mut self, ticket: Ticket, reply: Result<Reply, CallError>) {
+        let Some(pending) = self.pending.get(&ticket) else {
+            return;
+        };
+        let event = Event::Back(pending.from, ticket, Box::new(Back::Reply(reply)));
+        self.queue.push(self.now + HOP, event);
+    }
+
+    pub(super) fn expire(&mut self, ticket: Ticket) {
+        if self.pending.contains_key(&ticket) {
+            let from = self.pending[&ticket].from;
+            self.deliver_back(from, ticket, Back::Reply(Err(CallError::TimedOut)));
+        }
+    }
+
+    pub(super) fn reset_calls_to(&mut self, dead: ActorId) {
+        let lost = |p: &Pending| p.to == Some(dead);
+        let tickets: Vec<_> = self
+            .pending
+            .iter()
+            .filter(|(_, p)| lost(p))
+            .map(|(t, _)| *t)
+            .collect();
+        for ticket in tickets {
+            self.answer(ticket, Err(CallError::Reset));
+        }
+    }
+
+    pub(super) fn deliver_back(&mut self, actor: ActorId, ticket: Ticket, back: Back) {
+        match back {
+            Back::Response(response) => self.tell(actor, Input::Response(ticket, *response)),
+            Back::Reply(reply) => {
+                let Some(pending) = Arc::make_mut(&mut self.pending).remove(&ticket) else {
+                    return;
+                };
+                let input = if pending.exec {
+                    Input::Output(ticket, reply.map(output_of))
+                } else {
+                    Input::Reply(ticket, reply)
+                };
+                self.tell(actor, input);
+            }
+        }
+    }
+
+    fn location(&self, actor: ActorId) -> Arc<str> {
+        match self.slots.get(actor.0 as usize) {
+            Some(Some(slot)) => slot.info.node.clone(),
+            _ => net::OUTSIDE.into(),
+        }
+    }
+
+    fn kube_of(&self, actor: ActorId) -> KubeId {
+        match self.slots.get(actor.0 as usize) {
+            Some(Some(slot)) => slot.info.kube,
+            _ => KubeId(0),
+        }
+    }
+
+    fn listener(&self, kube: KubeId, to: &Where) -> Option<ActorId> {
+        match to {
+            Where::Actor(actor) => self.alive(*actor).then_some(*actor),
+            // Addresses are unique in a world, so that clusters side by side reach each other.
+            Where::Address { ip, port } => self.kube(kube).listener(ip, *port).or_else(|| {
+                self.kube_ids()
+                    .find_map(|other| self.kube(other).listener(ip, *port))
+            }),
+        }
+    }
+
+    pub(super) fn open_watch(
+        &mut self,
+        actor: ActorId,
+        kube: KubeId,
+        kind: Kind,
+        namespace: Option<&str>,
+        selector: Selector,
+    ) -> WatchId {
+        self.next_watch += 1;
+        let id = WatchId(self.next_watch);
+        let watch = Watch {
+            actor,
+            kube,
+            kind,
+            namespace: namespace.map(Arc::from),
+            selector: Arc::new(selector),
+            lag: Span::ZERO,
+            last_at: self.now,
+            open: false,
+            broken: false,
+        };
+        Arc::make_mut(&mut self.watches).insert(id, watch);
+        let ticket = self.ticket();
+        self.send(Envelope {
+            ticket,
+            from: actor,
+            kube,
+            what: What::Watch(id),
+        });
+        id
+    }
+
+    /// The list with which a watch begins.
+    fn list_watch(&mut self, id: WatchId) {
+        let Some(watch) = self.watches.get(&id) else {
+            return;
+        };
+        let (actor, kube_id) = (watch.actor, watch.kube);
+        let kube = Arc::make_mut(&mut self.kubes[usize::from(kube_id.0)]);
+        let objects: Vec<_> = kube
+            .api
+            .list(watch.kind, watch.namespace.as_deref())
+            .filter(|o| watch.selector.matches(&o.meta.labels))
+            .cloned()
+            .collect();
+        let watchers = kube.watchers.entry(watch.kind).or_default();
+        if !watchers.contains(&id) {
+            watchers.push(id);
+        }
+        if let Some(watch) = Arc::make_mut(&mut self.watches).get_mut(&id) {
+            (watch.open, watch.broken, watch.last_at) = (true, false, self.now);
+        }
+        self.tell(actor, Input::Listed(id, objects));
+    }
+
+    /// Queues what changed for every watch that sees it.
+    pub(super) fn hand_out_changes(&mut self, kube_id: KubeId) {
+        let kube = Arc::make_mut(&mut self.kubes[usize::from(kube_id.0)]);
+        let from = kube.handed_out;
+        if kube.api.resource_version() == from {
+            return;
+        }
+        kube.handed_out = kube.api.resource_version();
+        for change in kube.api.changes_after(from) {
+            let Some(watchers) = kube.watchers.get(&change.object.kind) else {
+                continue;
+            };
+            for id in watchers {
+                let Some(watch) = self.watches.get(id) else {
+                    continue;
+                };
+                let Some(seen) = watch.sees(change) else {
+                    continue;
+                };
+                let at = (self.now + WATCH_LAG + watch.lag).max(watch.last_at);
+                if at > watch.last_at
+                    && let Some(watch) = Arc::make_mut(&mut self.watches).get_mut(id)
+                {
+                    watch.last_at = at;
+                }
+                self.queue.push(at, Event::Change(*id, seen));
+            }
+        }
+    }
+
+    pub(super) fn deliver_change(&mut self, id: WatchId, change: Arc<Change>) {
+        let Some(watch) = self.watches.get(&id).filter(|w| w.open && !w.broken) else {
+            return;
+        };
+        let (actor, kube) = (watch.actor, watch.kube);
+        if self
+            .net
+            .blocked(kube, &net::CONTROL_PLANE.into(), &self.location(actor))
+        {
+            return self.break_watch(id);
+        }
+        self.tell(actor, Input::Changed(id, change));
+    }
+
+    /// Makes every watch of an actor lag by so much more from now on.
+    pub fn lag_watches(&mut self, actor: ActorId, lag: Span) {
+        for watch in Arc::make_mut(&mut self.watches)
+            .values_mut()
+            .filter(|w| w.actor == actor)
+        {
+            watch.lag = lag;
+        }
+    }
+
+    /// A watch hears nothing more until it lists anew.
+    fn break_watch(&mut self, id: WatchId) {
+        if let Some(watch) = Arc::make_mut(&mut self.watches).get_mut(&id) {
+            watch.broken = true;
+        }
+    }
+
+    /// Broken watches list anew.
+    pub fn reopen_broken_watches(&mut self) {
+        let broken: Vec<_> = self
+            .watches
+            .iter()
+            .filter(|(_, w)| w.broken)
+            .map(|(id, w)| (*id, w.actor, w.kube))
+            .collect();
+        for (id, from, kube) in broken {
+            let ticket = self.ticket();
+            self.send(Envelope {
+                ticket,
+                from,
+                kube,
+                what: What::Watch(id),
+            });
+        }
+    }
+
+    pub(super) fn close_watch(&mut self, id: WatchId) {
+        let Some(watch) = Arc::make_mut(&mut self.watches).remove(&id) else {
+            return;
+        };
+        let kube = Arc::make_mut(&mut self.kubes[usize::from(watch.kube.0)]);
+        if let Some(watchers) = kube.watchers.get_mut(&watch.kind) {
+            watchers.retain(|w| *w != id);
+        }
+    }
+
+    pub(super) fn close_watches_of(&mut self, actor: ActorId) {
+        let of: BTreeMap<_, _> = self
+            .watches
+            .iter()
+            .filter(|(_, w)| w.actor == actor)
+            .map(|(i, w)| (*i, w.kube))
+            .collect();
+        of.into_keys().for_each(|id| self.close_watch(id));
+    }
+}
+
+impl Watch {
+    /// The change as this watch sees it: an object that begins or ceases to match is added or deleted.
+    fn sees(&self, change: &Arc<Change>) -> Option<Arc<Change>> {
+        if self
+            .namespace
+            .as_ref()
+            .is_some_and(|n| *n != change.object.meta.namespace)
+        {
+            return None;
+        }
+        if self.selector.0.is_empty() {
+            return Some(change.clone());
+        }
+        let before = change
+            .old
+            .as_ref()
+            .is_some_and(|o| self.selector.matches(&o.meta.labels));
+        let after =
+            change.kind != ChangeKind::Deleted && self.selector.matches(&change.object.meta.labels);
+        let kind = match (before, after) {
+            (false, false) => return None,
+            (false, true) => ChangeKind::Added,
+            (true, true) => ChangeKind::Modified,
+            (true, false) => ChangeKind::Deleted,
+        };
+        Some(if kind == change.kind {
+            change.clone()
+        } else {
+            Arc::new(Change {
+                kind,
+                ..(**change).clone()
+            })
+        })
+    }
+}
+
+fn output_of(reply: Reply) -> Output {
+    match reply {
+        Reply::Exec(output) => output,
+        _ => Output {
+            exit: 255,
+            stdout: "".into(),
+            stderr: "the container answered something else".into(),
+        },
+    }
+}
