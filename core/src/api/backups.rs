@@ -61,7 +61,7 @@ pub struct PgBackRest {
     pub repo_host: RepoHost,
 
     /// The repositories, up to four. New replicas are made from the first one.
-    #[schemars(length(min = 1), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    #[schemars(length(min = 1, max = 4), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub repos: Vec<Repo>,
 
     /// A restore of this cluster over its own data. It is carried out when the annotation
@@ -109,7 +109,7 @@ pub struct ManualBackup {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub options: Vec<String>,
     /// The repository to back up to.
-    #[schemars(regex(pattern = "^repo[1-4]"))]
+    #[schemars(regex(pattern = "^repo[1-4]$"))]
     pub repo_name: String,
 }
 
@@ -157,7 +157,7 @@ pub struct Repo {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gcs: Option<GcsRepo>,
     /// The name: repo1, repo2, repo3 or repo4.
-    #[schemars(regex(pattern = "^repo[1-4]"))]
+    #[schemars(regex(pattern = "^repo[1-4]$"))]
     pub name: String,
     /// A repository in S3 or a store that speaks its protocol.
     #[serde(skip_serializing_if = "Option::is_none")]

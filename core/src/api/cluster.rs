@@ -87,7 +87,7 @@ pub struct IvoryClusterSpec {
     pub image_pull_secrets: Vec<LocalObjectReference>,
 
     /// Sets of database instances. All instances of all sets form one cluster with one primary.
-    #[schemars(length(min = 1), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    #[schemars(length(min = 1, max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub instances: Vec<InstanceSet>,
 
     /// Labels and annotations for almost every object of the cluster. Changing an annotation
@@ -162,7 +162,7 @@ pub struct IvoryClusterSpec {
     /// one database named after the cluster; an empty list means none. Taking a role off the list
     /// deletes its Secret and keeps the role.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    #[schemars(length(max = 1024), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub users: Option<Vec<User>>,
 }
 
@@ -235,7 +235,7 @@ pub struct Standby {
         deserialize_with = "some_text",
         skip_serializing_if = "Option::is_none"
     )]
-    #[schemars(regex(pattern = "^repo[1-4]"))]
+    #[schemars(regex(pattern = "^repo[1-4]$"))]
     pub repo_name: Option<String>,
 }
 

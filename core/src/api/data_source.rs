@@ -57,7 +57,7 @@ pub struct ClusterDataSource {
     )]
     pub priority_class_name: Option<String>,
     /// The repository, in that IvoryCluster, to restore from.
-    #[schemars(regex(pattern = "^repo[1-4]"))]
+    #[schemars(regex(pattern = "^repo[1-4]$"))]
     pub repo_name: String,
     /// CPU and memory for the restore Job.
     #[serde(skip_serializing_if = "Option::is_none")]

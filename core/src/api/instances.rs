@@ -38,7 +38,10 @@ pub struct InstanceSet {
     /// The name of this set, part of the names of its instances. When empty, the set is called
     /// by its place in the list: 00, 01 and so on.
     #[serde(default)]
-    #[schemars(regex(pattern = "^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$"))]
+    #[schemars(
+        regex(pattern = "^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$"),
+        length(max = 63)
+    )]
     pub name: String,
 
     /// The PriorityClass of the Pods.

@@ -7,11 +7,15 @@
 
 pub mod backups;
 pub mod cluster;
+mod crd;
 pub mod data_source;
+mod embedded;
 pub mod instances;
 pub mod monitoring;
 pub mod patroni;
 pub mod proxy;
+mod read;
+mod rules;
 pub mod shared;
 pub mod status;
 pub mod upgrade;
@@ -19,5 +23,7 @@ pub mod user_interface;
 pub mod users;
 
 pub use cluster::{IvoryCluster, IvoryClusterSpec};
+pub use crd::{crd_ivorycluster, crd_ivyupgrade};
+pub use read::{InvalidResource, read, read_upgrade};
 pub use status::IvoryClusterStatus;
 pub use upgrade::{IvyUpgrade, IvyUpgradeSpec, IvyUpgradeStatus};

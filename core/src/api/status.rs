@@ -21,7 +21,7 @@ pub struct IvoryClusterStatus {
     pub database_revision: Option<String>,
     /// The instance sets: those of the specification, and others that still have Pods.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    #[schemars(length(max = 256), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub instances: Vec<InstanceSetStatus>,
     /// State of monitoring.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -61,6 +61,7 @@ pub struct IvoryClusterStatus {
 #[serde(rename_all = "camelCase")]
 pub struct InstanceSetStatus {
     /// The name of the set.
+    #[schemars(length(max = 63))]
     pub name: String,
     /// How many of its Pods are ready.
     #[serde(skip_serializing_if = "Option::is_none")]
