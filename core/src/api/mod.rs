@@ -22,6 +22,11 @@ pub mod upgrade;
 pub mod user_interface;
 pub mod users;
 
+#[cfg(test)]
+mod schema_tests;
+#[cfg(test)]
+mod verdict_tests;
+
 pub use cluster::{IvoryCluster, IvoryClusterSpec};
 pub use crd::{crd_ivorycluster, crd_ivyupgrade};
 pub use read::{InvalidResource, read, read_upgrade};

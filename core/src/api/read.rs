@@ -39,7 +39,8 @@ pub fn read_upgrade(object: &Object) -> Result<IvyUpgradeSpec, InvalidResource> 
 }
 
 fn read_spec<T: DeserializeOwned>(object: &Object) -> Result<T, InvalidResource> {
-    let mut spec = object.at(&["spec"]).cloned().unwrap_or_default();
+    let spec = object.at(&["spec"]).filter(|spec| !spec.is_null());
+    let mut spec = spec.cloned().ok_or_else(|| missing("spec".to_owned()))?;
     drop_nulls(&mut spec);
     parse("spec", &spec)
 }
@@ -93,10 +94,7 @@ fn find<'a>(root: &'a Value, path: &serde_path_to_error::Path) -> Option<&'a Val
 fn explain(path: String, message: &str, found: Option<&Value>) -> InvalidResource {
     if let Some(field) = quoted(message, "missing field ") {
         let path = format!("{path}.{field}");
-        return InvalidResource {
-            path,
-            problem: "missing; it is mandatory".to_owned(),
-        };
+        return missing(path);
     }
     let expected = message
         .split_once("expected ")
@@ -122,6 +120,11 @@ fn explain(path: String, message: &str, found: Option<&Value>) -> InvalidResourc
         path,
         problem: format!("expected {expected}, found {found}"),
     }
+}
+
+fn missing(path: String) -> InvalidResource {
+    let problem = "missing; it is mandatory".to_owned();
+    InvalidResource { path, problem }
 }
 
 /// The name in backquotes after a prefix.
