@@ -30,3 +30,16 @@ fn crds() -> anyhow::Result<String> {
     let texts: Result<Vec<String>, _> = documents.iter().map(serde_saphyr::to_string).collect();
     Ok(texts?.join("---\n"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn printed_definitions_read_back_as_they_are() {
+        use ivory_core::api::{crd_ivorycluster, crd_ivyupgrade};
+        let printed: Vec<serde_json::Value> =
+            serde_saphyr::from_multiple(&crds().unwrap()).unwrap();
+        assert_eq!(printed, [crd_ivorycluster(), crd_ivyupgrade()]);
+    }
+}

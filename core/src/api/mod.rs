@@ -29,6 +29,6 @@ mod verdict_tests;
 
 pub use cluster::{IvoryCluster, IvoryClusterSpec};
 pub use crd::{crd_ivorycluster, crd_ivyupgrade};
-pub use read::{InvalidResource, read, read_upgrade};
+pub use read::{InvalidResource, read, read_status, read_upgrade};
 pub use status::IvoryClusterStatus;
 pub use upgrade::{IvyUpgrade, IvyUpgradeSpec, IvyUpgradeStatus};

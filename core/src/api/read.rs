@@ -1,14 +1,14 @@
-//! Reads the specification of a stored custom resource. An error names the field and what belongs
+//! Reads the specification and the status of a stored custom resource. An error names the field and what belongs
 //! there, never the value that stands there: it may be a secret in the wrong place.
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::data_source::ClusterDataSource;
-use super::{IvoryClusterSpec, IvyUpgradeSpec};
+use super::{IvoryClusterSpec, IvoryClusterStatus, IvyUpgradeSpec};
 use crate::object::Object;
 
-/// Why a specification can't be read.
+/// Why a custom resource can't be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{path}: {problem}")]
 pub struct InvalidResource {
@@ -38,11 +38,28 @@ pub fn read_upgrade(object: &Object) -> Result<IvyUpgradeSpec, InvalidResource> 
     read_spec(object)
 }
 
+/// Reads an IvoryCluster's `status`; one that is absent says nothing.
+///
+/// # Errors
+/// As for [`read`].
+pub fn read_status(object: &Object) -> Result<IvoryClusterStatus, InvalidResource> {
+    let status = part(object, "status");
+    status.map_or_else(
+        || Ok(IvoryClusterStatus::default()),
+        |status| parse("status", &status),
+    )
+}
+
 fn read_spec<T: DeserializeOwned>(object: &Object) -> Result<T, InvalidResource> {
-    let spec = object.at(&["spec"]).filter(|spec| !spec.is_null());
-    let mut spec = spec.cloned().ok_or_else(|| missing("spec".to_owned()))?;
-    drop_nulls(&mut spec);
+    let spec = part(object, "spec").ok_or_else(|| missing("spec".to_owned()))?;
     parse("spec", &spec)
+}
+
+/// A top-level field without its nulls.
+fn part(object: &Object, name: &str) -> Option<Value> {
+    let mut part = object.at(&[name]).filter(|part| !part.is_null())?.clone();
+    drop_nulls(&mut part);
+    Some(part)
 }
 
 /// A null stands for an absent field, as it does for the API server when a field is not nullable.
@@ -96,16 +113,17 @@ fn explain(path: String, message: &str, found: Option<&Value>) -> InvalidResourc
         let path = format!("{path}.{field}");
         return missing(path);
     }
-    let expected = message
-        .split_once("expected ")
-        .map_or(message, |(_, expected)| expected);
-    let expected = match expected {
-        "i32" | "i64" => "a whole number",
-        "a string" => "a text",
-        "a boolean" => "true or false",
-        "a sequence" => "a list",
-        words if words.starts_with("struct ") || words == "a map" => "a map",
-        words => words,
+    // What precedes the last "expected" may quote the value.
+    let expected = match message.rsplit_once("expected ") {
+        Some((_, "i32" | "i64")) => "a whole number within bounds",
+        Some((_, "a string")) => "a text",
+        Some((_, "a boolean")) => "true or false",
+        Some((_, "a sequence")) => "a list",
+        Some((_, "enum IntOrString" | "IntOrString" | "Quantity")) => "a number or a text",
+        Some((_, "a map")) => "a map",
+        Some((_, words)) if words.starts_with("struct ") => "a map",
+        Some((_, words)) => words,
+        None => "something else",
     };
     let found = found.map_or("nothing", |value| match value {
         Value::Null => "nothing",

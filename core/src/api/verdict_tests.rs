@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::rules::{IVORY_CLUSTER, IVY_UPGRADE};
 use super::schema_tests::schemas;
-use super::{IvoryClusterSpec, read, read_upgrade};
+use super::{IvoryClusterSpec, IvoryClusterStatus, read, read_status, read_upgrade};
 use crate::object::Object;
 
 const FULL: &str = include_str!("../../tests/fixtures/full.yaml");
@@ -226,6 +226,25 @@ fn absent_empty_and_null_are_told_apart_where_they_differ() {
 }
 
 #[test]
+fn a_status_reads_back_and_a_wiped_one_says_nothing() {
+    let mut object = Object::from_value(verdicts().base).unwrap();
+    assert_eq!(read_status(&object), Ok(IvoryClusterStatus::default()));
+    let status = json!({
+        "observedGeneration": 3,
+        "instances": [{"name": "00", "replicas": 1, "readyReplicas": 0}],
+        "patroni": {"primary": "hippo-00-abcd", "systemIdentifier": "7000000000000000000"},
+        "pgbackrest": {
+            "repos": [{"name": "repo1", "stanzaCreated": true}],
+            "manualBackup": {"id": "one", "finished": true, "startTime": "2026-01-01T00:00:00Z"},
+        },
+        "conditions": [{"type": "Ready", "status": "True", "reason": "Serving", "message": "",
+            "lastTransitionTime": "2026-01-01T00:00:00Z"}],
+    });
+    object.body_mut().insert("status".into(), status.clone());
+    assert_eq!(json!(read_status(&object).unwrap()), status);
+}
+
+#[test]
 fn an_unreadable_field_is_named_but_not_shown() {
     let base = verdicts().base;
     let check = |patch: Value, says: &str| {
@@ -234,11 +253,11 @@ fn an_unreadable_field_is_named_but_not_shown() {
     };
     check(
         json!({"port": "secret"}),
-        "spec.port: expected a whole number, found a text",
+        "spec.port: expected a whole number within bounds, found a text",
     );
     check(
         json!({"port": 54.5}),
-        "spec.port: expected a whole number, found a fraction",
+        "spec.port: expected a whole number within bounds, found a fraction",
     );
     check(
         json!({"backups": null}),
@@ -250,7 +269,7 @@ fn an_unreadable_field_is_named_but_not_shown() {
     );
     check(
         json!({"instances": [{"dataVolumeClaimSpec": {}}, {"dataVolumeClaimSpec": {}, "replicas": true}]}),
-        "spec.instances[1].replicas: expected a whole number, found true or false",
+        "spec.instances[1].replicas: expected a whole number within bounds, found true or false",
     );
     check(
         json!({"backups": {"pgbackrest": {"global": {"repo1-cipher-pass": 5}}}}),
@@ -283,6 +302,22 @@ fn an_unreadable_field_is_named_but_not_shown() {
     check(
         json!({"instances": [{"dataVolumeClaimSpec": {"accessModes": "x"}}]}),
         "spec.instances[0].dataVolumeClaimSpec.accessModes: expected a list, found a text",
+    );
+    check(
+        json!({"service": {"type": "secret, expected to be safe"}}),
+        "spec.service.type: expected one of `ClusterIP`, `NodePort`, `LoadBalancer`, found a text",
+    );
+    check(
+        json!({"instances": [{"dataVolumeClaimSpec": {}, "minAvailable": true}]}),
+        "spec.instances[0].minAvailable: expected a number or a text, found true or false",
+    );
+    check(
+        json!({"instances": [{"dataVolumeClaimSpec": {}, "resources": {"limits": {"cpu": [1]}}}]}),
+        "spec.instances[0].resources.limits.cpu: expected a number or a text, found a list",
+    );
+    check(
+        json!({"port": 3_000_000_000_u32}),
+        "spec.port: expected a whole number within bounds, found a number",
     );
     let nothing = read_value(patched(&base, &json!({ "spec": null }))).unwrap_err();
     assert_eq!(nothing, "spec: missing; it is mandatory");
