@@ -13,6 +13,7 @@ pub mod labels;
 pub mod names;
 pub mod object;
 pub mod observed;
+pub mod patroni;
 pub mod pgbackrest;
 pub mod plan;
 pub mod postgres;
