@@ -19,6 +19,7 @@ pub mod plan;
 pub mod postgres;
 pub mod read;
 pub mod report;
+pub mod scripts;
 pub mod sensitive;
 pub mod ssa;
 

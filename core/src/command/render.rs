@@ -4,6 +4,7 @@ use super::{Command, Rendered};
 use crate::names::{MAINTENANCE_DATABASE, STANZA};
 use crate::pgbackrest::config::CONFIG_HASH_PATH;
 use crate::postgres::sql;
+use crate::scripts;
 use crate::sensitive::Sensitive;
 
 /// What the stanza script says when the configuration in the container is not yet the one meant.
@@ -138,9 +139,11 @@ fn psql(script: Sensitive) -> Rendered {
     }
 }
 
-/// A script that stops at the first error and at names that are not set; `-` is its `$0`.
 fn bash(script: &str, arguments: &[&str]) -> Rendered {
-    program(&[&["bash", "-ceu", "--", script, "-"], arguments].concat())
+    Rendered {
+        argv: scripts::bash(script, "-", arguments),
+        stdin: None,
+    }
 }
 
 fn program(argv: &[&str]) -> Rendered {
