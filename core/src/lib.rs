@@ -7,15 +7,20 @@
 pub mod api;
 pub mod command;
 pub mod context;
+pub mod crypto;
 pub mod hash;
 pub mod kind;
 pub mod labels;
 pub mod names;
 pub mod object;
 pub mod observed;
+pub mod patroni;
+pub mod pgbackrest;
 pub mod plan;
+pub mod postgres;
 pub mod read;
 pub mod report;
+pub mod scripts;
 pub mod sensitive;
 pub mod ssa;
 

@@ -131,9 +131,13 @@ impl Command {
             | Command::Users { .. }
             | Command::ReplaceDynamicConfiguration { .. }
             | Command::StanzaCreate { .. }
+            | Command::StanzaUpgrade { .. }
+            | Command::BackupInfo
             | Command::Checkpoint { .. }
             | Command::WalDirectory => true,
-            Command::Switchover { .. } | Command::RestartPending { .. } => false,
+            Command::Switchover { .. }
+            | Command::Failover { .. }
+            | Command::RestartPending { .. } => false,
         }
     }
 }
