@@ -18,6 +18,7 @@ pub mod patroni;
 pub mod pgbackrest;
 pub mod plan;
 pub mod postgres;
+pub mod quantity;
 pub mod read;
 pub mod report;
 pub mod scripts;
