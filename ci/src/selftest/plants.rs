@@ -186,10 +186,7 @@ fn depend(copy: &Copy, member: &str, line: &str) -> anyhow::Result<()> {
         &format!("{head}{line}\n"),
     )?;
     copy.touch("Cargo.lock");
-    let said = cargo(
-        &copy.tree,
-        &["metadata", "--format-version", "1", "--offline"],
-    )?;
+    let said = cargo(&copy.tree, &["update", "--workspace", "--offline"])?;
     ensure!(said.ok, "can't lock: {}", said.stderr.trim());
     Ok(())
 }
