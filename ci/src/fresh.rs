@@ -55,7 +55,9 @@ pub(crate) fn run(tree: &Tree) -> anyhow::Result<Vec<Finding>> {
             continue;
         };
         if tree.write {
-            std::fs::write(tree.root.join(row.file), &printed)?;
+            let file = tree.root.join(row.file);
+            file.parent().map_or(Ok(()), std::fs::create_dir_all)?;
+            std::fs::write(file, &printed)?;
         }
         let what = match tree.text(row.file) {
             None => "is missing".to_owned(),
