@@ -47,10 +47,14 @@ impl Cluster {
     /// # Errors
     /// When the spec is missing or does not have the shape that the CRD demands; the reason names the path.
     pub fn read(object: &Arc<Object>, config: &Config) -> Result<Self, Reason> {
-        let spec = api::read(object).map_err(|error| Reason::Because {
+        let mut spec = api::read(object).map_err(|error| Reason::Because {
             word: "InvalidSpec",
             text: error.to_string(),
         })?;
+        if !config.gates.contains("TablespaceVolumes") {
+            // Behind a gate: without it no part may see them, or Pods would mount what nobody makes.
+            spec.instances.iter_mut().for_each(|set| set.tablespace_volumes.clear());
+        }
         let status = api::read_status(object).unwrap_or_default();
         let env = |name: &str| config.images.get(name).filter(|v| !v.is_empty()).cloned();
         let database = match &spec.post_gis_version {
