@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use crate::cluster::{Cluster, Set};
+use crate::kind::Kind;
 use crate::names;
 use crate::rules::members::{Member, Members};
 
@@ -14,7 +15,7 @@ pub fn wanted(cluster: &Cluster, set: &Set<'_>, members: &Members) -> Vec<String
     // One whose volume is going does not count: it will be replaced.
     let sound = members.of_set(&set.name).filter(|m| !m.condemned()).count();
     let missing = usize::try_from(set.spec.replicas).unwrap_or(0).saturating_sub(sound);
-    let mut free = donors(set, members).into_iter().chain(numbered(cluster, set, members));
+    let mut free = donors(set, members).into_iter().chain(begun(set, members)).chain(numbered(cluster, set, members));
     all.extend(free.by_ref().take(missing));
     all
 }
@@ -27,6 +28,16 @@ fn donors(set: &Set<'_>, members: &Members) -> Vec<String> {
     let mut all: Vec<String> = all.map(|m| m.name.clone()).collect();
     all.sort_by_key(|name| members.lease.as_ref() != Some(&names::instance_pod(name)));
     all
+}
+
+/// Names under which an instance was begun, by a pass that died before it made the volume.
+fn begun<'a>(set: &Set<'_>, members: &'a Members) -> impl Iterator<Item = String> + use<'a> {
+    let name = set.name.clone();
+    let begun = members.all.values().filter(move |m| {
+        let bare = m.stateful_set.is_none() && m.pods.is_empty() && m.data_claim.is_none() && m.wal_claim.is_none();
+        m.set == name && bare && !m.furniture.iter().any(|o| o.terminating() || o.kind == Kind::PersistentVolumeClaim)
+    });
+    begun.map(|m| m.name.clone())
 }
 
 /// A data volume without its WAL volume would start without its newest changes, so both must be there.
