@@ -54,6 +54,9 @@ pub struct World {
     pub bad_image: &'static str,
     /// Pods that the node does not start or no longer serves, by name.
     pub dead: BTreeSet<String>,
+    /// A kind of which the operator sees what there was a round ago.
+    pub lagging: Option<Kind>,
+    old: BTreeMap<(Kind, String), Arc<Object>>,
     /// Where pg_wal is said to be.
     pub wal_directory: &'static str,
     version: u64,
@@ -97,6 +100,8 @@ impl World {
             failing: BTreeSet::new(),
             bad_image: "bad",
             dead: BTreeSet::new(),
+            lagging: None,
+            old: BTreeMap::new(),
             wal_directory: "/pgwal/pg18_wal",
             version: 100,
             uids: 0,
@@ -229,11 +234,13 @@ impl World {
 
     /// Everything that core wants to read.
     pub fn observed(&self) -> Observed {
-        let cluster = self.cluster();
+        let seen = |kind: Kind| if self.lagging == Some(kind) { &self.old } else { &self.objects };
+        let cluster = seen(Kind::IvoryCluster).get(&(Kind::IvoryCluster, CLUSTER.to_owned()));
+        let cluster = cluster.cloned().unwrap_or_else(|| self.cluster());
         let mut objects = BTreeMap::new();
         for key in crate::reads::reads(&cluster) {
             let found = |kind: &Kind, f: &dyn Fn(&Object) -> bool| {
-                let all = self.objects.values().filter(|o| o.kind == *kind && f(o));
+                let all = seen(*kind).values().filter(|o| o.kind == *kind && f(o));
                 all.cloned().collect::<Vec<_>>()
             };
             let read = match &key {
@@ -292,18 +299,22 @@ impl World {
     pub fn round(&mut self) -> bool {
         self.now += SignedDuration::from_secs(5);
         let plan = self.plan();
+        self.old.clone_from(&self.objects);
         let done = self.execute(&plan, usize::MAX);
         if let Err(Refused(why)) = &done {
-            assert!(!self.failing.is_empty(), "{why} in {:#?}", texts(&plan));
+            assert!(!self.failing.is_empty() || self.lagging.is_some(), "{why} in {:#?}", texts(&plan));
         }
         let moved = ghosts::act(self);
-        moved || (!plan.writes.is_empty() && done.is_ok())
+        moved || self.old != self.objects || (!plan.writes.is_empty() && (done.is_ok() || self.failing.is_empty()))
     }
 
     /// Rounds until nothing happens any more.
     pub fn settle(&mut self) {
+        // With an old read, one quiet round may only mean that nothing was seen yet.
+        let mut quiet = 0;
         for _ in 0..80 {
-            if !self.round() {
+            quiet = if self.round() { 0 } else { quiet + 1 };
+            if quiet > i32::from(self.lagging.is_some()) {
                 return;
             }
         }

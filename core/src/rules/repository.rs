@@ -166,7 +166,8 @@ mod tests {
     #[test]
     fn where_a_repository_moved_there_is_neither_stanza_nor_backup() {
         let s3 = json!({"bucket": "b", "endpoint": "e", "region": "r"});
-        let cases: [(&str, Box<dyn Fn(&mut World)>); 4] = [
+        type Change = Box<dyn Fn(&mut World)>;
+        let cases: [(&str, Change); 4] = [
             ("a new volume", Box::new(|w: &mut World| {
                 w.remove(Kind::PersistentVolumeClaim, "hippo-repo1");
             })),
