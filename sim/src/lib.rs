@@ -1,1 +1,3 @@
 //! Sim.
+
+pub mod kube;
