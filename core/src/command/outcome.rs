@@ -73,7 +73,7 @@ impl Command {
             // `Switched over to "y" instead of "x"` means that another member won.
             Self::Switchover { .. } => said("Successfully switched over"),
             Self::Failover { .. } => said("Successfully failed over"),
-            Self::RestartPending { .. } => !said("Failed: restart"),
+            Self::RestartPending { .. } => !said("Failed: "),
             _ => true,
         };
         if fine {

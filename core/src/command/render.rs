@@ -28,7 +28,10 @@ wait "$!"
 failed=0
 for name in "${names[@]}"; do
   for extension in "$@"; do
-    PGDATABASE=$name psql -Xw --set=extension="$extension" --file=- <<< "$sql" || failed=20
+    said=$(PGDATABASE=$name psql -Xw --set=extension="$extension" --file=- <<< "$sql" 2>&1) || {
+      failed=20
+      printf 'database %q: %s\n' "$name" "$said" >&2
+    }
   done
 done
 exit "$failed""#;

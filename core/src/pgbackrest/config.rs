@@ -370,6 +370,13 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("\nstart-fast = y\n"));
+        // A volume whose host is not known is not guessed at.
+        let repos = [volume()];
+        let inputs = Inputs {
+            repos: &repos,
+            ..inputs
+        };
+        assert!(!instance_conf(&inputs).contains("host"));
     }
 
     /// The vectors of `reference/components.md` §0.2.
