@@ -3,6 +3,7 @@
 
 pub mod disk;
 pub mod kube;
+pub mod node;
 pub mod operator;
 pub mod patroni;
 pub mod pgbackrest;

@@ -45,7 +45,15 @@ pub enum Learned {
 impl Informer {
     /// Opens the watch.
     pub fn open(cx: &mut Cx<'_>, kind: Kind, namespace: Option<&str>, selector: Selector) -> Self {
-        let watch = cx.watch(kind, namespace, selector);
+        Self::new(kind, cx.watch(kind, namespace, selector))
+    }
+
+    /// Opens a watch of the Pods that are bound to a node.
+    pub fn pods_of(cx: &mut Cx<'_>, node: &str) -> Self {
+        Self::new(Kind::Pod, cx.watch_pods_of(node))
+    }
+
+    fn new(kind: Kind, watch: WatchId) -> Self {
         Self {
             kind,
             watch,
