@@ -264,7 +264,7 @@ mod tests {
 
     #[test]
     fn a_kustomize_folder_sets_the_namespace_of_what_has_one() {
-        let namespace = "---\napiVersion: v1\nkind: Namespace\nmetadata: {name: n}\n";
+        let namespace = "---\napiVersion: v1\nkind: Namespace\nmetadata: {name: ns}\n";
         let folder = folder(
             "good",
             &[

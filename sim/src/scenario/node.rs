@@ -340,7 +340,7 @@ mod tests {
     #[test]
     fn what_is_no_yaml_is_refused_at_its_place() {
         for (text, line, part) in [
-            ("a: [1, 2\n", 2, "not YAML"),
+            ("a: [1, 2\n", 1, "not YAML"),
             ("a: 1\na: 2\n", 2, "duplicate"),
             ("", 1, "empty"),
             ("a: 1\n---\nb: 2\n", 3, "one document"),

@@ -18,8 +18,17 @@ pub fn yaml(object: &Object) -> String {
             }
         }
     }
-    let body = serde_saphyr::to_string(&value).unwrap_or_default();
-    format!("---\n{}\n", body.trim_start_matches("---\n").trim_end())
+    // In the order in which people write them.
+    let mut text = String::from("---\n");
+    let map = value.as_object().cloned().unwrap_or_default();
+    let first = ["apiVersion", "kind", "metadata"];
+    let rest = map.keys().map(String::as_str).filter(|k| !first.contains(k));
+    for key in first.into_iter().chain(rest) {
+        let part = serde_json::json!({key: map.get(key)});
+        text.push_str(serde_saphyr::to_string(&part).unwrap_or_default().trim_end());
+        text.push('\n');
+    }
+    text
 }
 
 fn hide(value: &mut Value, encoded: bool) {
