@@ -9,5 +9,7 @@ pub mod patroni;
 pub mod pgbackrest;
 pub mod postgres;
 pub mod rng;
+pub mod scenario;
 pub mod time;
+pub mod view;
 pub mod world;
