@@ -3,6 +3,7 @@
 
 pub mod disk;
 pub mod kube;
+pub mod lab;
 pub mod node;
 pub mod operator;
 pub mod patroni;

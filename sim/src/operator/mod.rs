@@ -315,7 +315,11 @@ impl Actor for Operator {
                     }
                 }
             }
-            Input::Call(..) | Input::Reply(..) | Input::Signal(_) | Input::Exited(..) => {}
+            Input::Call(..)
+            | Input::Reply(..)
+            | Input::Signal(_)
+            | Input::Mounts(_)
+            | Input::Exited(..) => {}
         }
     }
 
