@@ -13,6 +13,7 @@ pub mod names;
 pub mod object;
 pub mod observed;
 pub mod plan;
+pub mod quantity;
 pub mod read;
 pub mod report;
 pub mod sensitive;
