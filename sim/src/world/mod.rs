@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 pub use actor::{Actor, ActorId, Cx, Input, KubeId, Place, Probe, Signal, WatchId};
 pub use faults::{Faults, Matcher, Rule};
-pub use informer::Informer;
+pub use informer::{Informer, Key, Learned, key_of};
 pub use kube::Kube;
 pub use message::{Back, Cut, Envelope, Point, Ticket, What, Where};
 pub use trace::Trace;
