@@ -4,6 +4,7 @@
 pub mod controllers;
 pub mod disk;
 pub mod kube;
+pub mod operator;
 pub mod patroni;
 pub mod pgbackrest;
 pub mod postgres;

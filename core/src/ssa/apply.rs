@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::compare::{Comparison, compare};
-use super::field_set::{FieldSet, fields_of_value};
+use super::field_set::{FieldSet, PathElement, fields_of_value};
 use super::merge::{merge, remove};
 use super::schema::Schema;
 use crate::object::{Managed, Meta, Object, StringMap};
@@ -121,11 +121,40 @@ pub fn fields_of(schema: &Schema, object: &Object) -> FieldSet {
     ))
 }
 
-/// The fields that differ between two objects.
+/// The fields that differ between two objects. What both share by `Arc` costs nothing.
 #[must_use]
 pub fn compare_objects(schema: &Schema, old: &Object, new: &Object) -> Comparison {
-    let (old, new) = (view(old), view(new));
-    compare(schema.arena(), schema.root(), Some(&old), Some(&new))
+    let (arena, root) = (schema.arena(), schema.root());
+    let mut out = Comparison::default();
+    let mut below = |key: &str, a: Option<&Value>, b: Option<&Value>| {
+        let (ty, _) = arena.child(root, key);
+        let child = compare(arena, ty, a, b);
+        if !child.is_empty() {
+            out.put(&PathElement::Field(key.to_owned()), child);
+        }
+    };
+    let (mut a, mut b) = (old.meta.clone(), new.meta.clone());
+    drop_shared(&mut a.labels, &mut b.labels);
+    drop_shared(&mut a.annotations, &mut b.annotations);
+    drop_shared(&mut a.owners, &mut b.owners);
+    drop_shared(&mut a.finalizers, &mut b.finalizers);
+    below("metadata", Some(&meta_view(&a)), Some(&meta_view(&b)));
+    if !Arc::ptr_eq(&old.body, &new.body) {
+        for (key, value) in old.body.iter() {
+            below(key, Some(value), new.body.get(key));
+        }
+        for (key, value) in new.body.iter().filter(|(k, _)| !old.body.contains_key(*k)) {
+            below(key, None, Some(value));
+        }
+    }
+    out
+}
+
+fn drop_shared<T: Default>(a: &mut Arc<T>, b: &mut Arc<T>) {
+    if Arc::ptr_eq(a, b) {
+        *a = Arc::default();
+        *b = Arc::default();
+    }
 }
 
 /// Without the fields that nobody owns: what identifies the object and what only the server sets.

@@ -28,6 +28,13 @@ pub struct FieldSet {
 }
 
 impl PathElement {
+    /// The step as messages have it.
+    pub(crate) fn text(&self) -> String {
+        let mut text = String::new();
+        self.write_to(&mut text);
+        text
+    }
+
     /// Appends the step as messages have it: `.name`, `[name="database"]`, `[="value"]`.
     fn write_to(&self, text: &mut String) {
         let written = match self {

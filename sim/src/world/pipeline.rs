@@ -7,7 +7,7 @@ use ivory_core::Kind;
 use ivory_core::command::Command;
 use ivory_core::read::{Output, Selector, Target};
 
-use crate::kube::{Change, ChangeKind, Request, Status};
+use crate::kube::{Change, ChangeType, Request, Status};
 use crate::time::{Span, Time};
 use crate::world::actor::{ActorId, Input, KubeId, WatchId};
 use crate::world::call::{Call, CallError, Reply};
@@ -216,7 +216,7 @@ impl World {
         let (now, label) = (self.now.timestamp(), format!("uid/{}", envelope.kube.0));
         let kube = Arc::make_mut(&mut self.kubes[usize::from(envelope.kube.0)]);
         let streams = &mut self.streams;
-        let mut uid = || streams.stream(&label).uuid();
+        let mut uid = || streams.stream(&label).u128();
         let response = kube.api.handle(now, &mut uid, request);
         self.hand_out_changes(envelope.kube);
         let mut at = self.now + API_WORK + HOP;
@@ -422,7 +422,12 @@ impl World {
             return;
         }
         kube.handed_out = kube.api.resource_version();
-        for change in kube.api.changes_after(from) {
+        // The log is longer than what one request changes.
+        let Ok(changes) = kube.api.changes_since(from, None) else {
+            return;
+        };
+        for change in changes {
+            let change = &Arc::new(change.clone());
             let Some(watchers) = kube.watchers.get(&change.object.kind) else {
                 continue;
             };
@@ -533,18 +538,18 @@ impl Watch {
             .as_ref()
             .is_some_and(|o| self.selector.matches(&o.meta.labels));
         let after =
-            change.kind != ChangeKind::Deleted && self.selector.matches(&change.object.meta.labels);
-        let kind = match (before, after) {
+            change.what != ChangeType::Deleted && self.selector.matches(&change.object.meta.labels);
+        let what = match (before, after) {
             (false, false) => return None,
-            (false, true) => ChangeKind::Added,
-            (true, true) => ChangeKind::Modified,
-            (true, false) => ChangeKind::Deleted,
+            (false, true) => ChangeType::Added,
+            (true, true) => ChangeType::Modified,
+            (true, false) => ChangeType::Deleted,
         };
-        Some(if kind == change.kind {
+        Some(if what == change.what {
             change.clone()
         } else {
             Arc::new(Change {
-                kind,
+                what,
                 ..(**change).clone()
             })
         })
