@@ -1,6 +1,5 @@
-//! Disruption budgets: their status, and whether a Pod may be evicted. Left out: Pods without a controller
-//! under a budget in percent (counted as none, as in reality), and `disruptedPods` in the making; the API
-//! server enters evicted Pods there.
+//! The status of disruption budgets. The API server consults it at an eviction, and enters the Pod in
+//! `disruptedPods`. Pods without a controller under a budget in percent count as none, as in reality.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -176,39 +175,4 @@ fn disrupted(budget: &Object, pods: &[&Arc<Object>], sync: &mut Sync) -> Map<Str
         }
     }
     left
-}
-
-/// Whether the budgets of a namespace let a Pod be evicted now: 429 in the API's words when `Err`. `Ok` names
-/// the budget, if any, whose `disruptionsAllowed` is to be lowered by one and in whose `disruptedPods` the Pod
-/// is to be entered. Pods that run no more, or not yet, need no permission.
-///
-/// # Errors
-/// The reason for people, in the API server's words.
-pub fn may_evict<'a>(
-    budgets: impl Iterator<Item = &'a Arc<Object>>,
-    pod: &Object,
-) -> Result<Option<&'a Arc<Object>>, String> {
-    if pods::finished(pod) || pod.terminating() || pods::phase(pod) == "Pending" {
-        return Ok(None);
-    }
-    let covering: Vec<_> = budgets.filter(|b| covers(b, pod)).collect();
-    let budget = match covering.as_slice() {
-        [] => return Ok(None),
-        [one] => *one,
-        _ => return Err("This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.".into()),
-    };
-    let number = |key: &str| budget.i64_at(&["status", key]).unwrap_or(0);
-    if !pods::ready(pod) {
-        let always = budget.str_at(&["spec", "unhealthyPodEvictionPolicy"]) == Some("AlwaysAllow");
-        let spared =
-            number("currentHealthy") >= number("desiredHealthy") && number("desiredHealthy") > 0;
-        if always || spared {
-            return Ok(None);
-        }
-    }
-    let stale = number("observedGeneration") < budget.meta.generation;
-    if stale || number("disruptionsAllowed") <= 0 {
-        return Err("Cannot evict pod as it would violate the pod's disruption budget.".into());
-    }
-    Ok(Some(budget))
 }

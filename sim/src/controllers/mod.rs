@@ -19,6 +19,7 @@ mod pods_of_service;
 mod protection;
 mod replicaset;
 mod revisions;
+mod serviceaccount;
 mod statefulset;
 mod support;
 #[cfg(test)]
@@ -27,7 +28,6 @@ mod volumes;
 
 use std::sync::Arc;
 
-pub use disruption::may_evict;
 use framework::{Controller, Manager};
 
 use crate::world::{ActorId, KubeId, World};
@@ -49,6 +49,7 @@ pub const ALL: &[&dyn Controller] = &[
     &disruption::Budgets,
     &gc::GarbageCollector,
     &namespace::Namespaces,
+    &serviceaccount::DefaultAccounts,
     &podgc::PodCollector,
     &nodelife::NodeLifecycle,
 ];

@@ -9,9 +9,9 @@ use ivory_core::read::Selector;
 
 use crate::actor_boilerplate;
 use crate::controllers::framework::queue::Queue;
-use crate::controllers::framework::steps::{Disk, Step, Sync, Then};
+use crate::controllers::framework::steps::{Disk, Step, Sync, Then, object_in};
 use crate::controllers::framework::{Caches, Controller, Key, Keys, Seen};
-use crate::kube::{Answer, Request, Response, Verb};
+use crate::kube::{ObjectRef, Request, Response, Verb};
 use crate::time::{Span, Time};
 use crate::world::{Actor, Cx, Informer, Input, Learned, Ticket};
 
@@ -55,7 +55,7 @@ struct Run {
 struct Target {
     kind: Kind,
     creates: bool,
-    deletes: Option<(Arc<str>, Arc<str>, Uid)>,
+    deletes: Option<(ObjectRef, Uid)>,
 }
 
 #[derive(Clone)]
@@ -67,7 +67,7 @@ struct Own {
 #[derive(Clone)]
 enum Write {
     Version(Kind, u64),
-    Gone(Kind, Arc<str>, Arc<str>, Uid),
+    Gone(ObjectRef, Uid),
 }
 
 impl Manager {
@@ -360,8 +360,8 @@ impl Write {
             Write::Version(kind, version) => caches
                 .informer(*kind)
                 .is_none_or(|informer| informer.seen() >= *version),
-            Write::Gone(kind, namespace, name, uid) => caches
-                .get(*kind, namespace, name)
+            Write::Gone(target, uid) => caches
+                .get(target.kind, &target.namespace, &target.name)
                 .is_none_or(|o| o.terminating() || o.meta.uid != *uid),
         }
     }
@@ -370,44 +370,32 @@ impl Write {
 impl Target {
     /// What a good answer means for the caches.
     fn write(&self, caches: &Caches, response: &Response) -> Option<Write> {
-        let answer = response.as_ref().ok()?;
-        let write = match (&self.deletes, answer) {
-            (Some((namespace, name, uid)), _) => {
-                Write::Gone(self.kind, namespace.clone(), name.clone(), uid.clone())
-            }
-            (None, Answer::Object(object)) => {
-                Write::Version(self.kind, object.meta.resource_version)
-            }
-            (None, _) => return None,
+        response.as_ref().ok()?;
+        let write = match (&self.deletes, object_in(response)) {
+            (Some((target, uid)), _) => Write::Gone(target.clone(), uid.clone()),
+            (None, Some(object)) => Write::Version(self.kind, object.meta.resource_version),
+            (None, None) => return None,
         };
         (!write.seen(caches)).then_some(write)
     }
 }
 
 fn target_of(verb: &Verb) -> Target {
-    let (kind, creates, deletes) = match verb {
-        Verb::Create { object } => (object.kind, true, None),
-        Verb::Update { object, .. } => (object.kind, false, None),
-        Verb::Delete {
-            kind,
-            namespace,
-            name,
-            uid: Some(uid),
-            ..
-        } => (
-            *kind,
-            false,
-            Some((namespace.clone(), name.clone(), uid.clone())),
-        ),
-        Verb::Get { kind, .. }
-        | Verb::List { kind, .. }
-        | Verb::Patch { kind, .. }
-        | Verb::Delete { kind, .. } => (*kind, false, None),
-        Verb::Evict { .. } | Verb::Bind { .. } => (Kind::Pod, false, None),
+    let (kind, deletes) = match verb {
+        Verb::Create(object) | Verb::Update { object, .. } => (object.kind, None),
+        Verb::Delete { target, options } => {
+            let uid = options.uid.clone();
+            (target.kind, uid.map(|uid| (target.clone(), uid)))
+        }
+        Verb::List { kind, .. } | Verb::DeleteCollection { kind, .. } => (*kind, None),
+        Verb::Get(target)
+        | Verb::Patch { target, .. }
+        | Verb::Evict { target, .. }
+        | Verb::Bind { target, .. } => (target.kind, None),
     };
     Target {
         kind,
-        creates,
+        creates: matches!(verb, Verb::Create(_)),
         deletes,
     }
 }

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use ivory_core::Kind;
 use ivory_core::object::Object;
 use ivory_core::plan::Propagation;
-use ivory_core::read::Selector;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use crate::kube::{Answer, Request, Response, Subresource, Verb};
+use crate::kube::{
+    Content, DeleteOptions, Filter, ObjectRef, Request, Response, Subresource, Verb,
+};
 use crate::rng::Stream;
 use crate::time::{Span, Time};
 use crate::world::journal::Milestone;
@@ -100,10 +101,7 @@ impl Sync {
     /// A request in this controller's name.
     #[must_use]
     pub fn request(&self, verb: Verb) -> Request {
-        Request {
-            user: self.user.clone(),
-            verb,
-        }
+        Request::new(&self.user, verb)
     }
 
     /// Adds a request.
@@ -122,7 +120,7 @@ impl Sync {
 
     /// Creates an object.
     pub fn create(&mut self, object: Object) {
-        self.send(self.request(Verb::Create { object }));
+        self.send(self.request(Verb::Create(Arc::new(object))));
     }
 
     /// Replaces an object, if it is still in the version that `object` was made from.
@@ -150,7 +148,7 @@ impl Sync {
     #[must_use]
     pub fn update_request(&self, object: Object, subresource: Subresource) -> Request {
         self.request(Verb::Update {
-            object,
+            object: Arc::new(object),
             subresource,
         })
     }
@@ -158,53 +156,48 @@ impl Sync {
     /// The deletion of this life of an object.
     #[must_use]
     pub fn delete_request(&self, object: &Object, propagation: Propagation) -> Request {
+        self.deletion(object, propagation, None, None)
+    }
+
+    fn deletion(
+        &self,
+        object: &Object,
+        propagation: Propagation,
+        resource_version: Option<u64>,
+        grace_s: Option<i64>,
+    ) -> Request {
         self.request(Verb::Delete {
-            kind: object.kind,
-            namespace: object.meta.namespace.clone(),
-            name: object.meta.name.clone(),
-            uid: Some(object.meta.uid.clone()),
-            resource_version: None,
-            propagation: Some(propagation),
-            grace_s: None,
+            target: ObjectRef::of(object),
+            options: DeleteOptions {
+                uid: Some(object.meta.uid.clone()),
+                resource_version,
+                propagation: Some(propagation),
+                grace_s,
+            },
         })
     }
 
     /// The deletion of this very version of an object.
     #[must_use]
     pub fn delete_this_version_request(&self, object: &Object, how: Propagation) -> Request {
-        let mut request = self.delete_request(object, how);
-        if let Verb::Delete {
-            resource_version, ..
-        } = &mut request.verb
-        {
-            *resource_version = Some(object.meta.resource_version);
-        }
-        request
+        self.deletion(object, how, Some(object.meta.resource_version), None)
     }
 
     /// The deletion of this life of a Pod without waiting for its containers.
     #[must_use]
     pub fn delete_now_request(&self, pod: &Object) -> Request {
-        let mut request = self.delete_request(pod, Propagation::Background);
-        if let Verb::Delete { grace_s, .. } = &mut request.verb {
-            *grace_s = Some(0);
-        }
-        request
+        self.deletion(pod, Propagation::Background, None, Some(0))
     }
 
     /// Replaces the finalizers of a namespace.
     pub fn finalize(&mut self, namespace: Object) {
-        self.send(self.update_request(namespace, Subresource::None));
+        self.send(self.update_request(namespace, Subresource::Finalize));
     }
 
     /// The question for the newest state of an object.
     #[must_use]
     pub fn get_request(&self, kind: Kind, namespace: &str, name: &str) -> Request {
-        self.request(Verb::Get {
-            kind,
-            namespace: namespace.into(),
-            name: name.into(),
-        })
+        self.request(Verb::Get(ObjectRef::new(kind, namespace, name)))
     }
 
     /// The question for all objects of a kind in a namespace.
@@ -213,7 +206,9 @@ impl Sync {
         self.request(Verb::List {
             kind,
             namespace: Some(namespace.into()),
-            selector: Selector::default(),
+            filter: Filter::default(),
+            limit: 0,
+            continue_token: None,
         })
     }
 
@@ -237,8 +232,8 @@ impl Sync {
 /// The object that an answer brought.
 #[must_use]
 pub fn object_in(response: &Response) -> Option<&Arc<Object>> {
-    match response {
-        Ok(Answer::Object(object)) => Some(object),
+    match &response.as_ref().ok()?.content {
+        Content::Object(object) => Some(object),
         _ => None,
     }
 }
@@ -246,8 +241,8 @@ pub fn object_in(response: &Response) -> Option<&Arc<Object>> {
 /// The objects that an answer brought.
 #[must_use]
 pub fn items_in(response: &Response) -> Option<&[Arc<Object>]> {
-    match response {
-        Ok(Answer::List { items, .. }) => Some(items),
+    match &response.as_ref().ok()?.content {
+        Content::List { items, .. } => Some(items),
         _ => None,
     }
 }
