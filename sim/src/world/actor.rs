@@ -234,6 +234,23 @@ impl Cx<'_> {
         self.world.kube_mut(self.kube).volume_mut(volume)
     }
 
+    /// Makes a disk with nothing on it. An existing one of this name is left as it is.
+    pub fn add_volume(&mut self, volume: &str, capacity_bytes: u64) {
+        let kube = self.world.kube_mut(self.kube);
+        if kube.volume(volume).is_none() {
+            let empty = crate::disk::Volume {
+                capacity_bytes,
+                ..crate::disk::Volume::default()
+            };
+            kube.add_volume(volume, empty);
+        }
+    }
+
+    /// Destroys a disk and everything on it.
+    pub fn remove_volume(&mut self, volume: &str) {
+        self.world.kube_mut(self.kube).remove_volume(volume);
+    }
+
     /// Name resolution as a Pod of this Kubernetes sees it: a Pod's own DNS name, or a Service's.
     #[must_use]
     pub fn resolve(&self, namespace: &str, host: &str, port: u16) -> Option<Where> {

@@ -63,6 +63,23 @@ impl Informer {
         }
     }
 
+    /// A cache that has seen these objects and hears of nothing more; for calling on pure functions.
+    #[must_use]
+    pub fn filled(kind: Kind, objects: impl IntoIterator<Item = Arc<Object>>) -> Self {
+        let objects: BTreeMap<_, _> = objects.into_iter().map(|o| (key_of(&o), o)).collect();
+        Self {
+            kind,
+            watch: WatchId(0),
+            seen: objects
+                .values()
+                .map(|o| o.meta.resource_version)
+                .max()
+                .unwrap_or(0),
+            objects: Arc::new(objects),
+            synced: true,
+        }
+    }
+
     /// Takes in what concerns this cache.
     pub fn learn(&mut self, input: &Input) -> Learned {
         match input {
