@@ -20,6 +20,7 @@ pub mod run;
 pub mod target;
 pub mod transcript;
 pub mod words;
+pub mod world_driver;
 
 #[cfg(test)]
 mod fake;
