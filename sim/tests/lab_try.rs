@@ -21,6 +21,9 @@ fn lab() {
     for entry in lab.world.journal() {
         println!("{} {} {:?}", entry.at, entry.actor, entry.what);
     }
+    for e in lab.world.kube(kube).api.list(ivory_core::Kind::Event, None) { println!("{:?}", e.str_at(&["message"])); }
+    let p = lab.world.kube(kube).api.list(ivory_core::Kind::Pod, None).last().unwrap();
+    println!("{}", p.at(&["status"]).unwrap());
     let t = std::time::Instant::now();
     lab.world.advance(Span::s(600));
     println!("600 s took {:?}, inputs {}", t.elapsed(), lab.world.trace.inputs());
