@@ -6,6 +6,7 @@
 
 pub mod command;
 pub mod context;
+pub mod crypto;
 pub mod hash;
 pub mod kind;
 pub mod labels;
