@@ -1,6 +1,7 @@
 //! A simulated Kubernetes with Patroni, PostgreSQL and pgBackRest, in which the operator's own core is the
 //! operator. Deterministic: a run is a pure function of its inputs and one seed.
 
+pub mod client;
 pub mod disk;
 pub mod kube;
 pub mod patroni;

@@ -163,11 +163,66 @@ impl ApiServer {
     /// As the API does.
     pub fn handle(
         &mut self,
-        _now: Timestamp,
-        _uid: &mut dyn FnMut() -> String,
-        _request: &Request,
+        now: Timestamp,
+        uid: &mut dyn FnMut() -> String,
+        request: &Request,
     ) -> Response {
-        Err(Status::internal("stand-in"))
+        let key = |k: &Kind, ns: &Arc<str>, n: &Arc<str>| (*k, ns.clone(), n.clone());
+        match &request.verb {
+            Verb::Get { kind, namespace, name } => self
+                .objects
+                .get(&key(kind, namespace, name))
+                .map(|o| Answer::Object(o.clone()))
+                .ok_or_else(|| Status::not_found(*kind, name)),
+            Verb::Create { object } => {
+                let k = key(&object.kind, &object.meta.namespace, &object.meta.name);
+                if self.objects.contains_key(&k) {
+                    return Err(Status { code: 409, reason: "AlreadyExists", message: "exists".into() });
+                }
+                let mut object = object.clone();
+                object.meta.uid = uid().into();
+                object.meta.created_at = Some(now);
+                Ok(self.put(k, object, ChangeKind::Added))
+            }
+            Verb::Patch { kind, namespace, name, patch: Patch::Merge(p) | Patch::Strategic(p), .. } => {
+                let k = key(kind, namespace, name);
+                let Some(old) = self.objects.get(&k) else {
+                    return Err(Status::not_found(*kind, name));
+                };
+                if let Some(rv) = p.pointer("/metadata/resourceVersion").and_then(Value::as_str)
+                    && rv != old.meta.resource_version.to_string()
+                {
+                    return Err(Status { code: 409, reason: "Conflict", message: "modified".into() });
+                }
+                let mut value = old.to_value();
+                let mut p = p.clone();
+                p["metadata"].as_object_mut().map(|m| m.remove("resourceVersion"));
+                json_patch::merge(&mut value, &p);
+                let object = Object::from_value(value).map_err(|e| Status::internal(&e.to_string()))?;
+                if object == **old {
+                    return Ok(Answer::Object(old.clone()));
+                }
+                Ok(self.put(k, object, ChangeKind::Modified))
+            }
+            Verb::Delete { kind, namespace, name, .. } => {
+                let k = key(kind, namespace, name);
+                let Some(old) = self.objects.remove(&k) else {
+                    return Err(Status::not_found(*kind, name));
+                };
+                self.rv += 1;
+                self.log.push(Arc::new(Change { rv: self.rv, kind: ChangeKind::Deleted, object: old.clone(), old: Some(old) }));
+                Ok(Answer::Done)
+            }
+            _ => Err(Status::internal("stand-in")),
+        }
+    }
+    fn put(&mut self, k: (Kind, Arc<str>, Arc<str>), mut object: Object, kind: ChangeKind) -> Answer {
+        self.rv += 1;
+        object.meta.resource_version = self.rv;
+        let object = Arc::new(object);
+        let old = self.objects.insert(k, object.clone());
+        self.log.push(Arc::new(Change { rv: self.rv, kind, object: object.clone(), old }));
+        Answer::Object(object)
     }
     /// One object.
     #[must_use]
