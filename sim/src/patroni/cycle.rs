@@ -33,7 +33,9 @@ impl Member {
     /// Runs the loop once.
     pub(super) fn cycle(&mut self, cx: &mut Cx<'_>) {
         let now = cx.now();
-        self.wake = false;
+        // A turn that its timer called keeps the rhythm; one that an event called begins a new one (§1.4).
+        let woken = std::mem::take(&mut self.wake) || now > self.next_at + Span::ms(500);
+        self.base = if woken { now } else { self.base + self.dynamic.loop_wait };
         if !self.store().readable() {
             self.next_at = now + Span::s(5);
             return self.tick_by(cx, self.next_at);
@@ -574,7 +576,7 @@ impl Member {
         let leader = self.store().leader(now);
         let other = leader.is_some_and(|l| l != &*self.config.name);
         let extra = if other || self.version() <= Version(3, 0, 3) { Span::ms(500) } else { Span::ZERO };
-        let next = self.last_loop + self.dynamic.loop_wait + extra;
+        let next = self.base + self.dynamic.loop_wait + extra;
         self.next_at = if self.wake { now } else { next.max(now) };
         self.tick_by(cx, self.next_at);
     }

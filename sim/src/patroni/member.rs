@@ -244,6 +244,8 @@ pub struct Member {
     pub(super) tick_at: Option<Time>,
     pub(super) wake: bool,
     pub(super) last_loop: Time,
+    /// From when the next turn is counted.
+    pub(super) base: Time,
     pub(super) leader_expiry: Option<Time>,
     pub(super) bootstrapping: bool,
     pub(super) bootstrap_failed: bool,
@@ -308,6 +310,7 @@ impl Member {
             tick_at: None,
             wake: false,
             last_loop: Time::START,
+            base: Time::START,
             leader_expiry: None,
             bootstrapping: false,
             bootstrap_failed: false,
@@ -484,6 +487,7 @@ impl Member {
     fn start(&mut self, cx: &mut Cx<'_>) {
         self.dcs = Some(Dcs::open(cx, &self.config));
         self.last_loop = cx.now();
+        self.base = cx.now();
         self.next_at = cx.now();
         let found = self.look(cx).map(|d| (d.standby_signal, d.dynamic.clone()));
         match found {

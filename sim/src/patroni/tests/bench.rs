@@ -121,7 +121,7 @@ impl Bench {
             verb,
         };
         self.world.submit(self.tester, self.kube, request);
-        self.run(0.01);
+        self.world.advance(Span::ms(10));
     }
 
     fn config(&self, name: &str, index: usize) -> MemberConfig {
@@ -255,7 +255,10 @@ impl Bench {
 
     /// Whether a replica is connected to its upstream.
     pub fn streams(&self, name: &str) -> bool {
-        self.status_of(name).contains("\"replication_state\":\"streaming\"")
+        self.alive.get(name).is_some_and(|id| {
+            let member = self.world.actor::<Member>(*id);
+            member.is_some_and(|m| m.accepts() && m.receiver.streaming())
+        })
     }
 
     pub fn kill(&mut self, name: &str) {
