@@ -1,2 +1,18 @@
-//! ci.
-fn main() {}
+//! The gates: what every commit must pass besides its tests. One command, the same on a laptop and
+//! in CI: `cargo run -p ivory-ci -- all`.
+
+mod cargo;
+mod cli;
+mod clippy_toml;
+mod finding;
+mod fresh;
+mod gates;
+mod graph;
+mod lints;
+mod selftest;
+mod tidy;
+mod tree;
+
+fn main() -> std::process::ExitCode {
+    cli::run(&clap::Parser::parse())
+}

@@ -1,5 +1,12 @@
 //! Commands that run inside containers, as a closed set. `render` is the one place where they
-//! become argument vectors and standard input; the simulator interprets the enum and never a shell.
+//! become argument vectors and standard input, `parse` reads those back where a real client sends them,
+//! and `outcome` tells success from failure. The simulator interprets the enum and never a shell.
+
+mod outcome;
+mod parse;
+mod render;
+
+pub use outcome::Failure;
 
 use crate::sensitive::Sensitive;
 
@@ -10,6 +17,8 @@ pub enum Command {
     Databases {
         /// Names, sorted.
         databases: Vec<String>,
+        /// Extensions, in the order in which they are created.
+        extensions: Vec<String>,
     },
     /// Creates missing roles and sets options, verifiers and grants of all of them.
     Users {
@@ -30,6 +39,13 @@ pub enum Command {
         /// The member that should lead; none leaves the choice to Patroni.
         candidate: Option<String>,
     },
+    /// Makes a member the leader even if there is none that could hand leadership over.
+    Failover {
+        /// Patroni's scope.
+        scope: String,
+        /// The member that should lead.
+        candidate: String,
+    },
     /// Restarts PostgreSQL on members that wait for it.
     RestartPending {
         /// Patroni's scope.
@@ -44,6 +60,17 @@ pub enum Command {
         /// PostgreSQL's major version, which IvorySQL's own version number hides from pgBackRest.
         postgres_version: i32,
     },
+    /// Enters a new system identifier into the stanza of every repository, after a major upgrade. Only
+    /// for a repository whose newest one is this cluster's previous one (`pgbackrest::info`): done
+    /// to another's, it takes that cluster's backups away from it (`reference/incidents.md` BKP-1).
+    StanzaUpgrade {
+        /// What `config-hash` must read.
+        config_hash: String,
+        /// PostgreSQL's major version after the upgrade.
+        postgres_version: i32,
+    },
+    /// Query: the backups in every repository, for `pgbackrest::info`.
+    BackupInfo,
     /// Writes a checkpoint, so that a stop right after it is short.
     Checkpoint {
         /// How long the statement may take, in seconds.

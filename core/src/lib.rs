@@ -4,20 +4,36 @@
 //! `queries` what to ask inside pods, and `plan` what to do. Nothing here knows a clock, a random
 //! source, a network or a file; time and entropy are handed in.
 
+pub mod api;
+pub mod build;
+pub mod check;
+pub mod cluster;
 pub mod command;
 pub mod context;
 pub mod crypto;
 pub mod hash;
 pub mod kind;
 pub mod labels;
+pub mod memo;
 pub mod names;
 pub mod object;
 pub mod observed;
+pub mod pass;
+pub mod patroni;
+pub mod pgbackrest;
 pub mod plan;
+pub mod postgres;
+pub mod quantity;
+pub mod queries;
 pub mod read;
+pub mod reads;
 pub mod report;
+pub mod rules;
+pub mod scripts;
 pub mod sensitive;
 pub mod ssa;
+pub mod steps;
+pub mod unbuilt;
 
 pub use kind::Kind;
 pub use object::Object;

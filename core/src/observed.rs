@@ -56,6 +56,39 @@ impl Observed {
         }
     }
 
+    /// One object by name, wherever it was read: among those with the cluster's label, or by its name.
+    #[must_use]
+    pub fn find(&self, kind: Kind, name: &str) -> Read<&Arc<Object>> {
+        match self.owned(kind, name) {
+            Read::Absent => match self.one(kind, name) {
+                // Nobody asked for it by name, and it does not bear the label.
+                Read::Unknown(_) if !self.asked(kind, name) => Read::Absent,
+                by_name => by_name,
+            },
+            Read::Unknown(_) if self.asked(kind, name) => self.one(kind, name),
+            found => found,
+        }
+    }
+
+    /// The StorageClasses, when they are known.
+    #[must_use]
+    pub fn classes(&self) -> Option<&[Arc<Object>]> {
+        let key = ReadKey::Select {
+            kind: Kind::StorageClass,
+            namespace: String::new(),
+            selector: Selector::default(),
+        };
+        self.objects.get(&key)?.known().map(Vec::as_slice)
+    }
+
+    fn asked(&self, kind: Kind, name: &str) -> bool {
+        self.objects.contains_key(&ReadKey::One {
+            kind,
+            namespace: self.cluster.meta.namespace.to_string(),
+            name: name.to_owned(),
+        })
+    }
+
     /// One object of the cluster by name, among those with the cluster's label.
     #[must_use]
     pub fn owned(&self, kind: Kind, name: &str) -> Read<&Arc<Object>> {

@@ -45,6 +45,12 @@ pub enum Op {
         /// The object.
         object: Arc<Object>,
     },
+    /// Creates an object that must not exist yet; one that does answers with a conflict. For content that
+    /// is drawn at random, so that a stale read can't overwrite what was drawn before.
+    Create {
+        /// The object.
+        object: Arc<Object>,
+    },
     /// Deletes one life of an object.
     Delete {
         /// Its kind.
@@ -116,7 +122,7 @@ impl Op {
     pub fn repeatable(&self) -> bool {
         match self {
             Op::Apply { .. } | Op::Delete { .. } | Op::Status { .. } | Op::Event { .. } => true,
-            Op::MergePatch { .. } => false,
+            Op::Create { .. } | Op::MergePatch { .. } => false,
             Op::Exec { command, .. } => command.repeatable(),
         }
     }
@@ -131,9 +137,13 @@ impl Command {
             | Command::Users { .. }
             | Command::ReplaceDynamicConfiguration { .. }
             | Command::StanzaCreate { .. }
+            | Command::StanzaUpgrade { .. }
+            | Command::BackupInfo
             | Command::Checkpoint { .. }
             | Command::WalDirectory => true,
-            Command::Switchover { .. } | Command::RestartPending { .. } => false,
+            Command::Switchover { .. }
+            | Command::Failover { .. }
+            | Command::RestartPending { .. } => false,
         }
     }
 }

@@ -4,6 +4,7 @@
 pub mod client;
 pub mod disk;
 pub mod kube;
+pub mod node;
 pub mod patroni;
 pub mod pgbackrest;
 pub mod postgres;

@@ -70,6 +70,11 @@ impl Stream {
         bytes
     }
 
+    /// 128 random bits.
+    pub fn u128(&mut self) -> u128 {
+        (u128::from(self.next()) << 64) | u128::from(self.next())
+    }
+
     /// A random UUID (version 4) as text.
     pub fn uuid(&mut self) -> String {
         let (a, b) = (self.next(), self.next());

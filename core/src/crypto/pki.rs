@@ -90,6 +90,14 @@ impl Authority {
         seen.iter().filter_map(|a| x509::write(&a.0)).collect()
     }
 
+    /// Whether some authority is in both bundles: certificates under the one are then trusted by who
+    /// has the other, as the server and the replication client must trust each other.
+    #[must_use]
+    pub fn shared(one: &str, other: &str) -> bool {
+        let other = Self::list(other);
+        Self::list(one).iter().any(|a| other.contains(a))
+    }
+
     /// When it ends.
     #[must_use]
     pub fn not_after(&self) -> Timestamp {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use crate::kube::{Answer, Request, Response};
+use crate::kube::{Content, Request, Response};
 use crate::patroni::action::Kind;
 use crate::patroni::config::{Dynamic, Version};
 use crate::patroni::dcs::Slot;
@@ -466,8 +466,8 @@ impl Member {
 
     fn renewed(&mut self, cx: &mut Cx<'_>, why: Renew, stage: Stage, response: Response) {
         let conflict = matches!(&response, Err(status) if status.code == 409);
-        match (stage, &response) {
-            (Stage::Read, Ok(Answer::Object(object))) => {
+        match (stage, response.map(|r| r.content)) {
+            (Stage::Read, Ok(Content::Object(object))) => {
                 // The same holder with a newer version: somebody changed labels; write once more (§1.3).
                 if object.annotation("leader") == Some(&*self.config.name) {
                     let request = self.renew_request(cx, why != Renew::Busy);

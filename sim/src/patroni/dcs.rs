@@ -8,7 +8,7 @@ use ivory_core::object::Object;
 use ivory_core::read::Selector;
 use serde_json::{Map, Value, json};
 
-use crate::kube::{ChangeKind, Patch, Request, Subresource, Verb};
+use crate::kube::{Body, ChangeType, ObjectRef, Request, Subresource, Verb};
 use crate::patroni::config::MemberConfig;
 use crate::time::{Span, Time};
 use crate::world::{Cx, Informer, Input};
@@ -104,7 +104,7 @@ impl Dcs {
                 let Input::Changed(_, change) = input else {
                     return Heard::Quiet;
                 };
-                return self.changed(now, slot, change.kind, new);
+                return self.changed(now, slot, change.what, new);
             }
         }
         match self.pods.learn(input) {
@@ -114,9 +114,9 @@ impl Dcs {
         }
     }
 
-    fn changed(&mut self, now: Time, slot: Slot, kind: ChangeKind, new: Option<Arc<Object>>) -> Heard {
+    fn changed(&mut self, now: Time, slot: Slot, kind: ChangeType, new: Option<Arc<Object>>) -> Heard {
         let old = self.objects[slot as usize].clone();
-        if kind != ChangeKind::Deleted
+        if kind != ChangeType::Deleted
             && let (Some(old), Some(new)) = (&old, &new)
             && new.meta.resource_version <= old.meta.resource_version
         {
@@ -268,7 +268,7 @@ impl Dcs {
             if let Some(subsets) = subsets {
                 object.body_mut().insert("subsets".into(), subsets);
             }
-            return self.request(Verb::Create { object });
+            return self.request(Verb::Create(Arc::new(object)));
         };
         let mut metadata = Map::new();
         metadata.insert("name".into(), (*name).into());
@@ -289,11 +289,7 @@ impl Dcs {
     /// Reads an object past the cache.
     #[must_use]
     pub fn read(&self, slot: Slot) -> Request {
-        self.request(Verb::Get {
-            kind: Kind::Endpoints,
-            namespace: self.namespace.clone(),
-            name: self.names[slot as usize].clone(),
-        })
+        self.request(Verb::Get(self.target(Kind::Endpoints, self.names[slot as usize].clone())))
     }
 
     /// A patch of the own Pod.
@@ -309,25 +305,29 @@ impl Dcs {
         let mut service = Object::new(Kind::Service, &self.namespace, &name);
         service.meta.labels = self.labels.clone();
         service.body_mut().insert("spec".into(), json!({"clusterIP": "None"}));
-        self.request(Verb::Create { object: service })
+        self.request(Verb::Create(Arc::new(service)))
     }
 
     fn patch(&self, kind: Kind, name: Arc<str>, patch: Value) -> Request {
         self.request(Verb::Patch {
+            target: self.target(kind, name),
+            subresource: Subresource::None,
+            body: Body::Strategic(Arc::new(patch)),
+        })
+    }
+
+    fn target(&self, kind: Kind, name: Arc<str>) -> ObjectRef {
+        ObjectRef {
             kind,
             namespace: self.namespace.clone(),
             name,
-            subresource: Subresource::None,
-            patch: Patch::Strategic(patch),
-            manager: self.user.clone(),
-            force: false,
-        })
+        }
     }
 
     fn request(&self, verb: Verb) -> Request {
         Request {
             user: self.user.clone(),
-            verb,
+            ..Request::new("", verb)
         }
     }
 }

@@ -25,7 +25,7 @@ const HASH_MISMATCH: &str = "ivory operator error: pgBackRest config hash mismat
 impl Member {
     pub(super) fn exec(&mut self, cx: &mut Cx<'_>, asker: Ticket, command: Command) {
         let output = match command {
-            Command::Databases { databases } => self.sql_command(cx, |member, cx| {
+            Command::Databases { databases, .. } => self.sql_command(cx, |member, cx| {
                 for name in databases {
                     if !member.look(cx).is_some_and(|d| d.contents.has_database(&name)) {
                         member.change(cx, Change::Database(name.into()));
@@ -55,10 +55,17 @@ impl Member {
             Command::Switchover { leader, candidate, .. } => {
                 return self.ctl_switchover(cx, asker, &leader, candidate.as_deref(), false);
             }
+            Command::Failover { candidate, .. } => {
+                return self.ctl_switchover(cx, asker, "", Some(&candidate), true);
+            }
             Command::RestartPending { role, .. } => return self.restart_pending(cx, asker, &role),
             Command::StanzaCreate { config_hash, .. } => {
-                return self.create_stanza(cx, asker, &config_hash);
+                return self.create_stanza(cx, asker, &config_hash, false);
             }
+            Command::StanzaUpgrade { config_hash, .. } => {
+                return self.create_stanza(cx, asker, &config_hash, true);
+            }
+            Command::BackupInfo => return self.backup_info(cx, asker),
         };
         cx.reply(asker, Reply::Exec(output));
     }
@@ -164,7 +171,7 @@ impl Member {
     }
 
     /// `pgbackrest stanza-create` for every repository, guarded by the configuration's hash.
-    fn create_stanza(&mut self, cx: &mut Cx<'_>, asker: Ticket, wanted: &str) {
+    fn create_stanza(&mut self, cx: &mut Cx<'_>, asker: Ticket, wanted: &str, upgrade: bool) {
         if *self.config_hash != *wanted {
             return cx.reply(asker, Reply::Exec(failed(1, HASH_MISMATCH)));
         }
@@ -180,7 +187,7 @@ impl Member {
                     repo: target.number,
                     system_id,
                     version,
-                    upgrade: false,
+                    upgrade,
                 };
                 self.ask(cx, to, Call::Backrest(request), Span::s(30), Side::Talk(asker, Talk::Stanza));
             }
@@ -216,7 +223,51 @@ impl Member {
         }
     }
 
-    /// A document as the operator would send it, for tests and tools.
+    /// `pgbackrest info --output=json`, which asks every repository.
+    fn backup_info(&mut self, cx: &mut Cx<'_>, asker: Ticket) {
+        self.infos.insert(asker, std::collections::BTreeMap::new());
+        let targets = self.repositories.clone();
+        let mut open = 0;
+        for target in targets.iter() {
+            let number = target.number;
+            match self.repository(cx, target) {
+                Some(to) => {
+                    open += 1;
+                    let call = Call::Backrest(BackrestRequest::Info { repo: number });
+                    self.ask(cx, to, call, Span::s(10), Side::Talk(asker, Talk::Info(number)));
+                }
+                None => {
+                    self.infos.entry(asker).or_default().insert(number, None);
+                }
+            }
+        }
+        self.talks.insert(asker, (open, false));
+        self.info_complete(cx, asker);
+    }
+
+    pub(super) fn info_reply(&mut self, cx: &mut Cx<'_>, asker: Ticket, repo: u8, reply: Result<Reply, CallError>) {
+        let info = match reply {
+            Ok(Reply::Backrest(BackrestReply::Info(info))) => Some(info),
+            _ => None,
+        };
+        self.infos.entry(asker).or_default().insert(repo, info);
+        if let Some((open, _)) = self.talks.get_mut(&asker) {
+            *open -= 1;
+        }
+        self.info_complete(cx, asker);
+    }
+
+    fn info_complete(&mut self, cx: &mut Cx<'_>, asker: Ticket) {
+        if self.talks.get(&asker).is_none_or(|(open, _)| *open > 0) {
+            return;
+        }
+        self.talks.remove(&asker);
+        let infos = self.infos.remove(&asker).unwrap_or_default();
+        let text = crate::pgbackrest::info_json(&infos);
+        cx.reply(asker, Reply::Exec(printed(text)));
+    }
+
+    /// The dynamic configuration as the member understands it.
     #[must_use]
     pub fn dynamic(&self) -> &Dynamic {
         &self.dynamic

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::kube::{Answer, Request, Response};
+use crate::kube::{Content, Request, Response};
 use crate::patroni::action::Action;
 use crate::patroni::config::{Dynamic, MemberConfig, Version};
 use crate::patroni::dcs::{Dcs, Heard};
 use crate::patroni::durations;
 use crate::patroni::receive::Receiver;
+use crate::patroni::programs::Files;
 use crate::patroni::rest::Status;
 use crate::pgbackrest::RepoTarget;
 use crate::postgres::auth::Certificate;
@@ -33,6 +34,8 @@ pub struct MemberStart {
     pub repositories: Vec<RepoTarget>,
     /// Contents of pgBackRest's `config-hash`.
     pub config_hash: Arc<str>,
+    /// Where the last three come from when the files change; none when they never do.
+    pub files: Option<Files>,
 }
 
 /// The published word for PostgreSQL's state (§1.2).
@@ -187,6 +190,8 @@ pub(super) enum Talk {
     CtlConfig,
     /// A stanza is created in one repository of several.
     Stanza,
+    /// A repository's contents are asked for `pgbackrest info`.
+    Info(u8),
 }
 
 /// A one-shot alarm of the member's own.
@@ -226,6 +231,7 @@ pub struct Member {
     pub(super) volume: Arc<str>,
     pub(super) repositories: Arc<Vec<RepoTarget>>,
     pub(super) config_hash: Arc<str>,
+    pub(super) files: Option<Files>,
     pub(super) dcs: Option<Dcs>,
     pub(super) dynamic: Arc<Dynamic>,
     pub(super) dynamic_rv: u64,
@@ -265,6 +271,8 @@ pub struct Member {
     pub(super) was_paused: bool,
     /// Conversations that ask several: how many are open, and whether one was good.
     pub(super) talks: BTreeMap<Ticket, (u32, bool)>,
+    /// Repositories' answers for `pgbackrest info`, by asker.
+    pub(super) infos: BTreeMap<Ticket, BTreeMap<u8, Option<crate::pgbackrest::StanzaInfo>>>,
     /// The timeline that a promotion under way will make.
     pub(super) next_timeline: u32,
     /// What a restart under way becomes.
@@ -289,6 +297,7 @@ impl Member {
             volume: start.volume,
             repositories: Arc::new(start.repositories),
             config_hash: start.config_hash,
+            files: start.files,
             dcs: None,
             dynamic: Arc::new(dynamic),
             dynamic_rv: 0,
@@ -329,6 +338,7 @@ impl Member {
             hung_until: None,
             was_paused: false,
             talks: BTreeMap::new(),
+            infos: BTreeMap::new(),
             next_timeline: 0,
             restart_as: State::Standby,
             lost_leases: 0,
@@ -360,9 +370,14 @@ impl Member {
         &self.volume
     }
 
-    /// The certificate for clients changed on disk, and PostgreSQL was told to reload.
-    pub(crate) fn set_certificate(&mut self, certificate: Option<Certificate>) {
-        self.pg.certificate = certificate;
+    /// The kubelet wrote the files anew: PostgreSQL is told to reload its certificate, pgBackRest reads its
+    /// files at every start. Patroni's own files are read again only by a restart.
+    fn remounted(&mut self, mounts: &crate::node::Mounts) {
+        if let Some(files) = self.files.clone() {
+            self.pg.certificate = files.certificate(mounts);
+            self.repositories = Arc::new(files.repositories(mounts));
+            self.config_hash = files.config_hash(mounts);
+        }
     }
 
     /// The running server.
@@ -504,7 +519,7 @@ impl Member {
     }
 
     fn response(&mut self, cx: &mut Cx<'_>, ticket: Ticket, response: Response) {
-        if let Ok(Answer::Object(object)) = &response
+        if let Ok(crate::kube::Reply { content: Content::Object(object), .. }) = &response
             && let Some(dcs) = &mut self.dcs
         {
             dcs.wrote(cx.now(), object);
@@ -683,6 +698,7 @@ impl Actor for Member {
             Input::Response(ticket, response) => self.response(cx, ticket, response),
             Input::Call(ticket, call) => self.called(cx, ticket, call),
             Input::Reply(ticket, reply) => self.reply(cx, ticket, reply),
+            Input::Mounts(mounts) => self.remounted(&mounts),
             Input::Signal(Signal::Term) => self.terminate(cx),
             _ => {}
         }

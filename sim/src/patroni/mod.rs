@@ -15,6 +15,7 @@ mod exec;
 pub mod fault;
 mod follow;
 mod member;
+pub mod programs;
 mod receive;
 pub mod rest;
 mod serve;

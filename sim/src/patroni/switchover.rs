@@ -186,6 +186,7 @@ impl Member {
                 }
             }
             Talk::Stanza => self.stanza_reply(cx, asker, reply),
+            Talk::Info(repo) => self.info_reply(cx, asker, repo, reply),
             Talk::FailoverWritten { .. } | Talk::ConfigWritten | Talk::CtlWritten | Talk::CtlConfig => {}
         }
     }

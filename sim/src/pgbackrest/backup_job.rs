@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ivory_core::Kind;
-use ivory_core::read::Selector;
 
-use crate::kube::{Answer, Request, Response, Verb};
+use crate::kube::{Content, Filter, Request, Response, Verb};
 use crate::pgbackrest::{BackrestReply, BackrestRequest, BackupKind};
 use crate::time::Span;
 use crate::world::call::{Call, Reply};
@@ -114,18 +113,18 @@ impl BackupJob {
     }
 
     fn list(&self, cx: &mut Cx<'_>) {
-        cx.submit(Request {
-            user: "pgbackrest".into(),
-            verb: Verb::List {
-                kind: Kind::Pod,
-                namespace: Some(self.start.namespace.clone()),
-                selector: Selector::default(),
-            },
-        });
+        let verb = Verb::List {
+            kind: Kind::Pod,
+            namespace: Some(self.start.namespace.clone()),
+            filter: Filter::default(),
+            limit: 0,
+            continue_token: None,
+        };
+        cx.submit(Request::new("pgbackrest", verb));
     }
 
     fn listed(&self, cx: &mut Cx<'_>, response: Response) {
-        let Ok(Answer::List { items, .. }) = response else {
+        let Ok(Content::List { items, .. }) = response.map(|r| r.content) else {
             return self.failed(cx, "the Pods could not be listed");
         };
         let wanted = requirements(&self.start.selector);

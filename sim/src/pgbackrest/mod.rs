@@ -6,7 +6,10 @@ pub mod repository;
 pub mod restore_job;
 pub mod server;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+
+use serde_json::json;
 
 pub use repository::{Archive, Backup, Repository, Stanza};
 
@@ -126,6 +129,8 @@ pub enum BackrestRequest {
         target: Option<Target>,
         set: Option<String>,
     },
+    /// `info`.
+    Info { repo: u8 },
     /// Who are you, and what are your data? To an instance.
     Instance,
     /// `pgbackrest backup` on this host, to the repository host or (cloud repositories) the instance.
@@ -205,8 +210,53 @@ pub enum BackrestReply {
         /// Whether it is in recovery.
         in_recovery: bool,
     },
+    /// A repository's contents.
+    Info(StanzaInfo),
     /// An error, in pgBackRest's words.
     Failed(String),
+}
+
+/// What `info` tells of one repository.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct StanzaInfo {
+    /// The stanza's system identifier; none without a stanza.
+    pub system_id: Option<u64>,
+    /// Label, kind, begin and end of every backup, oldest first.
+    pub backups: Vec<(String, BackupKind, Time, Time)>,
+}
+
+/// `pgbackrest info --output=json` for repositories by number; one that could not be looked into has none.
+#[must_use]
+pub fn info_json(repos: &BTreeMap<u8, Option<StanzaInfo>>) -> String {
+    let (mut list, mut databases, mut backups) = (Vec::new(), Vec::new(), Vec::new());
+    for (number, info) in repos {
+        let (code, message) = match info {
+            None => (99, "other"),
+            Some(StanzaInfo { system_id: None, .. }) => (1, "missing stanza path"),
+            Some(info) if info.backups.is_empty() => (2, "no valid backups"),
+            Some(_) => (0, "ok"),
+        };
+        list.push(json!({"key": number, "status": {"code": code, "message": message}}));
+        let Some(info) = info else {
+            continue;
+        };
+        if let Some(id) = info.system_id {
+            databases.push(json!({"id": 1, "repo-key": number, "system-id": id}));
+        }
+        for (label, kind, begin, end) in &info.backups {
+            let kind = match kind {
+                BackupKind::Full => "full",
+                BackupKind::Diff => "diff",
+                BackupKind::Incr => "incr",
+            };
+            backups.push(json!({
+                "label": label, "type": kind, "error": false,
+                "timestamp": {"start": begin.0 / 1_000_000, "stop": end.0 / 1_000_000},
+                "database": {"id": 1, "repo-key": number},
+            }));
+        }
+    }
+    json!([{"name": ivory_core::names::STANZA, "repo": list, "db": databases, "backup": backups}]).to_string()
 }
 
 /// Answers a request for a repository in an object store, from within a container that reaches it.

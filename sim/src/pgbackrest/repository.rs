@@ -5,7 +5,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use crate::disk::Volume;
-use crate::pgbackrest::{BackrestReply, BackrestRequest, BackupKind, Target};
+use crate::pgbackrest::{BackrestReply, BackrestRequest, BackupKind, StanzaInfo, Target};
 use crate::postgres::DataDirectory;
 use crate::postgres::data::Control;
 use crate::postgres::wal::{Ancestor, Floors, Lsn, Record};
@@ -79,6 +79,7 @@ pub(super) fn repo_of(request: &BackrestRequest) -> Option<u8> {
         | BackrestRequest::StanzaCreate { repo, .. }
         | BackrestRequest::Store { repo, .. }
         | BackrestRequest::Restore { repo, .. }
+        | BackrestRequest::Info { repo }
         | BackrestRequest::Backup { repo, .. } => Some(*repo),
         BackrestRequest::Instance => None,
     }
@@ -94,6 +95,7 @@ pub fn handle(volume: &mut Volume, now: Time, request: &BackrestRequest) -> Back
             upgrade,
             ..
         } => create(repository, *system_id, *version, *upgrade),
+        BackrestRequest::Info { .. } => BackrestReply::Info(info(repository)),
         _ => match &mut repository.stanza {
             Some(stanza) => answer(stanza, now, request),
             None => BackrestReply::Failed(
@@ -124,6 +126,17 @@ fn create(repository: &mut Repository, system_id: u64, version: i32, upgrade: bo
             });
             BackrestReply::Done
         }
+    }
+}
+
+fn info(repository: &Repository) -> StanzaInfo {
+    let Some(stanza) = &repository.stanza else {
+        return StanzaInfo::default();
+    };
+    let facts = |b: &Backup| (b.label.clone(), b.kind, b.times.0, b.times.1);
+    StanzaInfo {
+        system_id: Some(stanza.system_id),
+        backups: stanza.backups.iter().map(facts).collect(),
     }
 }
 
@@ -183,7 +196,10 @@ fn answer(stanza: &mut Stanza, now: Time, request: &BackrestRequest) -> Backrest
             BackrestReply::Done
         }
         BackrestRequest::Restore { target, set, .. } => stanza.restore(target.as_ref(), set.as_deref()),
-        BackrestRequest::StanzaCreate { .. } | BackrestRequest::Instance | BackrestRequest::Backup { .. } => {
+        BackrestRequest::StanzaCreate { .. }
+        | BackrestRequest::Instance
+        | BackrestRequest::Info { .. }
+        | BackrestRequest::Backup { .. } => {
             BackrestReply::Failed("ERROR: [032]: not for a repository".into())
         }
     }

@@ -25,6 +25,8 @@ pub struct ServerStart {
     pub instances: Vec<(Arc<str>, u16)>,
     /// Contents of `config-hash`.
     pub config_hash: Arc<str>,
+    /// Where the last two come from when the files change; none when they never do.
+    pub files: Option<crate::patroni::programs::Files>,
 }
 
 /// A backup under way.
@@ -213,6 +215,13 @@ impl Actor for BackrestServer {
             Input::Call(ticket, Call::Backrest(request)) => self.answer(cx, ticket, request),
             Input::Reply(ticket, reply) => self.heard(cx, ticket, reply),
             Input::Timer(COPIED) => self.copied(cx),
+            Input::Mounts(mounts) => {
+                if let Some(files) = self.start.files.clone() {
+                    let start = Arc::make_mut(&mut self.start);
+                    start.instances = files.instances(&mounts);
+                    start.config_hash = files.config_hash(&mounts);
+                }
+            }
             Input::Signal(Signal::Term) => cx.exit(0),
             _ => {}
         }

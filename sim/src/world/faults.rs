@@ -121,7 +121,7 @@ impl Matcher {
 
 fn changes_something(what: &What) -> bool {
     match what {
-        What::Request(request) => !matches!(request.verb, Verb::Get { .. } | Verb::List { .. }),
+        What::Request(request) => !matches!(request.verb, Verb::Get(_) | Verb::List { .. }),
         What::Exec { command, .. } => {
             !matches!(**command, ivory_core::command::Command::WalDirectory)
         }

@@ -7,7 +7,7 @@ use ivory_core::Kind;
 use ivory_core::object::Object;
 use ivory_core::read::Selector;
 
-use crate::kube::{Change, ChangeKind};
+use crate::kube::{Change, ChangeType};
 use crate::world::actor::{Cx, Input, WatchId};
 
 /// Namespace and name.
@@ -45,7 +45,15 @@ pub enum Learned {
 impl Informer {
     /// Opens the watch.
     pub fn open(cx: &mut Cx<'_>, kind: Kind, namespace: Option<&str>, selector: Selector) -> Self {
-        let watch = cx.watch(kind, namespace, selector);
+        Self::new(kind, cx.watch(kind, namespace, selector))
+    }
+
+    /// Opens a watch of the Pods that are bound to a node.
+    pub fn pods_of(cx: &mut Cx<'_>, node: &str) -> Self {
+        Self::new(Kind::Pod, cx.watch_pods_of(node))
+    }
+
+    fn new(kind: Kind, watch: WatchId) -> Self {
         Self {
             kind,
             watch,
@@ -71,12 +79,12 @@ impl Informer {
     }
 
     fn take(&mut self, change: &Change) -> Learned {
-        self.seen = self.seen.max(change.rv);
+        self.seen = self.seen.max(change.resource_version);
         let key = key_of(&change.object);
         let objects = Arc::make_mut(&mut self.objects);
-        let (old, new) = match change.kind {
-            ChangeKind::Deleted => (objects.remove(&key), None),
-            ChangeKind::Added | ChangeKind::Modified => (
+        let (old, new) = match change.what {
+            ChangeType::Deleted => (objects.remove(&key), None),
+            ChangeType::Added | ChangeType::Modified => (
                 objects.insert(key.clone(), change.object.clone()),
                 Some(change.object.clone()),
             ),

@@ -1,4 +1,5 @@
 use super::*;
+use x509_cert::ext::pkix::AuthorityKeyIdentifier;
 
 const NOW: Timestamp = Timestamp::constant(1_790_000_000, 0);
 
@@ -77,6 +78,17 @@ fn a_leaf_is_checked_for_every_reason() {
     ] {
         assert_eq!(Leaf::read(certificate, &key).err(), Some(Why::Unreadable));
     }
+    // The same key under another name: verifiers would not find the issuer.
+    let contents = Contents {
+        common_name: "other",
+        dns_names: &[],
+        not_before: NOW,
+        not_after: days(1),
+        key: ca.key.verifying_key(),
+        serial: [1; 16],
+    };
+    let renamed = x509::build_authority(&contents, &ca.key).expect("built");
+    assert!(!leaf.signed_by(&Authority(renamed)));
     // A root under a leaf's name is still no leaf.
     let (issued, _) = root(1);
     let leaf = Leaf::read(&issued.certificate, &issued.key).expect("readable");
@@ -126,6 +138,10 @@ fn a_bundle_holds_each_authority_once_in_order() {
         .expect("issued");
     let leaf = Leaf::read(&made.certificate, &made.key).expect("readable");
     assert!(!leaf.signed_by(&list[0]) && leaf.signed_by(&list[1]));
+    // Two bundles go together if some authority is in both.
+    assert!(Authority::shared(&bundle, &a.certificate));
+    assert!(!Authority::shared(&b.certificate, &a.certificate));
+    assert!(!Authority::shared("", ""));
 }
 
 /// Written with openssl 3.0: a SHA-384 root as the Go operator makes, a leaf with a PKCS#8 key.
@@ -144,10 +160,15 @@ fn certificates_of_other_tools_are_read() {
         leaf.check(root.authority(), "a.b.svc.cluster.local.", &sans, at),
         Ok(())
     );
-    // Our leaves under a foreign root carry its own key identifier.
+    // Our leaves carry the root's own key identifier, whatever rule it was made by; verifiers look
+    // for the issuer by it.
     let made = root.issue(&[1; 32], "x", &[], NOW).expect("issued");
     let ours = Leaf::read(&made.certificate, &made.key).expect("readable");
     assert_eq!(ours.check(root.authority(), "x", &[], NOW), Ok(()));
+    let extension = ours.certificate.tbs_certificate().get_extension();
+    let id: Option<(bool, AuthorityKeyIdentifier)> = extension.expect("readable");
+    let id = id.and_then(|(_, id)| id.key_identifier).expect("there");
+    assert_eq!(id.as_bytes(), [1, 2, 3, 4]);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::client::{Client, ClientStart};
 use crate::disk::Volume;
-use crate::kube::{ApiServer, Patch, Request, Subresource, Verb};
+use crate::kube::{ApiServer, Body, ObjectRef, Request, Subresource, Verb};
 use crate::patroni::config::{MemberConfig, Version};
 use crate::patroni::rest::{RestReply, RestRequest};
 use crate::patroni::{Member, MemberStart, check};
@@ -93,9 +93,11 @@ impl Bench {
             extra: BTreeMap::new(),
             uids: BTreeMap::new(),
         };
+        let namespace = Object::new(Kind::Namespace, "", NS);
+        bench.request(Verb::Create(Arc::new(namespace)));
         let mut service = Object::new(Kind::Service, NS, SCOPE);
-        service.body_mut().insert("spec".into(), json!({"clusterIP": "10.9.0.1", "ports": [{"port": 5432}]}));
-        bench.request(Verb::Create { object: service });
+        service.body_mut().insert("spec".into(), json!({"ports": [{"name": "ivory", "port": 5432}]}));
+        bench.request(Verb::Create(Arc::new(service)));
         bench
     }
 
@@ -116,10 +118,7 @@ impl Bench {
     }
 
     pub fn request(&mut self, verb: Verb) {
-        let request = Request {
-            user: "tester".into(),
-            verb,
-        };
+        let request = Request::new("tester", verb);
         self.world.submit(self.tester, self.kube, request);
         self.world.advance(Span::ms(10));
     }
@@ -156,9 +155,15 @@ impl Bench {
             ("cluster".to_owned(), "hippo".to_owned()),
             ("patroni".to_owned(), SCOPE.to_owned()),
         ]));
-        pod.body_mut().insert("spec".into(), json!({"nodeName": format!("node{index}")}));
-        pod.body_mut().insert("status".into(), json!({"podIP": format!("10.0.0.{index}")}));
-        self.request(Verb::Create { object: pod });
+        let containers = json!([{"name": "database", "image": "ivory"}]);
+        let spec = json!({"nodeName": format!("node{index}"), "containers": containers});
+        pod.body_mut().insert("spec".into(), spec);
+        self.request(Verb::Create(Arc::new(pod)));
+        self.request(Verb::Patch {
+            target: ObjectRef::new(Kind::Pod, NS, name),
+            subresource: Subresource::Status,
+            body: Body::Merge(Arc::new(json!({"status": {"podIP": format!("10.0.0.{index}")}}))),
+        });
         let uid = self.world.kube(self.kube).api.get(Kind::Pod, NS, name).expect("made").meta.uid.clone();
         self.uids.insert(name.into(), uid);
         self.world.kube_mut(self.kube).add_volume(name, Volume::of(1 << 30));
@@ -175,6 +180,7 @@ impl Bench {
             certificate: None,
             repositories: Vec::new(),
             config_hash: "".into(),
+            files: None,
         });
         let place = Place {
             node: format!("node{index}").into(),
@@ -277,13 +283,9 @@ impl Bench {
 
     pub fn annotate(&mut self, object: &str, key: &str, value: Value) {
         self.request(Verb::Patch {
-            kind: Kind::Endpoints,
-            namespace: NS.into(),
-            name: object.into(),
+            target: ObjectRef::new(Kind::Endpoints, NS, object),
             subresource: Subresource::None,
-            patch: Patch::Merge(json!({"metadata": {"annotations": {key: value}}})),
-            manager: "tester".into(),
-            force: false,
+            body: Body::Merge(Arc::new(json!({"metadata": {"annotations": {key: value}}}))),
         });
     }
 
@@ -332,7 +334,7 @@ impl Bench {
             verifier: scram::verifier(b"secret", &[1; 16]),
         }];
         let databases = vec!["app".into()];
-        assert_eq!(self.exec(&leader, Command::Databases { databases }).exit, 0);
+        assert_eq!(self.exec(&leader, Command::Databases { databases, extensions: Vec::new() }).exit, 0);
         assert_eq!(self.exec(&leader, Command::Users { users }).exit, 0);
         let start = ClientStart {
             name: "app".into(),

@@ -330,7 +330,7 @@ fn the_lag_limit_and_nofailover() {
     fault::freeze_replication(&mut bench.world, id, true);
     bench.run(0.1);
     let databases = (0..3).map(|i| format!("big{i}")).collect();
-    bench.exec(&leader, Command::Databases { databases });
+    bench.exec(&leader, Command::Databases { databases, extensions: Vec::new() });
     bench.run(11.0);
     bench.kill(&leader);
     bench.run(40.0);
@@ -445,17 +445,12 @@ fn pending_restart() {
 /// Case 27: the store's objects are repaired, or obeyed.
 #[test]
 fn objects_changed_by_strangers() {
-    use crate::kube::Verb;
+    use crate::kube::{DeleteOptions, ObjectRef, Verb};
     let mut bench = Bench::healthy(20, V4, Bench::quick(), 3);
     let leader = bench.leader().expect("a leader");
     let delete = |name: &str| Verb::Delete {
-        kind: ivory_core::Kind::Endpoints,
-        namespace: NS.into(),
-        name: name.into(),
-        uid: None,
-        resource_version: None,
-        propagation: None,
-        grace_s: None,
+        target: ObjectRef::new(ivory_core::Kind::Endpoints, NS, name),
+        options: DeleteOptions::default(),
     };
     bench.request(delete(SCOPE));
     bench.until(6.0, |b| b.annotation(SCOPE, "leader").is_some());

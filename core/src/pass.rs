@@ -1,0 +1,210 @@
+//! One pass in the making: what it reads, and what it has decided so far. Rules speak through it, so that
+//! "is this write needed?" is answered in one place, exactly.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::api::IvoryClusterStatus;
+use crate::cluster::Cluster;
+use crate::command::Command;
+use crate::context::Context;
+use crate::kind::Kind;
+use crate::memo::Memos;
+use crate::names::FIELD_MANAGER;
+use crate::object::Object;
+use crate::observed::Observed;
+use crate::plan::{Op, Plan, Propagation, Write};
+use crate::read::{Read, Target};
+use crate::report::{Outcome, Reason, Report, Step};
+use crate::ssa;
+
+/// What became of an object that should be there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ensured {
+    /// It is as it should be.
+    InSync,
+    /// A write that makes it so is in the plan.
+    Writes,
+    /// It can't be touched now; the report says why.
+    NotNow,
+}
+
+/// One pass in the making.
+pub struct Pass<'a> {
+    /// What was read.
+    pub observed: &'a Observed,
+    /// Time, entropy, settings.
+    pub context: &'a Context,
+    /// The cluster.
+    pub cluster: &'a Cluster,
+    /// Results of earlier passes, by their whole input.
+    pub memos: &'a mut Memos,
+    /// The status as it will be written.
+    pub status: IvoryClusterStatus,
+    writes: Vec<Write>,
+    report: Report,
+    requeue: Option<Duration>,
+}
+
+impl<'a> Pass<'a> {
+    /// An empty pass.
+    pub fn new(
+        observed: &'a Observed,
+        context: &'a Context,
+        cluster: &'a Cluster,
+        memos: &'a mut Memos,
+    ) -> Self {
+        let status = (*cluster.status).clone();
+        let report = Report::default();
+        Self { observed, context, cluster, memos, status, writes: Vec::new(), report, requeue: None }
+    }
+
+    /// The plan that has come together.
+    pub fn finish(self) -> Plan {
+        Plan { writes: self.writes, report: self.report, requeue: self.requeue }
+    }
+
+    /// The writes so far.
+    #[must_use]
+    pub fn writes(&self) -> &[Write] {
+        &self.writes
+    }
+
+    /// The report so far.
+    pub fn report(&self) -> &Report {
+        &self.report
+    }
+
+    /// Adds a line to the report.
+    pub fn say(&mut self, step: Step, outcome: Outcome) {
+        self.report.lines.push((step, outcome));
+    }
+
+    /// Something that will come by itself is awaited.
+    pub fn wait(&mut self, step: Step, word: &'static str, text: impl Into<String>) {
+        self.say(step, Outcome::Waiting(Reason::Because { word, text: text.into() }));
+    }
+
+    /// Nothing goes on with this until somebody changes something.
+    pub fn block(&mut self, step: Step, word: &'static str, text: impl Into<String>) {
+        self.say(step, Outcome::Blocked(Reason::Because { word, text: text.into() }));
+    }
+
+    /// Something could not be read, so nothing that depends on it is decided.
+    pub fn unreadable(&mut self, step: Step, what: impl Into<String>) {
+        self.say(step, Outcome::Waiting(Reason::Unreadable { what: what.into() }));
+    }
+
+    /// Looks again after so long, or sooner if something else wants it sooner.
+    pub fn look_again(&mut self, after: Duration) {
+        self.requeue = Some(self.requeue.map_or(after, |r| r.min(after)));
+    }
+
+    /// Adds a write.
+    pub fn write(&mut self, step: Step, reason: Reason, op: Op) {
+        self.writes.push(Write { step, reason, op });
+    }
+
+    /// Whether a write to this object is planned already.
+    #[must_use]
+    pub fn writes_to(&self, kind: Kind, name: &str) -> bool {
+        self.writes.iter().any(|w| match &w.op {
+            Op::Apply { object } | Op::Create { object } => {
+                object.kind == kind && &*object.meta.name == name
+            }
+            Op::Delete { kind: k, name: n, .. } => *k == kind && n == name,
+            _ => false,
+        })
+    }
+
+    /// Makes an object as it should be: plans an apply exactly when that would change something.
+    pub fn ensure(&mut self, step: Step, desired: Object) -> Ensured {
+        self.ensure_shared(step, Arc::new(desired))
+    }
+
+    /// [`Pass::ensure`] for an object that a memo shares.
+    pub fn ensure_shared(&mut self, step: Step, desired: Arc<Object>) -> Ensured {
+        let (kind, name) = (desired.kind, desired.meta.name.clone());
+        match self.observed.find(kind, &name) {
+            Read::Unknown(_) => {
+                self.unreadable(step, format!("{kind} {name}"));
+                Ensured::NotNow
+            }
+            Read::Absent => {
+                let reason = Reason::Missing { kind, name: name.to_string() };
+                self.write(step, reason, Op::Apply { object: desired });
+                Ensured::Writes
+            }
+            Read::Known(live) => {
+                let live = live.clone();
+                self.ensure_live(step, desired, &live)
+            }
+        }
+    }
+
+    fn ensure_live(&mut self, step: Step, desired: Arc<Object>, live: &Arc<Object>) -> Ensured {
+        let (kind, name) = (desired.kind, desired.meta.name.to_string());
+        if live.terminating() {
+            self.wait(step, "Terminating", format!("{kind} {name} is being deleted"));
+            return Ensured::NotNow;
+        }
+        if let Some(other) = live.controller()
+            && *other.uid != *self.cluster.uid
+        {
+            let text = format!("{kind} {name} belongs to {} {}", other.kind, other.name);
+            self.block(step, "NotOurs", text);
+            return Ensured::NotNow;
+        }
+        let fields = self.memos.would_change(&desired, live);
+        if fields.is_empty() {
+            return Ensured::InSync;
+        }
+        // The UID pins the write to this life of the object.
+        let mut object = (*desired).clone();
+        object.meta.uid = live.meta.uid.clone();
+        if kind == Kind::Secret {
+            // What is kept of a Secret was read from it; a newer edit must not be lost.
+            object.meta.resource_version = live.meta.resource_version;
+        }
+        let fields = fields.iter().take(3).cloned().collect();
+        let reason = Reason::Drifted { kind, name, fields };
+        self.write(step, reason, Op::Apply { object: Arc::new(object) });
+        Ensured::Writes
+    }
+
+    /// Deletes an object that is ours and no longer wanted.
+    pub fn delete(&mut self, step: Step, object: &Object, reason: Reason) {
+        if object.terminating() {
+            return;
+        }
+        let op = Op::Delete {
+            kind: object.kind,
+            namespace: object.meta.namespace.to_string(),
+            name: object.meta.name.to_string(),
+            uid: object.meta.uid.clone(),
+            resource_version: None,
+            propagation: Propagation::Background,
+        };
+        self.write(step, reason, op);
+    }
+
+    /// Runs a command in a container of a Pod.
+    pub fn exec(&mut self, step: Step, reason: Reason, pod: &Object, command: Command, deadline_s: u32) {
+        let target = Target {
+            namespace: pod.meta.namespace.to_string(),
+            pod: pod.meta.name.to_string(),
+            uid: pod.meta.uid.clone(),
+            container: crate::names::DATABASE_CONTAINER.to_owned(),
+        };
+        self.write(step, reason, Op::Exec { target, command, deadline_s });
+    }
+}
+
+/// The differing fields that a forced apply by us would change.
+#[must_use]
+pub fn would_change(desired: &Object, live: &Object) -> Vec<String> {
+    match ssa::Schema::builtin(desired.kind) {
+        Some(schema) => ssa::would_change(schema, desired, live, FIELD_MANAGER),
+        None => Vec::new(),
+    }
+}

@@ -1,0 +1,166 @@
+//! What a member says of itself: the annotation `status` on its Pod, written by Patroni at the end of
+//! each of its loops. A Pod whose node died keeps the last word, so it may be old.
+
+use serde_json::Value;
+
+/// The annotation's key.
+pub const ANNOTATION: &str = "status";
+
+/// What a member is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Role {
+    /// It leads a cluster of its own: `primary` from Patroni 4 on, `master` before.
+    Primary,
+    /// It follows.
+    Replica,
+    /// It leads a standby cluster, and so is read-only.
+    StandbyLeader,
+    /// It led until a moment ago.
+    Demoted,
+    /// It is becoming the leader.
+    Promoted,
+    /// It has no data.
+    Uninitialized,
+    /// A word that is not known here.
+    Other,
+}
+
+impl Role {
+    fn of(word: &str) -> Self {
+        match word {
+            "primary" | "master" => Self::Primary,
+            "replica" => Self::Replica,
+            "standby_leader" => Self::StandbyLeader,
+            "demoted" => Self::Demoted,
+            "promoted" => Self::Promoted,
+            "uninitialized" => Self::Uninitialized,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// A member's status.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Status {
+    /// What it is.
+    pub role: Role,
+    /// What its PostgreSQL does, in Patroni's words: `running`, `starting`, `stopped`, `creating replica`…
+    pub state: String,
+    /// Its timeline.
+    pub timeline: Option<u64>,
+    /// How far it has come, in bytes of WAL: what a primary flushed, what a replica received or replayed.
+    pub xlog_location: Option<u64>,
+    /// Whether a parameter waits for a restart.
+    pub pending_restart: bool,
+    /// `streaming` or `in archive recovery`; from Patroni 3.0.4 on.
+    pub replication_state: Option<String>,
+    /// Patroni's version.
+    pub version: Option<String>,
+    /// Whether Patroni is paused.
+    pub pause: bool,
+}
+
+impl Status {
+    /// Reads the annotation; none if it is no JSON mapping. Of fields of another type, nothing counts.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let value: Value = serde_json::from_str(text).ok()?;
+        value.as_object()?;
+        let text = |key| value.get(key).and_then(Value::as_str).map(str::to_owned);
+        let number = |key| value.get(key).and_then(Value::as_u64);
+        let flag = |key| value.get(key) == Some(&Value::Bool(true));
+        Some(Self {
+            role: text("role").map_or(Role::Other, |word| Role::of(&word)),
+            state: text("state").unwrap_or_default(),
+            timeline: number("timeline"),
+            xlog_location: number("xlog_location"),
+            pending_restart: flag("pending_restart"),
+            replication_state: text("replication_state"),
+            version: text("version"),
+            pause: flag("pause"),
+        })
+    }
+
+    /// Whether PostgreSQL runs.
+    #[must_use]
+    pub fn running(&self) -> bool {
+        self.state == "running"
+    }
+
+    /// Whether it takes writes: the leader of a cluster of its own whose PostgreSQL runs.
+    #[must_use]
+    pub fn writable(&self) -> bool {
+        self.role == Role::Primary && self.running()
+    }
+
+    /// Whether it follows its leader without a gap. Before Patroni 3.0.4 no member says so, and then a
+    /// replica that runs is taken to.
+    #[must_use]
+    pub fn streaming(&self) -> bool {
+        let streams = |state: &String| state == "streaming";
+        self.role == Role::Replica
+            && self.running()
+            && self.replication_state.as_ref().is_none_or(streams)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// What Patroni 4.1 wrote on a leader that waits for a restart.
+    const LEADER: &str = r#"{"conn_url":"postgres://10.0.0.5:5432/postgres","api_url":"https://hippo-00-aaaa-0.hippo-pods:8008/patroni","state":"running","role":"primary","version":"4.1.5","xlog_location":50332000,"timeline":3,"pending_restart":true,"pending_restart_reason":{"jit":{"old_value":"on","new_value":"off"}}}"#;
+
+    #[test]
+    fn a_leader_is_read() {
+        let status = Status::parse(LEADER).expect("readable");
+        let expected = Status {
+            role: Role::Primary,
+            state: "running".into(),
+            timeline: Some(3),
+            xlog_location: Some(50_332_000),
+            pending_restart: true,
+            replication_state: None,
+            version: Some("4.1.5".into()),
+            pause: false,
+        };
+        assert_eq!(status, expected);
+    }
+
+    #[test]
+    fn roles_and_states_say_what_a_member_can_do() {
+        // role, state, replication state; then: writable, streaming
+        for (role, state, replication, writable, streaming) in [
+            ("master", "running", "", true, false),
+            ("primary", "running", "", true, false),
+            ("primary", "stopped", "", false, false),
+            ("standby_leader", "running", "streaming", false, false),
+            ("promoted", "running", "", false, false),
+            ("replica", "running", "streaming", false, true),
+            ("replica", "running", "", false, true),
+            ("replica", "running", "in archive recovery", false, false),
+            ("replica", "starting", "streaming", false, false),
+            ("uninitialized", "creating replica", "", false, false),
+            ("queen", "running", "streaming", false, false),
+        ] {
+            let mut value = serde_json::json!({"role": role, "state": state});
+            if !replication.is_empty() {
+                value["replication_state"] = replication.into();
+            }
+            let status = Status::parse(&value.to_string()).expect("readable");
+            let found = (status.writable(), status.streaming());
+            assert_eq!(found, (writable, streaming), "{value}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_survived(text in ".*", at in 0..LEADER.len(), with in "[\\[\\]{}\",0-9a-z:-]{0,3}") {
+            let _ = Status::parse(&text);
+            let mut broken = LEADER.to_owned();
+            broken.replace_range(at..=at, &with);
+            let _ = Status::parse(&broken);
+        }
+    }
+}

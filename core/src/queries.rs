@@ -1,0 +1,37 @@
+//! What core still needs to know from inside Pods before it can plan. A quiet cluster is asked nothing.
+
+use crate::cluster::Cluster;
+use crate::command::Command;
+use crate::context::Config;
+use crate::names::DATABASE_CONTAINER;
+use crate::observed::Observed;
+use crate::read::{Query, Target};
+use crate::rules::members::Members;
+
+/// The questions whose answers the plan will look for in [`Observed::answers`].
+#[must_use]
+pub fn queries(observed: &Observed, config: &Config) -> Vec<Query> {
+    let Ok(cluster) = Cluster::read(&observed.cluster, config) else { return Vec::new() };
+    let Ok(members) = Members::read(observed, &cluster) else { return Vec::new() };
+    let leaving = members.with_workload().filter(|m| {
+        let unwanted = cluster.set(&m.set).is_some_and(|s| s.spec.wal_volume_claim_spec.is_none());
+        unwanted && m.wal_claim.as_ref().is_some_and(|c| !c.terminating()) && m.running()
+    });
+    leaving.filter_map(|m| m.pod()).map(|pod| wal_directory(pod)).collect()
+}
+
+/// Where the WAL of a Pod's database really is: asked while a WAL volume is to go.
+#[must_use]
+pub fn wal_directory(pod: &crate::Object) -> Query {
+    Query {
+        target: Target {
+            namespace: pod.meta.namespace.to_string(),
+            pod: pod.meta.name.to_string(),
+            uid: pod.meta.uid.clone(),
+            container: DATABASE_CONTAINER.to_owned(),
+        },
+        command: Command::WalDirectory,
+        deadline_s: 10,
+        max_age_s: 60,
+    }
+}

@@ -1,0 +1,49 @@
+//! Databases: those that the users list, or one named like the cluster (`reference/reconcile.md` §4.6).
+//! None is ever dropped.
+
+use std::collections::BTreeSet;
+
+use crate::command::Command;
+use crate::hash::safe_hash;
+use crate::pass::Pass;
+use crate::report::{Reason, Step};
+use crate::rules::members::Members;
+
+/// Creates missing databases when the list differs from what was last set.
+pub fn ensure(pass: &mut Pass<'_>, members: &Members) {
+    let users = super::users::effective(pass.cluster);
+    let databases: BTreeSet<String> = users.into_iter().flat_map(|u| u.databases).collect();
+    let command = Command::Databases {
+        databases: databases.into_iter().collect(),
+        extensions: extensions(pass.cluster),
+    };
+    let revision = revision(members, &command);
+    if pass.status.database_revision.as_deref() == Some(&*revision) {
+        return;
+    }
+    let Some(pod) = members.writable().and_then(|m| m.pod()).cloned() else {
+        return pass.wait(Step::Databases, "NoPrimary", "no database accepts writes yet");
+    };
+    let text = "the databases differ from what was last set".into();
+    pass.exec(Step::Databases, Reason::Because { word: "Databases", text }, &pod, command, 60);
+    pass.status.database_revision = Some(revision);
+}
+
+/// The extensions that every database gets.
+fn extensions(cluster: &crate::cluster::Cluster) -> Vec<String> {
+    let mut all = vec!["pgaudit"];
+    if cluster.spec.post_gis_version.is_some() {
+        all.extend(["postgis", "postgis_topology", "fuzzystrmatch", "postgis_tiger_geocoder"]);
+    }
+    all.into_iter().map(String::from).collect()
+}
+
+/// What a command was run with, and in which database system: another system has to be told anew.
+#[must_use]
+pub fn revision(members: &Members, command: &Command) -> String {
+    let rendered = command.render();
+    let system = members.system_identifier.clone().unwrap_or_default();
+    let stdin = rendered.stdin.as_ref().map(|s| s.expose().to_vec()).unwrap_or_default();
+    let digest = crate::hash::digest(&(rendered.argv, stdin)).to_string();
+    safe_hash([&*system, &*digest])
+}

@@ -1,0 +1,29 @@
+//! Disruption budgets: one a set, as long as the set wants one.
+
+use crate::build::disruption;
+use crate::kind::Kind;
+use crate::labels;
+use crate::pass::Pass;
+use crate::read::Read;
+use crate::report::{Reason, Step};
+
+/// Ensures the budgets that are wanted and deletes those of ours that are not.
+pub fn ensure(pass: &mut Pass<'_>) {
+    let wanted: Vec<_> =
+        pass.cluster.sets().filter_map(|set| disruption::budget(pass.cluster, &set)).collect();
+    let Read::Known(live) = pass.observed.labelled(Kind::PodDisruptionBudget) else {
+        return pass.unreadable(Step::Disruption, "the poddisruptionbudgets of the cluster");
+    };
+    let unwanted = live.iter().filter(|o| {
+        o.label(labels::INSTANCE_SET).is_some()
+            && o.controlled_by(&pass.cluster.uid)
+            && wanted.iter().all(|w| w.meta.name != o.meta.name)
+    });
+    for object in unwanted.cloned().collect::<Vec<_>>() {
+        let (kind, name) = (object.kind, object.meta.name.to_string());
+        pass.delete(Step::Disruption, &object, Reason::Unwanted { kind, name });
+    }
+    for object in wanted {
+        pass.ensure(Step::Disruption, object);
+    }
+}

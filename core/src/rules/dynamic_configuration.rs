@@ -1,0 +1,37 @@
+//! Patroni's dynamic configuration: replaced when what Patroni keeps differs from what the spec gives.
+
+use serde_json::Value;
+
+use crate::command::Command;
+use crate::kind::Kind;
+use crate::names;
+use crate::pass::Pass;
+use crate::read::Read;
+use crate::report::{Reason, Step};
+use crate::rules::members::Members;
+
+/// Replaces the configuration when it differs. Before the bootstrap it is part of the cluster's ConfigMap.
+pub fn ensure(pass: &mut Pass<'_>, members: &Members) {
+    if !members.bootstrapped() {
+        return;
+    }
+    let name = names::scope_config(&pass.cluster.name);
+    let live = match pass.observed.find(Kind::Endpoints, &name) {
+        Read::Known(endpoints) => endpoints.annotation("config").map(str::to_owned),
+        Read::Absent => None,
+        Read::Unknown(_) => return pass.unreadable(Step::Patroni, format!("Endpoints {name}")),
+    };
+    // Without one Patroni restores its own cached copy first.
+    let Some(live) = live else { return };
+    let desired = super::config::dynamic(pass.cluster);
+    if serde_json::from_str::<Value>(&live).is_ok_and(|live| live == desired) {
+        return;
+    }
+    let pod = members.leader().or_else(|| members.all.values().find(|m| m.running())).and_then(|m| m.pod());
+    let Some(pod) = pod.cloned() else {
+        return pass.wait(Step::Patroni, "NoRunningInstance", "no instance runs that could be told its settings");
+    };
+    let reason = Reason::Because { word: "DynamicConfiguration", text: "Patroni's settings differ from the spec".into() };
+    let command = Command::ReplaceDynamicConfiguration { config: desired.to_string() };
+    pass.exec(Step::Patroni, reason, &pod, command, 20);
+}

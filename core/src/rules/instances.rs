@@ -1,0 +1,86 @@
+//! The instances: for each its settings, certificates, volume claims and StatefulSet. Which there should be
+//! is [`instance_names`](super::instance_names)' business, which go [`scale_down`](super::scale_down)'s.
+
+use crate::build::instance::{Instance, stateful_set};
+use crate::build::{config_maps, volumes as build_volumes};
+use crate::cluster::Set;
+use crate::crypto::pki::Root;
+use crate::names;
+use crate::pass::Pass;
+use crate::report::Step;
+use crate::rules::members::{Member, Members};
+use crate::rules::{instance_names, pki, volumes};
+
+/// The names of all instances that should exist and have their volumes, sorted.
+#[must_use]
+pub fn names(pass: &Pass<'_>, members: &Members) -> Vec<String> {
+    let wanted = pass.cluster.sets().flat_map(|s| instance_names::wanted(pass.cluster, &s, members));
+    let sound = |name: &String| !members.all.get(name).is_some_and(Member::condemned);
+    let mut names: Vec<String> = wanted.filter(sound).collect();
+    names.sort();
+    names
+}
+
+/// Ensures every instance of every set. Returns their names, by set.
+pub fn ensure(pass: &mut Pass<'_>, members: &Members, root: &Root) -> Vec<(String, Vec<String>)> {
+    let cluster = pass.cluster;
+    let mut all = Vec::new();
+    for set in cluster.sets() {
+        let wanted = instance_names::wanted(cluster, &set, members);
+        for name in &wanted {
+            let member = members.all.get(name);
+            // What is going is not mended; its replacement is wanted by another name.
+            if member.is_some_and(Member::condemned) {
+                let text = format!("instance {name} has lost its volume and is being replaced");
+                pass.wait(Step::Instances, "VolumeLost", text);
+                continue;
+            }
+            one(pass, &set, name, member, members.bootstrapped(), root);
+        }
+        all.push((set.name.clone(), wanted));
+    }
+    all
+}
+
+fn one(
+    pass: &mut Pass<'_>,
+    set: &Set<'_>,
+    name: &str,
+    member: Option<&Member>,
+    bootstrapped: bool,
+    root: &Root,
+) {
+    let cluster = pass.cluster;
+    pki::instance_certificates(pass, root, &set.name, name);
+    let repo = replica_method(pass);
+    let config = config_maps::instance(cluster, set, name, repo.as_deref(), bootstrapped);
+    pass.ensure(Step::Instances, config);
+    let claim = |claim: Option<&std::sync::Arc<crate::Object>>, default: String| {
+        claim.map_or(default, |c| c.meta.name.to_string())
+    };
+    let data_claim = claim(member.and_then(|m| m.data_claim.as_ref()), names::data_volume(name));
+    volumes::ensure(pass, Step::Instances, build_volumes::data(cluster, set, name, &data_claim));
+    let live_wal = member.and_then(|m| m.wal_claim.as_ref());
+    let wal_name = claim(live_wal, names::wal_volume(name));
+    let wal = build_volumes::wal(cluster, set, name, &wal_name);
+    // A WAL volume that is no longer wanted stays mounted until the WAL has left it.
+    let wal_claim = (wal.is_some() || live_wal.is_some()).then_some(wal_name);
+    if let Some(wal) = wal {
+        volumes::ensure(pass, Step::Instances, wal);
+    }
+    if pass.context.config.gates.contains("TablespaceVolumes") {
+        for claim in build_volumes::tablespaces(cluster, set, name) {
+            volumes::ensure(pass, Step::Instances, claim);
+        }
+    }
+    let instance = Instance { name: name.to_owned(), data_claim, wal_claim, replicas: 1 };
+    let desired = pass.memos.instance(cluster, &set.name, &instance, || stateful_set(cluster, set, &instance));
+    pass.ensure_shared(Step::Instances, desired);
+}
+
+/// The repository from which replicas are made, once it holds a backup.
+fn replica_method(pass: &Pass<'_>) -> Option<String> {
+    let status = pass.status.pgbackrest.as_ref()?;
+    let done = status.repos.iter().find(|r| r.replica_create_backup_complete == Some(true))?;
+    Some(done.name.clone())
+}

@@ -1,0 +1,200 @@
+//! The instances of a cluster as they are: StatefulSet, Pods and volume claims of each, and what Patroni
+//! says of it. It decides nothing.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::cluster::Cluster;
+use crate::kind::Kind;
+use crate::labels::{self, role};
+use crate::object::Object;
+use crate::observed::Observed;
+use crate::patroni::status::{Role, Status};
+use crate::read::Read;
+use crate::{names, report::Reason};
+
+/// One instance as it is.
+#[derive(Clone, Debug, Default)]
+pub struct Member {
+    /// Its name.
+    pub name: String,
+    /// Its set.
+    pub set: String,
+    /// Its StatefulSet.
+    pub stateful_set: Option<Arc<Object>>,
+    /// Its Pods; more than one only while something is wrong.
+    pub pods: Vec<Arc<Object>>,
+    /// Its data volume claim.
+    pub data_claim: Option<Arc<Object>>,
+    /// Its WAL volume claim.
+    pub wal_claim: Option<Arc<Object>>,
+    /// Its ConfigMap and certificates, if there are any.
+    pub furniture: Vec<Arc<Object>>,
+    /// What Patroni wrote on its Pod.
+    pub patroni: Option<Status>,
+}
+
+/// All instances of a cluster, in name order, and who leads.
+#[derive(Clone, Debug, Default)]
+pub struct Members {
+    /// The instances.
+    pub all: BTreeMap<String, Member>,
+    /// Annotation `leader` of Patroni's Endpoints: the Pod that holds the lease. It outlives its Pod.
+    pub lease: Option<String>,
+    /// Annotation `initialize`: the system identifier, once the cluster is bootstrapped.
+    pub system_identifier: Option<String>,
+}
+
+impl Member {
+    /// Its one Pod, unless that is on its way out.
+    #[must_use]
+    pub fn pod(&self) -> Option<&Arc<Object>> {
+        match &self.pods[..] {
+            [pod] if !pod.terminating() => Some(pod),
+            _ => None,
+        }
+    }
+
+    /// Whether its Pod is ready.
+    #[must_use]
+    pub fn ready(&self) -> bool {
+        self.pod().is_some_and(|p| p.condition_true("Ready"))
+    }
+
+    /// Whether its database container runs.
+    #[must_use]
+    pub fn running(&self) -> bool {
+        self.pod().is_some_and(|pod| {
+            let statuses = pod.at(&["status", "containerStatuses"]).and_then(|s| s.as_array());
+            statuses.into_iter().flatten().any(|s| {
+                s.get("name").and_then(|n| n.as_str()) == Some(names::DATABASE_CONTAINER)
+                    && s.pointer("/state/running").is_some()
+            })
+        })
+    }
+
+    /// Whether its database accepts writes, as Patroni says; a standby cluster's leader does not.
+    #[must_use]
+    pub fn writable(&self) -> bool {
+        self.running() && self.patroni.as_ref().is_some_and(Status::writable)
+    }
+
+    /// Whether its Pod bears the leader's label. After a crash that may be a dead one.
+    #[must_use]
+    pub fn labelled_leader(&self) -> bool {
+        self.pods.iter().any(|p| p.label(labels::ROLE).is_some_and(role::is_leader))
+    }
+
+    /// Whether it follows a leader and serves reads.
+    #[must_use]
+    pub fn streaming(&self) -> bool {
+        let replica = |s: &Status| s.role == Role::Replica && s.running();
+        self.ready() && self.running() && self.patroni.as_ref().is_some_and(replica)
+    }
+
+    /// Whether its volume is going or gone under it: such an instance is replaced, never mended.
+    #[must_use]
+    pub fn condemned(&self) -> bool {
+        let going = |claim: &Option<Arc<Object>>| claim.as_ref().is_some_and(|c| c.terminating());
+        let lost = self.data_claim.is_none() && !self.pods.is_empty();
+        going(&self.data_claim) || going(&self.wal_claim) || lost
+    }
+
+    /// Whether its Pod was made from the StatefulSet's present template; none while that can't be told.
+    #[must_use]
+    pub fn up_to_date(&self) -> Option<bool> {
+        let (set, pod) = (self.stateful_set.as_ref()?, self.pod()?);
+        if set.i64_at(&["status", "observedGeneration"])? != set.meta.generation {
+            return None;
+        }
+        let revision = set.str_at(&["status", "updateRevision"])?;
+        Some(pod.label("controller-revision-hash")? == revision)
+    }
+}
+
+impl Members {
+    /// Sorts what was read by instance.
+    ///
+    /// # Errors
+    /// When a read that matters is unknown.
+    pub fn read(observed: &Observed, cluster: &Cluster) -> Result<Self, Reason> {
+        let mut members = Self::default();
+        for kind in [
+            Kind::StatefulSet,
+            Kind::Pod,
+            Kind::PersistentVolumeClaim,
+            Kind::ConfigMap,
+            Kind::Secret,
+        ] {
+            let Read::Known(objects) = observed.labelled(kind) else {
+                let what = format!("the {} of the cluster", kind.plural());
+                return Err(Reason::Unreadable { what });
+            };
+            for object in objects {
+                members.take(object);
+            }
+        }
+        let annotation = |name: &str, key: &str| match observed.find(Kind::Endpoints, name) {
+            Read::Known(object) => {
+                Ok(object.annotation(key).filter(|v| !v.is_empty()).map(str::to_owned))
+            }
+            Read::Absent => Ok(None),
+            Read::Unknown(_) => Err(Reason::Unreadable { what: format!("Endpoints {name}") }),
+        };
+        members.lease = annotation(&names::scope(&cluster.name), "leader")?;
+        members.system_identifier = annotation(&names::scope_config(&cluster.name), "initialize")?;
+        Ok(members)
+    }
+
+    fn take(&mut self, object: &Arc<Object>) {
+        let Some(instance) = object.label(labels::INSTANCE) else { return };
+        let member = self.all.entry(instance.to_owned()).or_default();
+        instance.clone_into(&mut member.name);
+        if let Some(set) = object.label(labels::INSTANCE_SET) {
+            set.clone_into(&mut member.set);
+        }
+        match object.kind {
+            Kind::StatefulSet => member.stateful_set = Some(object.clone()),
+            Kind::Pod => {
+                member.patroni = object.annotation("status").and_then(Status::parse);
+                member.pods.push(object.clone());
+            }
+            Kind::PersistentVolumeClaim => match object.label(labels::ROLE) {
+                Some(role::PGDATA) => member.data_claim = Some(object.clone()),
+                Some(role::PGWAL) => member.wal_claim = Some(object.clone()),
+                _ => member.furniture.push(object.clone()),
+            },
+            _ => member.furniture.push(object.clone()),
+        }
+    }
+
+    /// The instances of a set that have a StatefulSet, in name order.
+    pub fn of_set<'a>(&'a self, set: &'a str) -> impl Iterator<Item = &'a Member> + use<'a> {
+        self.all.values().filter(move |m| m.set == set && m.stateful_set.is_some())
+    }
+
+    /// The instances that have a StatefulSet, in name order.
+    pub fn with_workload(&self) -> impl Iterator<Item = &Member> {
+        self.all.values().filter(|m| m.stateful_set.is_some())
+    }
+
+    /// The instance that leads for certain: it holds the lease, and its Pod lives and runs.
+    #[must_use]
+    pub fn leader(&self) -> Option<&Member> {
+        let lease = self.lease.as_deref()?;
+        let holds = |m: &&Member| m.pod().is_some_and(|p| &*p.meta.name == lease);
+        self.all.values().find(holds).filter(|m| m.running())
+    }
+
+    /// The instance whose database accepts writes.
+    #[must_use]
+    pub fn writable(&self) -> Option<&Member> {
+        self.leader().filter(|m| m.writable())
+    }
+
+    /// Whether a database was ever made: from then on, data may exist.
+    #[must_use]
+    pub fn bootstrapped(&self) -> bool {
+        self.system_identifier.is_some()
+    }
+}

@@ -1,0 +1,25 @@
+//! Rules: one decision a file, each a function of what was observed. The order in which they are asked,
+//! and every gate between them, stands in [`steps`](crate::steps).
+
+pub mod backups;
+pub mod config;
+pub mod databases;
+pub mod disruption;
+pub mod dynamic_configuration;
+pub mod events;
+pub mod finalize;
+pub mod instance_names;
+pub mod instances;
+pub mod leftovers;
+pub mod members;
+pub mod pki;
+pub mod rbac;
+pub mod repository;
+pub mod rollout;
+pub mod safety;
+pub mod scale_down;
+pub mod services;
+pub mod status;
+pub mod users;
+pub mod validate;
+pub mod volumes;

@@ -1,0 +1,117 @@
+//! The backup repositories: settings, certificates, volumes and the host that serves them
+//! (`reference/components.md` §1.5, §1.6).
+
+use std::sync::Arc;
+
+use crate::api::status::{PgBackRestStatus, RepoHostStatus, RepoStatus};
+use crate::build::{config_maps, repo_host, volumes as build_volumes};
+use crate::crypto::pki::Root;
+use crate::kind::Kind;
+use crate::labels;
+use crate::names;
+use crate::object::Object;
+use crate::pass::Pass;
+use crate::read::Read;
+use crate::report::{Reason, Step};
+use crate::rules::{config, pki, volumes};
+
+/// Ensures everything about repositories that does not depend on a running database.
+pub fn ensure(pass: &mut Pass<'_>, instances: &[String], root: &Root) {
+    let cluster = pass.cluster;
+    let (Read::Known(claims), Read::Known(workloads)) = (
+        pass.observed.labelled(Kind::PersistentVolumeClaim),
+        pass.observed.labelled(Kind::StatefulSet),
+    ) else {
+        return pass.unreadable(Step::Repository, "the volumes of the repositories");
+    };
+    let claims: Vec<Arc<Object>> =
+        claims.iter().filter(|c| c.label(labels::PGBACKREST_VOLUME).is_some()).cloned().collect();
+    let hosts: Vec<Arc<Object>> =
+        workloads.iter().filter(|w| w.label(labels::PGBACKREST_DEDICATED).is_some()).cloned().collect();
+    let host = host_name(&cluster.name, &hosts);
+    let mut mounted = Vec::new();
+    for repo in &cluster.spec.backups.pgbackrest.repos {
+        let Some(volume) = &repo.volume else { continue };
+        let live = claims.iter().find(|c| c.label(labels::PGBACKREST_REPO) == Some(&repo.name));
+        let default = names::repo_volume(&cluster.name, &repo.name);
+        let name = live.map_or(default, |c| c.meta.name.to_string());
+        let desired = build_volumes::repository(cluster, &repo.name, &name, &volume.volume_claim_spec);
+        volumes::ensure(pass, Step::Repository, desired);
+        mounted.push((repo.name.clone(), name));
+    }
+    mounted.sort();
+    let settings = config_maps::pgbackrest(cluster, &config::repos(cluster), &host, instances);
+    pass.ensure(Step::Repository, settings);
+    if cluster.has_repo_host() {
+        pki::pgbackrest_certificates(pass, root, &host);
+        pass.ensure(Step::Repository, repo_host::stateful_set(cluster, &host, &mounted, 1));
+    }
+    unwanted(pass, &claims, &hosts);
+    remember(pass, &claims, &hosts);
+}
+
+/// The name of the repository host: that of the oldest one there is.
+fn host_name(cluster: &str, hosts: &[Arc<Object>]) -> String {
+    let oldest = hosts.iter().min_by_key(|h| (h.meta.created_at, h.meta.name.clone()));
+    oldest.map_or_else(|| names::repo_host(cluster), |h| h.meta.name.to_string())
+}
+
+/// A repository host that no repository needs goes. The volume of a repository that left the spec goes with
+/// it: that is the request, as the Go operator has it. Only what is ours is touched.
+fn unwanted(pass: &mut Pass<'_>, claims: &[Arc<Object>], hosts: &[Arc<Object>]) {
+    let cluster = pass.cluster;
+    let hosts = hosts.iter().filter(|_| !cluster.has_repo_host());
+    let claims = claims.iter().filter(|claim| {
+        let repos = &cluster.spec.backups.pgbackrest.repos;
+        let named = |r: &&crate::api::backups::Repo| claim.label(labels::PGBACKREST_REPO) == Some(&r.name);
+        !repos.iter().filter(|r| r.volume.is_some()).any(|r| named(&r))
+    });
+    for object in hosts.chain(claims).filter(|o| o.controlled_by(&cluster.uid)) {
+        let (kind, name) = (object.kind, object.meta.name.to_string());
+        pass.delete(Step::Repository, object, Reason::Unwanted { kind, name });
+    }
+}
+
+/// Notes in the status what there is. A volume or an address that changed has neither stanza nor backup.
+fn remember(pass: &mut Pass<'_>, claims: &[Arc<Object>], hosts: &[Arc<Object>]) {
+    let cluster = pass.cluster;
+    let before = pass.status.pgbackrest.take().unwrap_or_default();
+    let first = cluster.spec.backups.pgbackrest.repos.first().map(|r| r.name.clone());
+    let mut repos: Vec<RepoStatus> = cluster
+        .spec
+        .backups
+        .pgbackrest
+        .repos
+        .iter()
+        .map(|repo| {
+            let old = before.repos.iter().find(|r| r.name == repo.name).cloned().unwrap_or_default();
+            let claim = claims.iter().find(|c| c.label(labels::PGBACKREST_REPO) == Some(&repo.name));
+            let volume = claim.and_then(|c| c.str_at(&["spec", "volumeName"])).map(str::to_owned);
+            let hash = config::repos(cluster)
+                .iter()
+                .find(|r| format!("repo{}", r.number) == repo.name)
+                .and_then(crate::pgbackrest::config::repo_hash);
+            let moved = (old.volume.is_some() && volume.is_some() && old.volume != volume)
+                || (old.repo_options_hash.is_some() && old.repo_options_hash != hash);
+            let bound = claim.map(|c| c.str_at(&["status", "phase"]) == Some("Bound"));
+            RepoStatus {
+                name: repo.name.clone(),
+                bound,
+                // An unknown volume is not a new one.
+                volume: volume.or(old.volume),
+                repo_options_hash: hash,
+                stanza_created: old.stanza_created.filter(|_| !moved),
+                replica_create_backup_complete: old
+                    .replica_create_backup_complete
+                    .filter(|_| !moved && first.as_deref() == Some(&repo.name)),
+            }
+        })
+        .collect();
+    repos.sort_by(|a, b| a.name.cmp(&b.name));
+    let repo_host = cluster.has_repo_host().then(|| RepoHostStatus {
+        api_version: Some(Kind::StatefulSet.api_version().into()),
+        kind: Some(Kind::StatefulSet.name().into()),
+        ready: Some(hosts.iter().any(|h| h.i64_at(&["status", "readyReplicas"]).unwrap_or(0) > 0)),
+    });
+    pass.status.pgbackrest = Some(PgBackRestStatus { repos, repo_host, ..before });
+}

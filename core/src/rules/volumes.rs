@@ -1,0 +1,90 @@
+//! Volume claims of what exists: growth is asked for, everything else of a bound claim can't change.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::kind::Kind;
+use crate::object::Object;
+use crate::pass::Pass;
+use crate::quantity::Quantity;
+use crate::read::Read;
+use crate::report::Step;
+
+const REQUEST: [&str; 4] = ["spec", "resources", "requests", "storage"];
+
+/// Makes a claim as it should be, as far as a claim can change. A claim under deletion is left alone.
+pub fn ensure(pass: &mut Pass<'_>, step: Step, mut desired: Object) {
+    let name = desired.meta.name.clone();
+    if let Read::Known(live) = pass.observed.find(Kind::PersistentVolumeClaim, &name) {
+        let live = live.clone();
+        if live.terminating() {
+            return pass.wait(step, "Terminating", format!("volume claim {name} is being deleted"));
+        }
+        keep_what_cannot_change(pass, step, &mut desired, &live);
+    }
+    pass.ensure(step, desired);
+}
+
+/// The API server refuses a claim whose spec changes in anything but a growing request. What the user asks
+/// beyond that is said, and the rest of the claim goes on being looked after.
+fn keep_what_cannot_change(pass: &mut Pass<'_>, step: Step, desired: &mut Object, live: &Arc<Object>) {
+    let wanted = desired.at(&REQUEST).and_then(quantity);
+    let has = live.at(&REQUEST).and_then(quantity);
+    let mut differing = Vec::new();
+    let live_spec = live.body.get("spec").cloned().unwrap_or_default();
+    if let Some(Value::Object(spec)) = desired.body_mut().get_mut("spec") {
+        for (field, value) in spec.iter_mut().filter(|(field, _)| *field != "resources") {
+            match live_spec.get(field) {
+                Some(kept) if kept != value => {
+                    differing.push(field.clone());
+                    *value = kept.clone();
+                }
+                _ => {}
+            }
+        }
+    }
+    if !differing.is_empty() {
+        let text = format!(
+            "volume claim {} can't change {}; a new instance set with the new claim replaces it",
+            live.meta.name,
+            differing.join(", ")
+        );
+        pass.block(step, "VolumeImmutable", text);
+    }
+    let (Some(wanted), Some(has)) = (wanted, has) else { return };
+    let refused = if wanted < has {
+        Some(format!("volume claim {} can't shrink from {has} to {wanted}", live.meta.name))
+    } else if wanted > has {
+        cannot_grow(pass, live).map(|why| {
+            format!("volume claim {} can't grow from {has} to {wanted}: {why}", live.meta.name)
+        })
+    } else {
+        None
+    };
+    if let Some(text) = refused {
+        let kept = live.at(&REQUEST).cloned();
+        let request = desired.body_mut().get_mut("spec");
+        let request = request.and_then(|s| s.pointer_mut("/resources/requests/storage"));
+        if let (Some(request), Some(kept)) = (request, kept) {
+            *request = kept;
+        }
+        pass.block(step, "VolumeResize", text);
+    }
+}
+
+/// Why the claim's storage can't be enlarged, as far as that is known.
+fn cannot_grow(pass: &Pass<'_>, claim: &Object) -> Option<String> {
+    if claim.str_at(&["status", "phase"]) != Some("Bound") {
+        return Some("it is not bound yet".into());
+    }
+    let class = claim.str_at(&["spec", "storageClassName"])?;
+    let classes = pass.observed.classes()?;
+    let class = classes.iter().find(|c| &*c.meta.name == class)?;
+    let allowed = class.body.get("allowVolumeExpansion").and_then(Value::as_bool) == Some(true);
+    (!allowed).then(|| format!("StorageClass {} does not allow it", class.meta.name))
+}
+
+fn quantity(value: &Value) -> Option<Quantity> {
+    value.as_str()?.parse().ok()
+}

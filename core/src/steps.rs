@@ -1,0 +1,85 @@
+//! One pass on one screen: the steps in order, and every gate between them.
+
+use crate::context::Context;
+use crate::memo::Memos;
+use crate::observed::Observed;
+use crate::pass::Pass;
+use crate::plan::Plan;
+use crate::report::{Outcome, Report, Step};
+use crate::rules::members::Members;
+use crate::rules::{
+    backups, config, databases, disruption, dynamic_configuration, finalize, instances, leftovers,
+    pki, rbac, repository, rollout, scale_down, services, status, users, validate,
+};
+
+/// Decides what to do for one cluster, from what was observed and nothing else.
+pub fn plan(observed: &Observed, context: &Context, memos: &mut Memos) -> Plan {
+    let cluster = match memos.cluster(&observed.cluster, &context.config) {
+        Ok(cluster) => cluster,
+        Err(reason) => {
+            let report = Report { lines: vec![(Step::Validate, Outcome::Blocked(reason))] };
+            return Plan { writes: Vec::new(), report, requeue: None };
+        }
+    };
+    let mut pass = Pass::new(observed, context, &cluster, memos);
+    steps(&mut pass);
+    pass.finish()
+}
+
+fn steps(pass: &mut Pass<'_>) {
+    // Deletion wins over everything, a pause included.
+    if pass.cluster.object.terminating() {
+        return finalize::take_down(pass);
+    }
+    finalize::ensure(pass);
+    if pass.cluster.spec.paused {
+        return status::paused(pass);
+    }
+    // A spec that can't be followed changes nothing of what runs.
+    for (word, text) in validate::complaints(pass.cluster) {
+        pass.block(Step::Validate, word, text);
+    }
+    if !pass.report().lines.is_empty() {
+        return status::blocked(pass);
+    }
+    let members = match Members::read(pass.observed, pass.cluster) {
+        Ok(members) => members,
+        // Nothing is decided about instances that were not seen.
+        Err(reason) => return pass.say(Step::Instances, Outcome::Waiting(reason)),
+    };
+    status::observe(pass, &members);
+
+    // What Pods need comes before Pods.
+    let root = pki::root(pass);
+    if let Some(root) = &root {
+        pki::cluster_certificates(pass, root);
+    }
+    services::ensure(pass);
+    rbac::ensure(pass);
+    config::ensure(pass, &members);
+    let wanted = match &root {
+        Some(root) => {
+            let names = instances::names(pass, &members);
+            repository::ensure(pass, &names, root);
+            instances::ensure(pass, &members, root)
+        }
+        None => Vec::new(),
+    };
+    disruption::ensure(pass);
+
+    // Taking away: one instance at a time, and only what all the steps before leave superfluous.
+    if root.is_some() {
+        scale_down::one(pass, &members);
+        leftovers::remove(pass, &members, &wanted);
+        rollout::one(pass, &members);
+    }
+
+    // What happens inside the database, once there is one that accepts writes.
+    dynamic_configuration::ensure(pass, &members);
+    if members.bootstrapped() || members.writable().is_some() {
+        databases::ensure(pass, &members);
+    }
+    users::ensure(pass, &members);
+    backups::ensure(pass, &members);
+    status::write(pass, &members);
+}
