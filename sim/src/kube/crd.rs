@@ -162,7 +162,7 @@ impl CustomKind {
     }
 }
 
-/// What messages show of a value at a dotted path: the word `object` or `array` for these, else itself.
+/// What messages show of a value at a dotted path: the name of its type.
 fn value_at(whole: &Value, path: &str) -> Value {
     let mut value = whole;
     for step in path.split(['.', '[', ']']).filter(|s| !s.is_empty()) {
@@ -178,7 +178,11 @@ fn value_at(whole: &Value, path: &str) -> Value {
     match value {
         Value::Object(_) => "object".into(),
         Value::Array(_) => "array".into(),
-        scalar => scalar.clone(),
+        Value::String(_) => "string".into(),
+        Value::Bool(_) => "boolean".into(),
+        Value::Number(n) if n.is_f64() => "number".into(),
+        Value::Number(_) => "integer".into(),
+        Value::Null => "null".into(),
     }
 }
 

@@ -61,6 +61,7 @@ fn has_generation(kind: Kind) -> bool {
             | Kind::CronJob
             | Kind::PodDisruptionBudget
             | Kind::EndpointSlice
+            | Kind::PriorityClass
             | Kind::CustomResourceDefinition
             | Kind::IvoryCluster
             | Kind::IvyUpgrade
@@ -69,12 +70,13 @@ fn has_generation(kind: Kind) -> bool {
 
 /// The fields that an endpoint never stores, and that nobody owns through it.
 pub(crate) fn ignored(server: &ApiServer, kind: Kind, subresource: Subresource) -> FieldSet {
-    let custom = server.custom.contains_key(&kind);
     match subresource {
         Subresource::None if has_status(server, kind) => FieldSet::of(&["status"]),
         Subresource::None => FieldSet::default(),
-        Subresource::Status if custom => {
-            FieldSet::of(&["spec"]).union(&FieldSet::of(&["metadata"]))
+        // The labels of a custom resource are not stored through status, but they are owned then: so
+        // does the real server.
+        Subresource::Status if kind == Kind::Deployment => {
+            FieldSet::of(&["spec"]).union(&FieldSet::of(&["metadata", "labels"]))
         }
         Subresource::Status => FieldSet::of(&["spec"]),
         Subresource::Scale | Subresource::Finalize => FieldSet::of(&["status"]),
@@ -96,8 +98,14 @@ impl ApiServer {
                 reset_status(new, json!({"loadBalancer": {}}));
                 self.allocate(new, None)?;
             }
-            Kind::PersistentVolumeClaim | Kind::PersistentVolume => {
+            Kind::PersistentVolumeClaim => {
                 reset_status(new, json!({"phase": "Pending"}));
+                self::data_source(new);
+            }
+            Kind::PersistentVolume => {
+                let time = ivory_core::object::time_text(cx.now);
+                let status = json!({"phase": "Pending", "lastPhaseTransitionTime": time});
+                reset_status(new, status);
             }
             Kind::Namespace => {
                 new.body_mut()
@@ -151,6 +159,9 @@ impl ApiServer {
                     let managed = Arc::clone(&new.meta.managed);
                     new.meta = old.meta.clone();
                     new.meta.managed = managed;
+                }
+                if kind == Kind::Deployment {
+                    new.meta.labels = Arc::clone(&old.meta.labels);
                 }
                 return Ok(());
             }
@@ -221,6 +232,28 @@ fn grows(server: &ApiServer, old: &Object, new: &Object) -> bool {
     // A Deployment's annotations are passed on to its ReplicaSets.
     let annotations = new.kind == Kind::Deployment && old.meta.annotations != new.meta.annotations;
     old.body.get("spec") != new.body.get("spec") || annotations
+}
+
+/// The old and the new field for a claim's source say the same.
+fn data_source(new: &mut Object) {
+    let Some(spec) = new
+        .body_mut()
+        .get_mut("spec")
+        .and_then(Value::as_object_mut)
+    else {
+        return;
+    };
+    for (from, to) in [
+        ("dataSource", "dataSourceRef"),
+        ("dataSourceRef", "dataSource"),
+    ] {
+        if let Some(source) = spec.get(from).cloned()
+            && source.get("namespace").is_none()
+            && !spec.contains_key(to)
+        {
+            spec.insert(to.to_owned(), source);
+        }
+    }
 }
 
 fn reset_status(new: &mut Object, status: Value) {
