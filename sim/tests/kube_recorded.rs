@@ -306,9 +306,9 @@ fn scrub(value: &mut Value) {
     match value {
         Value::String(s) => {
             let words: Vec<String> = s
-                .split_inclusive([' ', ',', '"', ':', '/'])
+                .split_inclusive([' ', ',', '"', ':', '/', '(', ')', '.'])
                 .map(|word| {
-                    let bare = word.trim_end_matches([' ', ',', '"', ':', '/']);
+                    let bare = word.trim_end_matches([' ', ',', '"', ':', '/', '(', ')', '.']);
                     let uid = bare.len() == 36 && bare.bytes().filter(|b| *b == b'-').count() == 4;
                     match uid && !bare.starts_with("00000000") {
                         true => word.replace(bare, "<uid>"),
@@ -317,6 +317,9 @@ fn scrub(value: &mut Value) {
                 })
                 .collect();
             *s = words.concat();
+            if let Some((head, _)) = s.split_once("ResourceVersion in record (") {
+                *s = head.to_owned();
+            }
             if s.parse::<Timestamp>().is_ok() && !s.starts_with("2026-01-02") {
                 *s = "<time>".into();
             } else if s.starts_with("10.")

@@ -55,7 +55,7 @@ impl ApiServer {
             let last = self.remove(&new);
             self.after_remove(&last);
             if old.kind == Kind::Pod {
-                return Ok(Reply::object(200, Arc::new(new)));
+                return Ok(Reply::object(200, last));
             }
             return Ok(Reply {
                 code: 200,

@@ -58,6 +58,7 @@ impl ApiServer {
                 }));
             }
         }
+        // The condition is written without taking ownership of it.
         self.put(new);
     }
 
@@ -97,8 +98,40 @@ impl ApiServer {
             }
             status["disruptedPods"][&*pod.meta.name] = time_text(cx.now).into();
         }
-        self.put(new);
+        if let Some(status) = new.body_mut().get_mut("status") {
+            allow(status, left > 0, &time_text(cx.now));
+        }
+        self.put_own_status(cx, budget, new);
         Ok(())
+    }
+}
+
+/// The condition that says whether disruptions are allowed; its time moves with its status.
+fn allow(status: &mut Value, allowed: bool, now: &str) {
+    let generation = status
+        .get("observedGeneration")
+        .cloned()
+        .unwrap_or_default();
+    if !status["conditions"].is_array() {
+        status["conditions"] = json!([]);
+    }
+    let Some(list) = status["conditions"].as_array_mut() else {
+        return;
+    };
+    let word = if allowed { "True" } else { "False" };
+    let at = list.iter().position(|c| c["type"] == "DisruptionAllowed");
+    let time = match at.map(|at| &list[at]) {
+        Some(old) if old["status"] == word => old["lastTransitionTime"].clone(),
+        _ => now.into(),
+    };
+    let condition = json!({
+        "type": "DisruptionAllowed", "status": word, "message": "",
+        "reason": if allowed { "SufficientPods" } else { "InsufficientPods" },
+        "observedGeneration": generation, "lastTransitionTime": time,
+    });
+    match at {
+        Some(at) => list[at] = condition,
+        None => list.push(condition),
     }
 }
 

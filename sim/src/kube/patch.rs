@@ -102,7 +102,7 @@ impl ApiServer {
             };
             let empty = self.empty(cx, kind)?;
             let changes = ivory_core::ssa::compare_objects(self.schema(kind), &empty, &old);
-            managed = update_by(&changes, &[], before, &FieldSet::default(), cx.now).into();
+            managed = update_by(&changes, &[], before, &ignored, cx.now).into();
         }
         let live = view(&old);
         let applied = apply(

@@ -161,7 +161,7 @@ impl ApiServer {
         }
         // The binding writes through its own endpoint and takes no fields.
         let stored = self.put(new);
-        self.after_write(&stored);
+        self.after_write(cx, &stored);
         Ok(done(201))
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ivory_core::Kind;
 use ivory_core::object::Object;
-use ivory_core::ssa::FieldSet;
+use ivory_core::ssa::{FieldSet, Manager, compare_objects, update_by};
 use serde_json::{Value, json};
 
 use super::handle::Cx;
@@ -128,7 +128,7 @@ impl ApiServer {
                 json!({"currentHealthy": 0, "desiredHealthy": 0, "disruptionsAllowed": 0, "expectedPods": 0}),
             ),
             Kind::CustomResourceDefinition => {
-                let status = super::crd::status_of(new, cx.now);
+                let status = super::crd::first_status(new);
                 reset_status(new, status);
             }
             Kind::IvoryCluster | Kind::IvyUpgrade if has_status(self, new.kind) => {
@@ -141,7 +141,6 @@ impl ApiServer {
 
     pub(crate) fn prepare_for_update(
         &mut self,
-        cx: &mut Cx<'_>,
         old: &Object,
         new: &mut Object,
         subresource: Subresource,
@@ -193,11 +192,6 @@ impl ApiServer {
                 new.body_mut().entry("spec").or_insert(json!({}))["finalizers"] = finalizers;
             }
         }
-        if kind == Kind::CustomResourceDefinition && !same_body {
-            let status = super::crd::status_of(new, cx.now);
-            let created = old.at(&["status"]).cloned();
-            reset_status(new, created.unwrap_or(status));
-        }
         if has_generation(kind) && grows(self, old, new) {
             new.meta.generation += 1;
         }
@@ -205,10 +199,34 @@ impl ApiServer {
     }
 
     /// What the server keeps about certain objects.
-    pub(crate) fn after_write(&mut self, stored: &Arc<Object>) {
-        if stored.kind == Kind::CustomResourceDefinition {
-            self.register(stored);
+    pub(crate) fn after_write(&mut self, cx: &Cx<'_>, stored: &Arc<Object>) {
+        if stored.kind != Kind::CustomResourceDefinition {
+            return;
         }
+        self.register(stored);
+        // A controller inside the server accepts the names; here it does so at once.
+        if stored
+            .at(&["status", "conditions"])
+            .is_none_or(Value::is_null)
+        {
+            let mut new = (**stored).clone();
+            let status = super::crd::established_status(stored, cx.now);
+            new.body_mut().insert("status".into(), status);
+            self.put_own_status(cx, stored, new);
+        }
+    }
+
+    /// Stores a status that the server itself writes.
+    pub(crate) fn put_own_status(&mut self, cx: &Cx<'_>, old: &Object, mut new: Object) {
+        let who = Manager {
+            name: "kube-apiserver",
+            subresource: "status",
+            api_version: new.kind.api_version(),
+        };
+        let changes = compare_objects(self.schema(new.kind), old, &new);
+        let ignored = FieldSet::default();
+        new.meta.managed = update_by(&changes, &old.meta.managed, who, &ignored, cx.now).into();
+        self.put(new);
     }
 
     pub(crate) fn after_remove(&mut self, last: &Arc<Object>) {

@@ -121,7 +121,7 @@ impl ApiServer {
                 }
             }
         };
-        self.prepare_for_update(cx, old, &mut new, subresource)?;
+        self.prepare_for_update(old, &mut new, subresource)?;
         if same_but_times(old, &new) {
             return Ok(Reply::object(200, Arc::clone(old)));
         }
@@ -139,7 +139,7 @@ impl ApiServer {
             return Ok(Reply::object(200, Arc::new(new)));
         }
         let stored = self.put(new);
-        self.after_write(&stored);
+        self.after_write(cx, &stored);
         Ok(Reply::object(200, stored))
     }
 }
