@@ -196,10 +196,15 @@ pub(super) fn missing() -> Response {
 
 /// Checks what a controller decides, status apart; nothing that it asks for exists.
 pub(super) fn check(name: &str, about: &str, yaml: &str, expected: &[&str]) {
+    check_case("", name, about, yaml, expected);
+}
+
+/// The same, with a word for the case.
+pub(super) fn check_case(case: &str, name: &str, about: &str, yaml: &str, expected: &[&str]) {
     let sync = sync(name, about, yaml);
     let mut lines = lines_with(&sync, |_| missing());
     lines.retain(|line| !line.starts_with("status "));
-    assert_eq!(lines, expected, "{name} on {about} of\n{yaml}");
+    assert_eq!(lines, expected, "{case}: {name} on {about} of\n{yaml}");
 }
 
 /// The object that the decision writes by a line such as `create Pod s-0`.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ivory_core::Kind;
 
-use super::harness::{check, check_status, keys, lines_with, missing, objects, sync};
+use super::harness::{check, check_case, check_status, keys, lines_with, missing, objects, sync};
 use crate::kube::{Content, Reply, Verb};
 use crate::time::Span;
 use serde_json::json;
@@ -113,8 +113,7 @@ fn dependents_go_with_their_last_owner() {
             &["update Pod p", "update ReplicaSet r"],
         ),
     ] {
-        println!("{what}");
-        check("garbage-collector", about, &yaml, expected);
+        check_case(what, "garbage-collector", about, &yaml, expected);
     }
     // An owner that the cache lacks, but the API server has, keeps its dependent.
     let sync = sync("garbage-collector", "Pod/p", BLOCKING);

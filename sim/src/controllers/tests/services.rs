@@ -213,7 +213,6 @@ fn budgets_count_what_may_be_missing() {
         ("maxUnavailable: 2", 3, 1, 1),
         ("maxUnavailable: 50%", 3, 1, 1),
     ] {
-        println!("{spec}");
         check_status(
             "disruption",
             "PodDisruptionBudget/b",

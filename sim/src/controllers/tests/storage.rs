@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::harness::{check, check_status, lines_with, missing, sync, written};
+use super::harness::{check_case, check_status, lines_with, missing, sync, written};
 
 fn class(rest: &str) -> String {
     format!(
@@ -104,8 +104,8 @@ fn claims_get_volumes() {
             &[],
         ),
     ] {
-        println!("{what}");
-        check(
+        check_case(
+            what,
             "persistentvolume-binder",
             "PersistentVolumeClaim/c",
             &yaml,
@@ -325,7 +325,6 @@ fn what_is_in_use_is_protected() {
             &["update PersistentVolume v"],
         ),
     ] {
-        println!("{what}");
-        check("volume-protection", about, &yaml, expected);
+        check_case(what, "volume-protection", about, &yaml, expected);
     }
 }

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use ivory_core::Kind;
 
-use super::harness::{check, check_status, created, keys, now, sync, written};
+use super::harness::{check, check_case, check_status, created, keys, now, sync, written};
 use crate::time::Span;
 
 const SET: &str = "
@@ -182,8 +182,7 @@ fn a_statefulset_makes_and_deletes_pods() {
         ),
     ];
     for (what, yaml, expected) in cases {
-        println!("{what}");
-        check("statefulset", "StatefulSet/s", yaml, expected);
+        check_case(what, "statefulset", "StatefulSet/s", &yaml, expected);
     }
 }
 
@@ -575,8 +574,7 @@ fn a_job_runs_retries_and_ends() {
             &["delete Pod p0"],
         ),
     ] {
-        println!("{what}");
-        check("job", "Job/j", &yaml, expected);
+        check_case(what, "job", "Job/j", &yaml, expected);
     }
 }
 
@@ -721,8 +719,7 @@ fn a_cronjob_starts_jobs_on_time() {
             &["delete Job ok1", "delete Job bad1"],
         ),
     ] {
-        println!("{what}");
-        check("cronjob", "CronJob/c", &yaml, expected);
+        check_case(what, "cronjob", "CronJob/c", &yaml, expected);
     }
     // Ten past: the time of 01:00 was missed by less than an hour, or by more than a minute.
     let late = |deadline: i64| {
