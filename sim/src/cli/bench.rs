@@ -54,7 +54,10 @@ pub(super) fn run(json: bool, benches: &[Bench]) -> Result<(), Trouble> {
     }
     print!("{table}");
     if cfg!(debug_assertions) {
-        println!("{}", ui.dim("  measured without optimisation; use a release build"));
+        println!(
+            "{}",
+            ui.dim("  measured without optimisation; use a release build")
+        );
     }
     Ok(())
 }

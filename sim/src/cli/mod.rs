@@ -24,9 +24,14 @@ use crate::scenario::node::InputError;
 /// A Kubernetes in memory, with the operator, Patroni, PostgreSQL and pgBackRest in it: apply a manifest
 /// and watch what comes of it, break it, or ask what an edit would do, all in virtual time.
 #[derive(Parser, Debug)]
-#[command(name = "ivory-sim", version, max_term_width = 100, subcommand_required = true,
+#[command(
+    name = "ivory-sim",
+    version,
+    max_term_width = 100,
+    subcommand_required = true,
     after_help = "Colours go with NO_COLOR=1, and when the output is no terminal.\n\
-    Exit status: 0 all is well, 1 a story failed or a cluster did not become ready, 2 the input is wrong.")]
+    Exit status: 0 all is well, 1 a story failed or a cluster did not become ready, 2 the input is wrong."
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

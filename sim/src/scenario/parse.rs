@@ -215,7 +215,11 @@ fn taint(node: &Node) -> Result<serde_json::Value, Bad> {
 }
 
 fn storage(node: &Node) -> Result<StorageSpec, Bad> {
-    let fields = Fields::of(node, "a storage class", &["name", "expands", "waits_for_pod"])?;
+    let fields = Fields::of(
+        node,
+        "a storage class",
+        &["name", "expands", "waits_for_pod"],
+    )?;
     Ok(StorageSpec {
         name: text(fields.need("name")?)?,
         expands: fields.or("expands", flag, true)?,
