@@ -1,5 +1,7 @@
 //! `ivory-sim bench`: prints figures that others measure.
 
+#![expect(clippy::disallowed_macros, reason = "the command line prints")]
+
 use serde_json::{Map, Value};
 
 use super::Trouble;

@@ -1,6 +1,8 @@
 //! The command `ivory-sim`: its arguments, and what it prints. What a story, a world or a figure is,
 //! other modules say; this one is the only part of the library that prints.
 
+#![expect(clippy::disallowed_macros, reason = "the command line prints")]
+
 mod bench;
 mod input;
 mod run;

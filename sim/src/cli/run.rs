@@ -1,5 +1,12 @@
 //! `ivory-sim run`: plays stories one after the other, a line each.
 
+#![expect(
+    clippy::disallowed_macros,
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "the command line reads, prints, and says how long it took"
+)]
+
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,7 @@
 //! `ivory-sim try`: a manifest in, a story and a ready cluster out.
 
+#![expect(clippy::disallowed_macros, reason = "the command line prints")]
+
 use ivory_core::{Kind, labels};
 
 use super::ui::{Ui, span};

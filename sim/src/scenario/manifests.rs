@@ -2,6 +2,8 @@
 //! input. Of kustomize only `resources` and `namespace` are understood; whoever uses more lets kubectl
 //! render it. What the objects mean is the API server's business.
 
+#![expect(clippy::disallowed_methods, reason = "manifests are read from files, before a world begins")]
+
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
