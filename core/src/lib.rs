@@ -34,6 +34,7 @@ pub mod sensitive;
 pub mod ssa;
 pub mod steps;
 pub mod unbuilt;
+pub mod wake;
 
 pub use kind::Kind;
 pub use object::Object;

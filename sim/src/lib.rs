@@ -2,8 +2,12 @@
 //! operator. Deterministic: a run is a pure function of its inputs and one seed.
 
 pub mod cli;
+pub mod controllers;
 pub mod disk;
 pub mod kube;
+pub mod lab;
+pub mod node;
+pub mod operator;
 pub mod patroni;
 pub mod pgbackrest;
 pub mod postgres;

@@ -45,13 +45,38 @@ pub enum Learned {
 impl Informer {
     /// Opens the watch.
     pub fn open(cx: &mut Cx<'_>, kind: Kind, namespace: Option<&str>, selector: Selector) -> Self {
-        let watch = cx.watch(kind, namespace, selector);
+        Self::new(kind, cx.watch(kind, namespace, selector))
+    }
+
+    /// Opens a watch of the Pods that are bound to a node.
+    pub fn pods_of(cx: &mut Cx<'_>, node: &str) -> Self {
+        Self::new(Kind::Pod, cx.watch_pods_of(node))
+    }
+
+    fn new(kind: Kind, watch: WatchId) -> Self {
         Self {
             kind,
             watch,
             objects: Arc::default(),
             synced: false,
             seen: 0,
+        }
+    }
+
+    /// A cache that has seen these objects and hears of nothing more; for calling on pure functions.
+    #[must_use]
+    pub fn filled(kind: Kind, objects: impl IntoIterator<Item = Arc<Object>>) -> Self {
+        let objects: BTreeMap<_, _> = objects.into_iter().map(|o| (key_of(&o), o)).collect();
+        Self {
+            kind,
+            watch: WatchId(0),
+            seen: objects
+                .values()
+                .map(|o| o.meta.resource_version)
+                .max()
+                .unwrap_or(0),
+            objects: Arc::new(objects),
+            synced: true,
         }
     }
 

@@ -7,6 +7,7 @@ use ivory_core::Kind;
 
 use crate::disk::Volume;
 use crate::kube::ApiServer;
+use crate::node::Registry;
 use crate::world::actor::{ActorId, Place, WatchId};
 
 /// One Kubernetes.
@@ -14,6 +15,8 @@ use crate::world::actor::{ActorId, Place, WatchId};
 pub struct Kube {
     /// Its API server.
     pub api: ApiServer,
+    /// Which images its nodes can pull.
+    pub registry: Registry,
     volumes: BTreeMap<Arc<str>, Arc<Volume>>,
     listeners: BTreeMap<(Arc<str>, u16), ActorId>,
     processes: BTreeMap<ProcessKey, Process>,
@@ -37,6 +40,7 @@ impl Kube {
     pub fn new(api: ApiServer) -> Self {
         Self {
             api,
+            registry: Registry::default(),
             volumes: BTreeMap::new(),
             listeners: BTreeMap::new(),
             processes: BTreeMap::new(),

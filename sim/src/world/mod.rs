@@ -5,7 +5,7 @@ mod actor;
 pub mod call;
 mod faults;
 mod fingerprint;
-mod informer;
+pub mod informer;
 pub mod journal;
 mod kube;
 mod message;
@@ -337,6 +337,23 @@ impl World {
 
     pub(crate) fn push_timer(&mut self, at: Time, actor: ActorId, token: u64) {
         self.queue.push(at, Event::Timer(actor, token));
+    }
+
+    pub(crate) fn deliver_mounts(&mut self, to: ActorId, mounts: Arc<crate::node::Mounts>) {
+        self.queue.push(self.now, Event::Mounts(to, mounts));
+    }
+
+    /// The living processes whose place satisfies a condition, in the order of their birth.
+    pub fn processes_where(&self, kube: KubeId, wanted: impl Fn(&Place) -> bool) -> Vec<ActorId> {
+        let here = |slot: &Option<Slot>| {
+            let info = &slot.as_ref()?.info;
+            let place = info.place.as_ref()?;
+            (info.kube == kube && wanted(place)).then_some(())
+        };
+        let ids = self.slots.iter().enumerate();
+        ids.filter(|(_, slot)| here(slot).is_some())
+            .filter_map(|(index, _)| u32::try_from(index).ok().map(ActorId))
+            .collect()
     }
 
     /// Sends a signal to a process. SIGKILL ends it here and now.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use ivory_core::Kind;
 use ivory_core::command::Command;
+use ivory_core::object::Object;
 use ivory_core::read::{Output, Selector, Target};
 
 use crate::kube::{Change, ChangeType, Request, Status};
@@ -32,6 +33,8 @@ pub(super) struct Watch {
     kind: Kind,
     namespace: Option<Arc<str>>,
     selector: Arc<Selector>,
+    /// Only Pods that are bound to this node.
+    node: Option<Arc<str>>,
     /// Added to every delivery: a cache that lags.
     lag: Span,
     /// When the last event was delivered, so that none overtakes another.
@@ -367,18 +370,28 @@ impl World {
         namespace: Option<&str>,
         selector: Selector,
     ) -> WatchId {
-        self.next_watch += 1;
-        let id = WatchId(self.next_watch);
-        let watch = Watch {
-            actor,
-            kube,
-            kind,
+        self.begin_watch(Watch {
             namespace: namespace.map(Arc::from),
             selector: Arc::new(selector),
-            lag: Span::ZERO,
+            ..Watch::of_all(actor, kube, kind)
+        })
+    }
+
+    /// A watch of the Pods that are bound to a node.
+    pub(super) fn open_node_watch(&mut self, actor: ActorId, kube: KubeId, node: &str) -> WatchId {
+        self.begin_watch(Watch {
+            node: Some(node.into()),
+            ..Watch::of_all(actor, kube, Kind::Pod)
+        })
+    }
+
+    fn begin_watch(&mut self, watch: Watch) -> WatchId {
+        self.next_watch += 1;
+        let id = WatchId(self.next_watch);
+        let (actor, kube) = (watch.actor, watch.kube);
+        let watch = Watch {
             last_at: self.now,
-            open: false,
-            broken: false,
+            ..watch
         };
         Arc::make_mut(&mut self.watches).insert(id, watch);
         let ticket = self.ticket();
@@ -401,7 +414,7 @@ impl World {
         let objects: Vec<_> = kube
             .api
             .list(watch.kind, watch.namespace.as_deref())
-            .filter(|o| watch.selector.matches(&o.meta.labels))
+            .filter(|o| watch.matches(o))
             .cloned()
             .collect();
         let watchers = kube.watchers.entry(watch.kind).or_default();
@@ -423,7 +436,9 @@ impl World {
         }
         kube.handed_out = kube.api.resource_version();
         // The log is longer than what one request changes.
-        let Ok(changes) = kube.api.changes_since(from, None) else { return };
+        let Ok(changes) = kube.api.changes_since(from, None) else {
+            return;
+        };
         for change in changes {
             let change = &Arc::new(change.clone());
             let Some(watchers) = kube.watchers.get(&change.object.kind) else {
@@ -519,6 +534,29 @@ impl World {
 }
 
 impl Watch {
+    fn of_all(actor: ActorId, kube: KubeId, kind: Kind) -> Self {
+        Self {
+            actor,
+            kube,
+            kind,
+            namespace: None,
+            selector: Arc::default(),
+            node: None,
+            lag: Span::ZERO,
+            last_at: Time::START,
+            open: false,
+            broken: false,
+        }
+    }
+
+    fn matches(&self, object: &Object) -> bool {
+        self.selector.matches(&object.meta.labels)
+            && self
+                .node
+                .as_ref()
+                .is_none_or(|n| object.str_at(&["spec", "nodeName"]) == Some(&**n))
+    }
+
     /// The change as this watch sees it: an object that begins or ceases to match is added or deleted.
     fn sees(&self, change: &Arc<Change>) -> Option<Arc<Change>> {
         if self
@@ -528,15 +566,11 @@ impl Watch {
         {
             return None;
         }
-        if self.selector.0.is_empty() {
+        if self.selector.0.is_empty() && self.node.is_none() {
             return Some(change.clone());
         }
-        let before = change
-            .old
-            .as_ref()
-            .is_some_and(|o| self.selector.matches(&o.meta.labels));
-        let after =
-            change.what != ChangeType::Deleted && self.selector.matches(&change.object.meta.labels);
+        let before = change.old.as_ref().is_some_and(|o| self.matches(o));
+        let after = change.what != ChangeType::Deleted && self.matches(&change.object);
         let what = match (before, after) {
             (false, false) => return None,
             (false, true) => ChangeType::Added,
@@ -546,7 +580,8 @@ impl Watch {
         Some(if what == change.what {
             change.clone()
         } else {
-            Arc::new(Change { what,
+            Arc::new(Change {
+                what,
                 ..(**change).clone()
             })
         })

@@ -5,6 +5,7 @@ use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 use crate::kube::Change;
+use crate::node::Mounts;
 use crate::time::Time;
 use crate::world::actor::{ActorId, Input, Signal, WatchId};
 use crate::world::message::{Back, Envelope, Ticket};
@@ -26,6 +27,8 @@ pub enum Event {
     Change(WatchId, Arc<Change>),
     /// A signal reaches a process.
     Signal(ActorId, Signal),
+    /// New files reach a process.
+    Mounts(ActorId, Arc<Mounts>),
     /// A process has ended; its parent hears of it.
     Exited {
         /// The parent.
@@ -110,6 +113,7 @@ impl Event {
             Event::Start(actor) => Some((actor, Input::Start)),
             Event::Timer(actor, token) => Some((actor, Input::Timer(token))),
             Event::Signal(actor, signal) => Some((actor, Input::Signal(signal))),
+            Event::Mounts(actor, mounts) => Some((actor, Input::Mounts(mounts))),
             Event::Exited {
                 parent,
                 child,

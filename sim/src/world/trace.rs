@@ -84,6 +84,7 @@ fn facts(input: &Input) -> (&'static str, u64, u64) {
                 .map_or(999, |o| u64::from(o.exit.unsigned_abs())),
         ),
         Input::Signal(signal) => ("signal", *signal as u64, 0),
+        Input::Mounts(mounts) => ("mounts", mounts.version(), 0),
         Input::Exited(child, code) => {
             ("exited", u64::from(child.0), u64::from(code.unsigned_abs()))
         }
