@@ -1,5 +1,7 @@
 //! `ivory-sim bench`: prints figures that others measure.
 
+#![expect(clippy::disallowed_macros, reason = "the command line prints")]
+
 use serde_json::{Map, Value};
 
 use super::Trouble;
@@ -54,7 +56,10 @@ pub(super) fn run(json: bool, benches: &[Bench]) -> Result<(), Trouble> {
     }
     print!("{table}");
     if cfg!(debug_assertions) {
-        println!("{}", ui.dim("  measured without optimisation; use a release build"));
+        println!(
+            "{}",
+            ui.dim("  measured without optimisation; use a release build")
+        );
     }
     Ok(())
 }

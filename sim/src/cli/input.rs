@@ -46,7 +46,12 @@ pub(super) fn clusters(manifests: &[Manifest]) -> Vec<(String, String)> {
         .iter()
         .filter(|m| m.kind == Kind::IvoryCluster)
         .map(located)
-        .map(|v| (text(&v["metadata"]["namespace"]), text(&v["metadata"]["name"])))
+        .map(|v| {
+            (
+                text(&v["metadata"]["namespace"]),
+                text(&v["metadata"]["name"]),
+            )
+        })
         .collect()
 }
 
@@ -67,13 +72,12 @@ fn check(player: &Player, manifest: &Manifest) -> Result<(), InputError> {
     let versions = crd.at(&["spec", "versions"]).and_then(Value::as_array);
     let version = |v: &&Value| v["name"] == manifest.kind.version();
     let found = versions.and_then(|v| v.iter().find(version));
-    let Some(spec) = found.and_then(|v| v.pointer("/schema/openAPIV3Schema/properties/spec")) else {
+    let Some(spec) = found.and_then(|v| v.pointer("/schema/openAPIV3Schema/properties/spec"))
+    else {
         return Ok(());
     };
     match manifest.node.get("spec") {
-        Some(node) => {
-            schema::check(node, spec, "spec").map_err(|bad| bad.of(&manifest.file))
-        }
+        Some(node) => schema::check(node, spec, "spec").map_err(|bad| bad.of(&manifest.file)),
         None => Ok(()),
     }
 }
@@ -83,7 +87,11 @@ fn make_namespace(
     manifest: &Manifest,
     namespace: &str,
 ) -> Result<(), InputError> {
-    if player.driver.get(KUBE, Kind::Namespace, "", namespace).is_some() {
+    if player
+        .driver
+        .get(KUBE, Kind::Namespace, "", namespace)
+        .is_some()
+    {
         return Ok(());
     }
     let object = Object::new(Kind::Namespace, "", namespace);
@@ -104,7 +112,10 @@ fn point(manifest: &Manifest, refusal: &Refusal) -> InputError {
         Some((path, message)) => format!("{path}: {message}"),
         None => refusal.message.clone(),
     };
-    manifest.error(&path, &format!("the API server refuses it: {}", message.replace('\n', " ")))
+    manifest.error(
+        &path,
+        &format!("the API server refuses it: {}", message.replace('\n', " ")),
+    )
 }
 
 /// A field's path that an API server's sentence names.
@@ -125,16 +136,31 @@ mod tests {
 
     #[test]
     fn a_refusal_points_at_the_field_that_it_names() {
-        let text = "apiVersion: v1\nkind: Service\nmetadata: {name: x}\nspec:\n  ports:\n  - prt: 1\n";
-        let manifest = crate::scenario::manifests::parse("f", text).expect("readable").remove(0);
+        let text =
+            "apiVersion: v1\nkind: Service\nmetadata: {name: x}\nspec:\n  ports:\n  - prt: 1\n";
+        let manifest = crate::scenario::manifests::parse("f", text)
+            .expect("readable")
+            .remove(0);
         let refusal = |message: &str, fields: &[(&str, &str)]| Refusal {
             code: 422,
             message: message.into(),
-            fields: fields.iter().map(|(a, b)| ((*a).into(), (*b).into())).collect(),
+            fields: fields
+                .iter()
+                .map(|(a, b)| ((*a).into(), (*b).into()))
+                .collect(),
         };
         for (refusal, wanted) in [
-            (refusal("strict decoding error: unknown field \"spec.ports[0].prt\"", &[]), "f:6:5: "),
-            (refusal("it is invalid", &[("spec.ports[0].port", "Required value")]), "f:6:5: the API server refuses it: spec.ports[0].port: Required"),
+            (
+                refusal(
+                    "strict decoding error: unknown field \"spec.ports[0].prt\"",
+                    &[],
+                ),
+                "f:6:5: ",
+            ),
+            (
+                refusal("it is invalid", &[("spec.ports[0].port", "Required value")]),
+                "f:6:5: the API server refuses it: spec.ports[0].port: Required",
+            ),
             (refusal("no", &[]), "f:1:1: the API server refuses it: no"),
         ] {
             let error = point(&manifest, &refusal).to_string();

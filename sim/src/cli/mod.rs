@@ -1,6 +1,8 @@
 //! The command `ivory-sim`: its arguments, and what it prints. What a story, a world or a figure is,
 //! other modules say; this one is the only part of the library that prints.
 
+#![expect(clippy::disallowed_macros, reason = "the command line prints")]
+
 mod bench;
 mod input;
 mod run;
@@ -24,9 +26,14 @@ use crate::scenario::node::InputError;
 /// A Kubernetes in memory, with the operator, Patroni, PostgreSQL and pgBackRest in it: apply a manifest
 /// and watch what comes of it, break it, or ask what an edit would do, all in virtual time.
 #[derive(Parser, Debug)]
-#[command(name = "ivory-sim", version, max_term_width = 100, subcommand_required = true,
+#[command(
+    name = "ivory-sim",
+    version,
+    max_term_width = 100,
+    subcommand_required = true,
     after_help = "Colours go with NO_COLOR=1, and when the output is no terminal.\n\
-    Exit status: 0 all is well, 1 a story failed or a cluster did not become ready, 2 the input is wrong.")]
+    Exit status: 0 all is well, 1 a story failed or a cluster did not become ready, 2 the input is wrong."
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

@@ -1,5 +1,12 @@
 //! `ivory-sim run`: plays stories one after the other, a line each.
 
+#![expect(
+    clippy::disallowed_macros,
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "the command line reads, prints, and says how long it took"
+)]
+
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -25,7 +32,11 @@ pub(super) fn run(args: &RunArgs, build: &Build<'_>) -> Result<(), Trouble> {
     }
     let ui = Ui::of_stdout();
     let bar = progress(ui, args.json, scenarios.len());
-    let width = scenarios.iter().map(|s| s.name.chars().count()).max().unwrap_or(0);
+    let width = scenarios
+        .iter()
+        .map(|s| s.name.chars().count())
+        .max()
+        .unwrap_or(0);
     let (mut results, mut traces) = (Vec::new(), String::new());
     let (mut failed, mut virtual_s) = (0, 0.0);
     let begin = Instant::now();
@@ -120,7 +131,13 @@ fn tenths(value: f64) -> f64 {
     (value * 10.0).round() / 10.0
 }
 
-fn tell(ui: Ui, args: &RunArgs, scenario: &Scenario, outcome: &Outcome, (width, took): (usize, Duration)) {
+fn tell(
+    ui: Ui,
+    args: &RunArgs,
+    scenario: &Scenario,
+    outcome: &Outcome,
+    (width, took): (usize, Duration),
+) {
     let mark = match outcome.failure {
         None => ui.green("✓"),
         Some(_) => ui.red("✗"),
@@ -166,7 +183,9 @@ fn last_lines(transcript: &str) -> Vec<&str> {
 /// Where the story first went another way than its committed transcript, if there is one.
 fn difference(ui: Ui, scenario: &Scenario, outcome: &Outcome) {
     let folder = Path::new(&scenario.file).parent().unwrap_or(Path::new("."));
-    let path = folder.join("../snapshots").join(format!("{}.snap", scenario.name));
+    let path = folder
+        .join("../snapshots")
+        .join(format!("{}.snap", scenario.name));
     let Ok(snapshot) = std::fs::read_to_string(&path) else {
         return;
     };

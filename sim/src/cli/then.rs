@@ -91,7 +91,9 @@ fn start_client(player: &mut Player, old: &[Manifest]) -> bool {
             name: CLIENT.to_owned(),
             writes: true,
         }];
-        return player.wait(&(KUBE, &cluster, None), &writes, Span::s(60)).is_ok();
+        return player
+            .wait(&(KUBE, &cluster, None), &writes, Span::s(60))
+            .is_ok();
     }
     false
 }
@@ -111,7 +113,8 @@ fn told_elsewhere(kind: Kind) -> bool {
 }
 
 fn objects(player: &Player, before: &Mark, after: &Mark, text: &mut String) {
-    let name = |(kube, r): &(KubeId, Ref)| format!("{} {}", r.kind, player.aliases.show(*kube, &r.name));
+    let name =
+        |(kube, r): &(KubeId, Ref)| format!("{} {}", r.kind, player.aliases.show(*kube, &r.name));
     let mut lines = Vec::new();
     let all: std::collections::BTreeSet<_> = before.keys().chain(after.keys()).collect();
     for key in all {
@@ -169,9 +172,7 @@ fn restarts(player: &Player, before: &Mark, after: &Mark, from: usize, text: &mu
     let mut lines: Vec<(usize, String)> = Vec::new();
     let journal = &player.driver.journal()[from..];
     let when = |name: &str| {
-        let gone = |e: &crate::world::journal::Entry| {
-            matches!(&e.what, Milestone::PodGone { pod } if pod.rsplit('/').next() == Some(name))
-        };
+        let gone = |e: &crate::world::journal::Entry| matches!(&e.what, Milestone::PodGone { pod } if pod.rsplit('/').next() == Some(name));
         journal.iter().position(gone).unwrap_or(usize::MAX)
     };
     for (name, pod) in &old {
@@ -193,7 +194,13 @@ fn restarts(player: &Player, before: &Mark, after: &Mark, from: usize, text: &mu
             && text.contains("restart")
         {
             let pod = player.aliases.show(entry.kube, pod);
-            lines.push((index, format!("{pod}: PostgreSQL {}", player.aliases.show(entry.kube, text))));
+            lines.push((
+                index,
+                format!(
+                    "{pod}: PostgreSQL {}",
+                    player.aliases.show(entry.kube, text)
+                ),
+            ));
         }
     }
     lines.sort();
@@ -226,7 +233,10 @@ fn gap(player: &Player, measured: bool, text: &mut String) {
                 n => format!("{n} acknowledged rows are lost"),
             };
             match gap < 1.0 {
-                true => writeln!(text, "Write gap: none that an application would notice; {lost}."),
+                true => writeln!(
+                    text,
+                    "Write gap: none that an application would notice; {lost}."
+                ),
                 false => writeln!(text, "Write gap: {gap:.1} s; {lost}."),
             }
         }
@@ -237,7 +247,9 @@ fn data(player: &Player, before: &Mark, after: &Mark, text: &mut String) {
     let claims = |mark: &Mark| -> BTreeMap<String, Arc<Object>> {
         let claim = |r: &Ref| r.kind == Kind::PersistentVolumeClaim;
         let found = mark.iter().filter(|((_, r), _)| claim(r));
-        found.map(|((_, r), o)| (r.name.clone(), o.clone())).collect()
+        found
+            .map(|((_, r), o)| (r.name.clone(), o.clone()))
+            .collect()
     };
     let (old, new) = (claims(before), claims(after));
     let size = |o: &Object| o.at(&["spec", "resources", "requests", "storage"]).cloned();
@@ -247,7 +259,9 @@ fn data(player: &Player, before: &Mark, after: &Mark, text: &mut String) {
         match new.get(name) {
             None => lines.push(format!("the volume {shown} is deleted")),
             Some(now) if now.meta.uid != claim.meta.uid => {
-                lines.push(format!("the volume {shown} is replaced by an empty one and copied anew"));
+                lines.push(format!(
+                    "the volume {shown} is replaced by an empty one and copied anew"
+                ));
             }
             Some(now) if size(now) != size(claim) => lines.push(format!(
                 "the volume {shown} grows in place: {} → {}",

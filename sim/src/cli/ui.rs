@@ -1,5 +1,7 @@
 //! Colours where somebody can see them, and numbers as people read them.
 
+#![expect(clippy::disallowed_methods, reason = "whether colours are wanted stands in the environment")]
+
 use std::io::IsTerminal as _;
 
 /// How to print on one stream.

@@ -267,22 +267,40 @@ mod tests {
         let mut aliases = known(&["hippo"]);
         let kube = KubeId(0);
         aliases.learn(kube, "StatefulSet hippo-instance1-zj5s");
-        aliases.learn(kube, "hippo-instance1-bbbb and hippo-instance1-zj5s-0, hippo-00-79ff");
-        aliases.learn(kube, "Job hippo-backup-kkkk; hippo-backup-kkkk-x2x2x; hippo-repo1-full-29112345");
+        aliases.learn(
+            kube,
+            "hippo-instance1-bbbb and hippo-instance1-zj5s-0, hippo-00-79ff",
+        );
+        aliases.learn(
+            kube,
+            "Job hippo-backup-kkkk; hippo-backup-kkkk-x2x2x; hippo-repo1-full-29112345",
+        );
         aliases.learn(kube, "hippo-pgbouncer-5d4f8c7b9-x2x2x");
         for (text, shown) in [
-            ("StatefulSet hippo-instance1-zj5s:", "StatefulSet instance1/1:"),
+            (
+                "StatefulSet hippo-instance1-zj5s:",
+                "StatefulSet instance1/1:",
+            ),
             ("hippo-instance1-bbbb-0", "instance1/2"),
             ("ivory-operator/hippo-instance1-bbbb-0", "instance1/2"),
-            ("streams from hippo-instance1-zj5s-0.hippo-pods.", "streams from instance1/1."),
+            (
+                "streams from hippo-instance1-zj5s-0.hippo-pods.",
+                "streams from instance1/1.",
+            ),
             ("hippo-instance1-bbbb-pgdata", "instance1/2 pgdata"),
             ("hippo-00-79ff", "00/1"),
             ("hippo-backup-kkkk-x2x2x", "backup/1"),
             ("hippo-repo1-full-29112345", "repo1-full/1"),
             ("hippo-pgbouncer-5d4f8c7b9-x2x2x", "pgbouncer/1"),
-            ("hippo-primary hippo-repo-host-0 hippo-instance1-certs", "hippo-primary hippo-repo-host-0 hippo-instance1-certs"),
+            (
+                "hippo-primary hippo-repo-host-0 hippo-instance1-certs",
+                "hippo-primary hippo-repo-host-0 hippo-instance1-certs",
+            ),
             ("pvc-0a1b2c3d-0000-4000-8000-0123456789ab", "<volume>"),
-            ("uid 0a1b2c3d-0000-4000-8000-0123456789ab at 10.1.2.3", "uid <uid> at <address>"),
+            (
+                "uid 0a1b2c3d-0000-4000-8000-0123456789ab at 10.1.2.3",
+                "uid <uid> at <address>",
+            ),
             ("version 18.1 – unchanged", "version 18.1 – unchanged"),
         ] {
             assert_eq!(aliases.show(kube, text), shown, "{text}");
@@ -294,7 +312,11 @@ mod tests {
     #[test]
     fn several_clusters_are_told_apart() {
         let mut aliases = known(&["hippo", "hippo-00"]);
-        for name in ["hippo-instance1-bbbb", "hippo-00-instance1-bbbb", "hippo-00-bbbb"] {
+        for name in [
+            "hippo-instance1-bbbb",
+            "hippo-00-instance1-bbbb",
+            "hippo-00-bbbb",
+        ] {
             aliases.learn(KubeId(0), name);
         }
         for (name, shown) in [
@@ -304,6 +326,10 @@ mod tests {
         ] {
             assert_eq!(aliases.show(KubeId(0), name), shown);
         }
-        assert_eq!(aliases.show(KubeId(1), "hippo-00-bbbb"), "hippo/00/?", "each Kubernetes counts for itself");
+        assert_eq!(
+            aliases.show(KubeId(1), "hippo-00-bbbb"),
+            "hippo/00/?",
+            "each Kubernetes counts for itself"
+        );
     }
 }

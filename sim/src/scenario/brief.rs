@@ -83,15 +83,33 @@ mod tests {
     #[test]
     fn a_step_in_one_line() {
         for (yaml, line) in [
-            ("delete: StatefulSet of primary", "delete StatefulSet of primary"),
-            ("wait: {ready: true, instances: {a: 2}}\nwithin: 5m", "wait ready true, instances (a 2), within 5m"),
-            ("apply: {apiVersion: v1, kind: Secret, metadata: {name: x}, data: {a: b}}", "apply Secret x"),
-            ("each: {of: [Secret, Service], do: [{mark: x}]}", "each of [Secret, Service]"),
-            ("fault: {partition: [node1, outside]}", "fault partition [node1, outside]"),
+            (
+                "delete: StatefulSet of primary",
+                "delete StatefulSet of primary",
+            ),
+            (
+                "wait: {ready: true, instances: {a: 2}}\nwithin: 5m",
+                "wait ready true, instances (a 2), within 5m",
+            ),
+            (
+                "apply: {apiVersion: v1, kind: Secret, metadata: {name: x}, data: {a: b}}",
+                "apply Secret x",
+            ),
+            (
+                "each: {of: [Secret, Service], do: [{mark: x}]}",
+                "each of [Secret, Service]",
+            ),
+            (
+                "fault: {partition: [node1, outside]}",
+                "fault partition [node1, outside]",
+            ),
         ] {
             assert_eq!(brief(&document(yaml).expect(yaml)), line);
         }
         let long = format!("mark: {}", "x".repeat(500));
-        assert_eq!(brief(&document(&long).expect("YAML")).chars().count(), WIDTH);
+        assert_eq!(
+            brief(&document(&long).expect("YAML")).chars().count(),
+            WIDTH
+        );
     }
 }

@@ -82,49 +82,56 @@ pub fn check(scene: &Scene<'_>, memory: &Memory, wanted: &Expectation) -> Result
     }
 }
 
+/// `Ready` says that writes are accepted, `Reconciled` that all is as the spec has it.
 fn ready(scene: &Scene<'_>, wanted: bool) -> Result<(), String> {
     let cluster = scene
         .cluster_object()
         .ok_or_else(|| format!("there is no IvoryCluster {}", scene.cluster))?;
-    let Some(condition) = cluster.condition("Ready") else {
-        return match wanted {
-            true => Err(format!("{} has no condition Ready yet", scene.cluster)),
-            false => Ok(()),
-        };
+    let both = ["Ready", "Reconciled"];
+    let missing = both.iter().find_map(|kind| not_true(scene, &cluster, kind));
+    match (wanted, missing) {
+        (true, Some(why)) => Err(why),
+        (false, None) => Err(format!("{} is ready", scene.cluster)),
+        _ => Ok(()),
+    }
+}
+
+/// Why a condition is not True for the newest version of the spec; none if it is.
+fn not_true(scene: &Scene<'_>, cluster: &Object, kind: &str) -> Option<String> {
+    let Some(condition) = cluster.condition(kind) else {
+        return Some(format!("{} has no condition {kind} yet", scene.cluster));
     };
     let text = |key: &str| condition.get(key).and_then(Value::as_str).unwrap_or("");
     let seen = condition
         .get("observedGeneration")
         .and_then(Value::as_i64)
         .unwrap_or(cluster.meta.generation);
-    let current = seen >= cluster.meta.generation;
-    let is = text("status") == "True" && current;
-    if is == wanted {
-        return Ok(());
-    }
-    let (status, reason, message) = (text("status"), text("reason"), text("message"));
-    let stale = match current {
+    let stale = match seen >= cluster.meta.generation {
+        true if text("status") == "True" => return None,
         true => "",
-        false => " for an older generation",
+        false => " for an older version of the spec",
     };
-    let message = scene.aliases.show(scene.kube, message);
-    Err(format!("Ready is {status}{stale} ({reason}: {message})"))
+    let message = scene.aliases.show(scene.kube, text("message"));
+    let (status, reason) = (text("status"), text("reason"));
+    Some(format!("{kind} is {status}{stale} ({reason}: {message})"))
 }
 
 fn instances(scene: &Scene<'_>, wanted: &BTreeMap<String, u64>) -> Result<(), String> {
-    let mut seen: BTreeMap<String, (u64, u64)> = wanted.keys().map(|s| (s.clone(), (0, 0))).collect();
+    let mut seen: BTreeMap<String, (u64, u64)> =
+        wanted.keys().map(|s| (s.clone(), (0, 0))).collect();
     for instance in scene.instances() {
         let count = seen.entry(instance.set.clone()).or_default();
         count.0 += u64::from(instance.ready());
         count.1 += 1;
     }
-    let right = seen.iter().all(|(set, (ready, all))| {
-        wanted.get(set).copied().unwrap_or(0) == *ready && ready == all
-    });
+    let right = seen
+        .iter()
+        .all(|(set, (ready, all))| wanted.get(set).copied().unwrap_or(0) == *ready && ready == all);
     if right {
         return Ok(());
     }
-    let one = |(set, (ready, all)): (&String, &(u64, u64))| format!("{set} has {ready} of {all} ready");
+    let one =
+        |(set, (ready, all)): (&String, &(u64, u64))| format!("{set} has {ready} of {all} ready");
     Err(seen.iter().map(one).collect::<Vec<_>>().join(", "))
 }
 
@@ -206,7 +213,11 @@ fn primary(scene: &Scene<'_>, memory: &Memory, wanted: Primary) -> Result<(), St
 }
 
 fn roles(scene: &Scene<'_>, wanted: &BTreeMap<String, u64>) -> Result<(), String> {
-    let ready: Vec<Instance> = scene.instances().into_iter().filter(Instance::ready).collect();
+    let ready: Vec<Instance> = scene
+        .instances()
+        .into_iter()
+        .filter(Instance::ready)
+        .collect();
     let leads = ready.iter().filter(|i| i.leads()).count() as u64;
     let follows = |i: &&Instance| {
         let pod = i.pod.as_ref();
@@ -259,7 +270,10 @@ fn exists(scene: &Scene<'_>, target: &Target) -> Result<(), String> {
 }
 
 fn absent(scene: &Scene<'_>, target: &Target) -> Result<(), String> {
-    let found = scene.refs(target).into_iter().find(|r| scene.object(r).is_some());
+    let found = scene
+        .refs(target)
+        .into_iter()
+        .find(|r| scene.object(r).is_some());
     match found {
         Some(r) => Err(format!("{} is there", scene.show(&r))),
         None => Ok(()),
@@ -331,7 +345,11 @@ fn since(
         let was = read(mark_objects.get(&(scene.kube, r.clone())).cloned());
         let is = read(scene.object(&r));
         if (was != is) != changed {
-            let word = if changed { "is what it was" } else { "has changed" };
+            let word = if changed {
+                "is what it was"
+            } else {
+                "has changed"
+            };
             return Err(format!("{path} of {} {word}", scene.show(&r)));
         }
     }
@@ -420,13 +438,14 @@ fn service(scene: &Scene<'_>, name: &str, to: &[Member]) -> Result<(), String> {
     {
         return Err(format!("there is no Service {name}"));
     }
-    let seen: BTreeSet<String> = crate::view::behind_service(scene.driver, scene.kube, scene.namespace, name)
-        .iter()
-        .map(|pod| match pod.label(labels::INSTANCE) {
-            Some(instance) => instance.to_owned(),
-            None => pod.meta.name.trim_end_matches("-0").to_owned(),
-        })
-        .collect();
+    let seen: BTreeSet<String> =
+        crate::view::behind_service(scene.driver, scene.kube, scene.namespace, name)
+            .iter()
+            .map(|pod| match pod.label(labels::INSTANCE) {
+                Some(instance) => instance.to_owned(),
+                None => pod.meta.name.trim_end_matches("-0").to_owned(),
+            })
+            .collect();
     if seen == wanted {
         return Ok(());
     }

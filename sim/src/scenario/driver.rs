@@ -68,8 +68,13 @@ pub trait Driver {
     ///
     /// # Errors
     /// A sentence: the error of the server or the network, or how the answer differs.
-    fn sql(&mut self, kube: KubeId, namespace: &str, secret: &str, ask: &SqlAsk)
-    -> Result<(), String>;
+    fn sql(
+        &mut self,
+        kube: KubeId,
+        namespace: &str,
+        secret: &str,
+        ask: &SqlAsk,
+    ) -> Result<(), String>;
 
     /// What the world's checkers found wrong so far, one sentence each. A finding fails the story.
     fn findings(&self) -> Vec<String>;

@@ -29,10 +29,7 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
 pub fn unknown(what: &str, word: &str, known: &[&str]) -> String {
     match nearest(word, known.iter().copied()) {
         Some(near) => format!("unknown {what} `{word}`; did you mean `{near}`?"),
-        None => format!(
-            "unknown {what} `{word}`; known are {}",
-            known.join(", ")
-        ),
+        None => format!("unknown {what} `{word}`; known are {}", known.join(", ")),
     }
 }
 
@@ -154,10 +151,7 @@ pub fn seconds(node: &Node) -> Result<f64, Bad> {
 ///
 /// # Errors
 /// Those of `read`.
-pub fn one_or_many<T>(
-    node: &Node,
-    read: impl Fn(&Node) -> Result<T, Bad>,
-) -> Result<Vec<T>, Bad> {
+pub fn one_or_many<T>(node: &Node, read: impl Fn(&Node) -> Result<T, Bad>) -> Result<Vec<T>, Bad> {
     match &node.tree {
         Tree::List(items) => items.iter().map(read).collect(),
         _ => Ok(vec![read(node)?]),
@@ -209,7 +203,12 @@ fn span_of(text: &str) -> Option<Span> {
 #[must_use]
 pub fn span_text(span: Span) -> String {
     let ms = span.0 / 1_000;
-    for (unit, unit_ms) in [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000)] {
+    for (unit, unit_ms) in [
+        ("d", 86_400_000),
+        ("h", 3_600_000),
+        ("m", 60_000),
+        ("s", 1_000),
+    ] {
         if ms != 0 && ms % unit_ms == 0 {
             return format!("{}{unit}", ms / unit_ms);
         }
@@ -239,6 +238,8 @@ mod tests {
             assert_eq!(nearest(wrong, known), Some(near));
         }
         assert_eq!(nearest("zzz", known), None);
-        assert!(unknown("word", "zzz", &known).ends_with("known are description, world, steps, expect"));
+        assert!(
+            unknown("word", "zzz", &known).ends_with("known are description, world, steps, expect")
+        );
     }
 }

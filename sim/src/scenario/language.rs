@@ -258,7 +258,7 @@ pub enum Place {
 /// Something that is true or not at a moment.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Expectation {
-    /// The cluster's condition `Ready` for its present generation.
+    /// Whether the cluster's conditions `Ready` and `Reconciled` are both True for its present generation.
     Ready(bool),
     /// How many ready instances the sets have, and no others.
     Instances(BTreeMap<String, u64>),

@@ -2,6 +2,8 @@
 //! input. Of kustomize only `resources` and `namespace` are understood; whoever uses more lets kubectl
 //! render it. What the objects mean is the API server's business.
 
+#![expect(clippy::disallowed_methods, reason = "manifests are read from files, before a world begins")]
+
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
@@ -65,7 +67,9 @@ pub fn look_up(folder: &Path, path: &str) -> Result<PathBuf, String> {
         .find(|p| p.exists())
         .map(|found| match std::env::current_dir() {
             // Shown as short as it can be.
-            Ok(here) => found.strip_prefix(&here).map_or(found.clone(), Path::to_path_buf),
+            Ok(here) => found
+                .strip_prefix(&here)
+                .map_or(found.clone(), Path::to_path_buf),
             Err(_) => found,
         })
         .ok_or_else(|| format!("there is no {path} in this folder or in one above it"))
@@ -126,7 +130,10 @@ pub fn parse(file: &str, text: &str) -> Result<Vec<Manifest>, InputError> {
 fn manifest(file: &str, node: Node) -> Result<Manifest, InputError> {
     let bad = |node: &Node, message: String| Err(node.bad(message).of(file));
     if !matches!(node.tree, Tree::Map(_)) {
-        return bad(&node, format!("expected a Kubernetes object, found {}", node.what()));
+        return bad(
+            &node,
+            format!("expected a Kubernetes object, found {}", node.what()),
+        );
     }
     let Some(kind_node) = node.get("kind") else {
         return bad(&node, "an object needs `kind`".into());
@@ -192,7 +199,9 @@ fn kustomize(folder: &Path, depth: usize) -> Result<Vec<Manifest>, InputError> {
         match key.text.as_str() {
             "apiVersion" | "kind" => {}
             "namespace" => {
-                let text = value.as_text().ok_or_else(|| value.wrong("text").of(&file))?;
+                let text = value
+                    .as_text()
+                    .ok_or_else(|| value.wrong("text").of(&file))?;
                 namespace = Some(text.to_owned());
             }
             "resources" => {
@@ -230,18 +239,24 @@ fn resource(
     item: &Node,
     depth: usize,
 ) -> Result<Vec<Manifest>, InputError> {
-    let text = item.as_text().ok_or_else(|| item.wrong("a path").of(file))?;
+    let text = item
+        .as_text()
+        .ok_or_else(|| item.wrong("a path").of(file))?;
     let path = folder.join(text);
     if text.contains("://") {
         return Err(item
-            .bad(format!("`{text}` is not on this machine, and nothing is fetched"))
+            .bad(format!(
+                "`{text}` is not on this machine, and nothing is fetched"
+            ))
             .of(file));
     }
     if path.is_dir() {
         return kustomize(&path, depth + 1);
     }
     if !path.is_file() {
-        return Err(item.bad(format!("there is no {text} in this folder")).of(file));
+        return Err(item
+            .bad(format!("there is no {text} in this folder"))
+            .of(file));
     }
     load(&path)
 }
@@ -268,9 +283,15 @@ mod tests {
         let folder = folder(
             "good",
             &[
-                ("kustomization.yaml", "namespace: db\nresources: [a.yaml, sub]\n"),
+                (
+                    "kustomization.yaml",
+                    "namespace: db\nresources: [a.yaml, sub]\n",
+                ),
                 ("a.yaml", &format!("{SECRET}{namespace}")),
-                ("sub/kustomization.yaml", "resources: [b.yaml]\nnamespace: inner\n"),
+                (
+                    "sub/kustomization.yaml",
+                    "resources: [b.yaml]\nnamespace: inner\n",
+                ),
                 ("sub/b.yaml", SECRET),
             ],
         );
@@ -293,7 +314,10 @@ mod tests {
             ],
         );
         let error = load(&folder).expect_err("must be refused").to_string();
-        assert!(error.contains("kustomization.yaml:2:1: `images` is more"), "{error}");
+        assert!(
+            error.contains("kustomization.yaml:2:1: `images` is more"),
+            "{error}"
+        );
         assert!(error.contains("| ivory-sim try -`"), "{error}");
         std::fs::remove_dir_all(folder).expect("removable");
     }
@@ -302,8 +326,14 @@ mod tests {
     fn what_is_no_object_is_refused_at_its_place() {
         for (text, message) in [
             ("- a\n", "f:1:1: expected a Kubernetes object, found a list"),
-            ("kind: Pod\nmetadata: {name: x}\n", "f:1:1: an object needs `apiVersion`"),
-            ("apiVersion: v1\nmetadata: {name: x}\n", "f:1:1: an object needs `kind`"),
+            (
+                "kind: Pod\nmetadata: {name: x}\n",
+                "f:1:1: an object needs `apiVersion`",
+            ),
+            (
+                "apiVersion: v1\nmetadata: {name: x}\n",
+                "f:1:1: an object needs `kind`",
+            ),
             (
                 "apiVersion: v1\nkind: Servic\nmetadata: {name: x}\n",
                 "f:2:7: the simulated Kubernetes has no kind `Servic`; did you mean `Service`?",
@@ -320,6 +350,9 @@ mod tests {
             assert_eq!(parse("f", text).expect_err(text).to_string(), message);
         }
         let missing = load(Path::new("/nowhere/x.yaml")).expect_err("missing");
-        assert_eq!(missing.to_string(), "/nowhere/x.yaml: there is no such file");
+        assert_eq!(
+            missing.to_string(),
+            "/nowhere/x.yaml: there is no such file"
+        );
     }
 }

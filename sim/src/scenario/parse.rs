@@ -1,6 +1,8 @@
 //! From a file to a [`Scenario`]: the top of the file and its world. Steps are read in `parse_steps.rs`,
 //! expectations in `parse_expect.rs`.
 
+#![expect(clippy::disallowed_methods, reason = "stories are read from files, before a world begins")]
+
 use std::path::Path;
 
 use super::fields::{Fields, flag, map_of, number, one_or_many, seconds, text};
@@ -215,7 +217,11 @@ fn taint(node: &Node) -> Result<serde_json::Value, Bad> {
 }
 
 fn storage(node: &Node) -> Result<StorageSpec, Bad> {
-    let fields = Fields::of(node, "a storage class", &["name", "expands", "waits_for_pod"])?;
+    let fields = Fields::of(
+        node,
+        "a storage class",
+        &["name", "expands", "waits_for_pod"],
+    )?;
     Ok(StorageSpec {
         name: text(fields.need("name")?)?,
         expands: fields.or("expands", flag, true)?,

@@ -8,9 +8,9 @@ use super::words::{Group, words};
 
 /// A name of something.
 pub(super) fn target(node: &Node) -> Result<Target, Bad> {
-    let text = node
-        .as_text()
-        .ok_or_else(|| node.wrong("the name of something, such as `primary` or `Service hippo-ha`"))?;
+    let text = node.as_text().ok_or_else(|| {
+        node.wrong("the name of something, such as `primary` or `Service hippo-ha`")
+    })?;
     Target::parse(text).map_err(|message| node.bad(message))
 }
 

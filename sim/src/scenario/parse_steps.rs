@@ -146,7 +146,9 @@ fn apply(ctx: &Ctx<'_>, node: &Node) -> Result<Act, Bad> {
     };
     let mut all: Vec<Value> = one_or_many(node, one)?.into_iter().flatten().collect();
     for manifest in &mut all {
-        let kind = manifest["kind"].as_str().and_then(|k| k.parse::<Kind>().ok());
+        let kind = manifest["kind"]
+            .as_str()
+            .and_then(|k| k.parse::<Kind>().ok());
         let Some(kind) = kind else {
             return Err(node.bad(format!(
                 "the simulated Kubernetes has no kind {}",

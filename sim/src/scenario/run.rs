@@ -85,7 +85,12 @@ pub struct Player {
 ///
 /// # Errors
 /// A sentence, when the world can't be made.
-pub fn run(scenario: &Scenario, seed: Option<u64>, trace: bool, build: &Build<'_>) -> Result<Outcome, String> {
+pub fn run(
+    scenario: &Scenario,
+    seed: Option<u64>,
+    trace: bool,
+    build: &Build<'_>,
+) -> Result<Outcome, String> {
     let mut world = scenario.world.clone();
     world.seed = seed.unwrap_or(world.seed);
     let driver = build(&world, trace)?;
@@ -187,7 +192,8 @@ impl Player {
                 let Some(deed) = act::deed(&scene, act).map_err(one)? else {
                     return Ok(());
                 };
-                self.perform(kube, deed, step.refused.as_deref()).map_err(one)
+                self.perform(kube, deed, step.refused.as_deref())
+                    .map_err(one)
             }
         }
     }
@@ -272,7 +278,8 @@ impl Player {
         let mut seen = None;
         loop {
             let state = (self.driver.version(), self.driver.journal().len());
-            let ages = |e: &Expectation| matches!(e, Expectation::Quiet(_) | Expectation::Client { .. });
+            let ages =
+                |e: &Expectation| matches!(e, Expectation::Quiet(_) | Expectation::Client { .. });
             if seen != Some(state) || all.iter().any(ages) {
                 seen = Some(state);
                 self.learn();
@@ -442,7 +449,9 @@ impl Player {
         if let Some(most) = finale.write_gap_s
             && gap > most
         {
-            wrong.push(format!("a client could not write for {gap:.1} s, not {most} s at most"));
+            wrong.push(format!(
+                "a client could not write for {gap:.1} s, not {most} s at most"
+            ));
         }
         if let Some(most) = finale.lost_rows
             && lost > most
@@ -452,7 +461,10 @@ impl Player {
         if let Some(most) = finale.writes
             && self.writes() > most
         {
-            wrong.push(format!("the operator made {} writes, not {most} at most", self.writes()));
+            wrong.push(format!(
+                "the operator made {} writes, not {most} at most",
+                self.writes()
+            ));
         }
         match wrong.is_empty() {
             true => Ok(()),
@@ -481,7 +493,12 @@ impl Player {
         self.clients.push(name.to_owned());
     }
 
-    fn outcome(&mut self, scenario: &Scenario, world: &WorldSpec, failure: Option<Failure>) -> Outcome {
+    fn outcome(
+        &mut self,
+        scenario: &Scenario,
+        world: &WorldSpec,
+        failure: Option<Failure>,
+    ) -> Outcome {
         self.learn();
         let (write_gap_s, lost_rows) = self.client_figures();
         let virtual_s = self.driver.now().seconds();

@@ -237,9 +237,18 @@ mod tests {
             ("every instance", "every instance"),
             ("every replica of instance1", "every replica of instance1"),
             ("StatefulSet of primary", "StatefulSet of primary"),
-            ("statefulsets of every instance", "StatefulSet of every instance"),
-            ("Node of replica[newest] of instance1", "Node of replica[newest] of instance1"),
-            ("PersistentVolumeClaim of instance1[1]", "PersistentVolumeClaim of instance[1] of instance1"),
+            (
+                "statefulsets of every instance",
+                "StatefulSet of every instance",
+            ),
+            (
+                "Node of replica[newest] of instance1",
+                "Node of replica[newest] of instance1",
+            ),
+            (
+                "PersistentVolumeClaim of instance1[1]",
+                "PersistentVolumeClaim of instance[1] of instance1",
+            ),
             ("repo-host", "repo-host"),
             ("Service hippo-primary", "Service hippo-primary"),
         ] {

@@ -124,9 +124,10 @@ impl Teller {
                 }
                 line(show(cluster), text)
             }
-            Milestone::Scheduled { pod, node } => {
-                line("scheduler".into(), format!("places {} on {node}", show(pod)))
-            }
+            Milestone::Scheduled { pod, node } => line(
+                "scheduler".into(),
+                format!("places {} on {node}", show(pod)),
+            ),
             Milestone::Unschedulable { pod, why } => line(
                 "scheduler".into(),
                 format!("finds no node for {}: {}", show(pod), show(why)),
@@ -288,23 +289,99 @@ mod tests {
     fn a_journal_is_told() {
         let pod: std::sync::Arc<str> = "hippo-instance1-zj5s-0".into();
         let journal = [
-            entry(0, Milestone::Step { text: "apply examples/kustomize/ivory".into() }),
-            entry(100, wrote("create", "Service hippo-ha", "Service hippo-ha is missing")),
-            entry(150, wrote("create", "Service hippo-pods", "Service hippo-pods is missing")),
-            entry(200, wrote("create", "ConfigMap hippo-config", "ConfigMap hippo-config is missing")),
+            entry(
+                0,
+                Milestone::Step {
+                    text: "apply examples/kustomize/ivory".into(),
+                },
+            ),
+            entry(
+                100,
+                wrote("create", "Service hippo-ha", "Service hippo-ha is missing"),
+            ),
+            entry(
+                150,
+                wrote(
+                    "create",
+                    "Service hippo-pods",
+                    "Service hippo-pods is missing",
+                ),
+            ),
+            entry(
+                200,
+                wrote(
+                    "create",
+                    "ConfigMap hippo-config",
+                    "ConfigMap hippo-config is missing",
+                ),
+            ),
             entry(300, wrote("status", "IvoryCluster hippo", "instances")),
-            entry(310, wrote("create", "StatefulSet hippo-instance1-zj5s", "set instance1 wants 1 instance and has 0")),
-            entry(400, Milestone::Unschedulable { pod: pod.clone(), why: "0/3 nodes are available".into() }),
-            entry(900, Milestone::Unschedulable { pod: pod.clone(), why: "0/3 nodes are available".into() }),
-            entry(1_000, Milestone::Scheduled { pod: pod.clone(), node: "node1".into() }),
-            entry(9_000, Milestone::Database { pod: pod.clone(), text: "initializes a new cluster".into() }),
-            entry(61_250, Milestone::Ready { pod: pod.clone(), ready: true }),
-            entry(61_300, Milestone::Condition {
-                cluster: "hippo".into(), kind: "Ready".into(), status: "True".into(),
-                reason: "Ready".into(), message: String::new(),
-            }),
-            entry(70_000, Milestone::Fault { text: "kill pod hippo-instance1-zj5s-0".into() }),
-            entry(75_040, Milestone::Writable { client: "app".into(), gap_ms: 5_040 }),
+            entry(
+                310,
+                wrote(
+                    "create",
+                    "StatefulSet hippo-instance1-zj5s",
+                    "set instance1 wants 1 instance and has 0",
+                ),
+            ),
+            entry(
+                400,
+                Milestone::Unschedulable {
+                    pod: pod.clone(),
+                    why: "0/3 nodes are available".into(),
+                },
+            ),
+            entry(
+                900,
+                Milestone::Unschedulable {
+                    pod: pod.clone(),
+                    why: "0/3 nodes are available".into(),
+                },
+            ),
+            entry(
+                1_000,
+                Milestone::Scheduled {
+                    pod: pod.clone(),
+                    node: "node1".into(),
+                },
+            ),
+            entry(
+                9_000,
+                Milestone::Database {
+                    pod: pod.clone(),
+                    text: "initializes a new cluster".into(),
+                },
+            ),
+            entry(
+                61_250,
+                Milestone::Ready {
+                    pod: pod.clone(),
+                    ready: true,
+                },
+            ),
+            entry(
+                61_300,
+                Milestone::Condition {
+                    cluster: "hippo".into(),
+                    kind: "Ready".into(),
+                    status: "True".into(),
+                    reason: "Ready".into(),
+                    message: String::new(),
+                },
+            ),
+            entry(
+                70_000,
+                Milestone::Fault {
+                    text: "kill pod hippo-instance1-zj5s-0".into(),
+                },
+            ),
+            entry(
+                75_040,
+                Milestone::Writable {
+                    client: "app".into(),
+                    gap_ms: 5_040,
+                },
+            ),
         ];
         let mut aliases = Aliases::default();
         aliases.cluster("ivory-operator", "hippo", ["instance1"]);
@@ -333,7 +410,13 @@ mod tests {
 
     #[test]
     fn worlds_with_two_kubernetes_say_which() {
-        let mut entry = entry(0, Milestone::Ready { pod: "x".into(), ready: false });
+        let mut entry = entry(
+            0,
+            Milestone::Ready {
+                pod: "x".into(),
+                ready: false,
+            },
+        );
         entry.kube = KubeId(1);
         let teller = Teller::new(vec!["east".into(), "west".into()]);
         let told = teller.tell(&Aliases::default(), &[entry]);

@@ -8,7 +8,9 @@ use ivory_core::{Kind, Object};
 use super::driver::{Ask, Break, ClientFacts, Driver, Refusal};
 use super::language::{ClientSpec, SqlAsk};
 use super::resolve::Ref;
-use crate::kube::{Body, DeleteOptions, ObjectRef, Request, Response, Status, Subresource, UnknownFields, Verb};
+use crate::kube::{
+    Body, DeleteOptions, ObjectRef, Request, Response, Status, Subresource, UnknownFields, Verb,
+};
 use crate::time::{Span, Time};
 use crate::world::journal::{Entry, Milestone};
 use crate::world::{Actor, Cx, Input, KubeId, World};
@@ -28,8 +30,12 @@ pub trait Site {
     ///
     /// # Errors
     /// A sentence, when it can't be started.
-    fn connect(&mut self, world: &mut World, kube: KubeId, client: &ClientSpec)
-    -> Result<(), String>;
+    fn connect(
+        &mut self,
+        world: &mut World,
+        kube: KubeId,
+        client: &ClientSpec,
+    ) -> Result<(), String>;
 
     /// Stops a client; what it knows stays.
     fn disconnect(&mut self, world: &mut World, name: &str);
@@ -85,7 +91,10 @@ impl<S: Site> Driver for WorldDriver<S> {
         let id = self.world.spawn(kube, Arc::new(person), None, None);
         let end = self.world.now() + PATIENCE;
         loop {
-            let answer = self.world.actor::<Person>(id).and_then(|p| p.answer.clone());
+            let answer = self
+                .world
+                .actor::<Person>(id)
+                .and_then(|p| p.answer.clone());
             if let Some(answer) = answer {
                 self.world.kill(id, 0);
                 return answer.map(drop).map_err(refusal);
@@ -103,16 +112,27 @@ impl<S: Site> Driver for WorldDriver<S> {
     }
 
     fn get(&self, kube: KubeId, kind: Kind, namespace: &str, name: &str) -> Option<Arc<Object>> {
-        self.world.kube(kube).api.get(kind, namespace, name).cloned()
+        self.world
+            .kube(kube)
+            .api
+            .get(kind, namespace, name)
+            .cloned()
     }
 
     fn list(&self, kube: KubeId, kind: Kind, namespace: Option<&str>) -> Vec<Arc<Object>> {
-        self.world.kube(kube).api.list(kind, namespace).cloned().collect()
+        self.world
+            .kube(kube)
+            .api
+            .list(kind, namespace)
+            .cloned()
+            .collect()
     }
 
     fn version(&self) -> u64 {
         let kubes = self.world.kube_ids();
-        kubes.map(|k| self.world.kube(k).api.resource_version()).sum()
+        kubes
+            .map(|k| self.world.kube(k).api.resource_version())
+            .sum()
     }
 
     fn journal(&self) -> &[Entry] {
@@ -148,8 +168,15 @@ impl<S: Site> Driver for WorldDriver<S> {
         self.site.client(&self.world, name)
     }
 
-    fn sql(&mut self, kube: KubeId, namespace: &str, secret: &str, ask: &SqlAsk) -> Result<(), String> {
-        self.site.sql(&mut self.world, kube, (namespace, secret), ask)
+    fn sql(
+        &mut self,
+        kube: KubeId,
+        namespace: &str,
+        secret: &str,
+        ask: &SqlAsk,
+    ) -> Result<(), String> {
+        self.site
+            .sql(&mut self.world, kube, (namespace, secret), ask)
     }
 
     fn findings(&self) -> Vec<String> {
@@ -255,7 +282,13 @@ mod tests {
         fn client(&self, _: &World, _: &str) -> Option<ClientFacts> {
             None
         }
-        fn sql(&mut self, _: &mut World, _: KubeId, _: (&str, &str), _: &SqlAsk) -> Result<(), String> {
+        fn sql(
+            &mut self,
+            _: &mut World,
+            _: KubeId,
+            _: (&str, &str),
+            _: &SqlAsk,
+        ) -> Result<(), String> {
             Ok(())
         }
         fn findings(&self, _: &World) -> Vec<String> {
@@ -272,23 +305,46 @@ mod tests {
             site: Nothing,
         };
         let object = |value| Arc::new(Object::from_value(value).expect("an object"));
-        let namespace = object(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "db"}}));
+        let namespace =
+            object(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "db"}}));
         let settings = json!({"apiVersion": "v1", "kind": "ConfigMap",
             "metadata": {"name": "c", "namespace": "db"}, "data": {"a": "1"}});
         driver.ask(kube, &Ask::Apply(namespace)).expect("created");
-        driver.ask(kube, &Ask::Apply(object(settings))).expect("created");
-        let of = Ref { kind: Kind::ConfigMap, namespace: "db".into(), name: "c".into() };
+        driver
+            .ask(kube, &Ask::Apply(object(settings)))
+            .expect("created");
+        let of = Ref {
+            kind: Kind::ConfigMap,
+            namespace: "db".into(),
+            name: "c".into(),
+        };
         let with = json!({"data": {"a": "2"}});
-        driver.ask(kube, &Ask::Merge { of: of.clone(), with }).expect("merged");
-        let found = driver.get(kube, Kind::ConfigMap, "db", "c").expect("stored");
+        driver
+            .ask(
+                kube,
+                &Ask::Merge {
+                    of: of.clone(),
+                    with,
+                },
+            )
+            .expect("merged");
+        let found = driver
+            .get(kube, Kind::ConfigMap, "db", "c")
+            .expect("stored");
         assert_eq!(found.str_at(&["data", "a"]), Some("2"));
         assert_eq!(&*found.meta.managed[0].manager, "kubectl");
-        let delete = Ask::Delete { of, grace_s: None, propagation: None };
+        let delete = Ask::Delete {
+            of,
+            grace_s: None,
+            propagation: None,
+        };
         driver.ask(kube, &delete).expect("deleted");
         let refusal = driver.ask(kube, &delete).expect_err("gone");
         assert_eq!(refusal.code, 404, "{refusal:?}");
         assert!(driver.now() > Time::START, "requests take time");
-        driver.fault(kube, &Break::ApiOutage(Span::s(600))).expect("an outage");
+        driver
+            .fault(kube, &Break::ApiOutage(Span::s(600)))
+            .expect("an outage");
         let refusal = driver.ask(kube, &delete).expect_err("nobody answers");
         assert_eq!(refusal.code, 504, "{refusal:?}");
     }

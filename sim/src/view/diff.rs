@@ -64,10 +64,10 @@ fn walk(path: &str, old: Option<&Value>, new: Option<&Value>, found: &mut Vec<Ch
             }
         }
         (Some(Value::Array(a)), Some(Value::Array(b))) if named(a) && named(b) => {
-            let names: std::collections::BTreeSet<&str> = a.iter().chain(b).filter_map(name).collect();
-            let find = |list: &'_ [Value], wanted: &str| {
-                list.iter().position(|v| name(v) == Some(wanted))
-            };
+            let names: std::collections::BTreeSet<&str> =
+                a.iter().chain(b).filter_map(name).collect();
+            let find =
+                |list: &'_ [Value], wanted: &str| list.iter().position(|v| name(v) == Some(wanted));
             for item in names {
                 let one = find(a, item).map(|i| &a[i]);
                 let other = find(b, item).map(|i| &b[i]);
@@ -137,13 +137,27 @@ mod tests {
 
     #[test]
     fn fields_are_compared_by_path() {
-        let old = object(json!({"replicas": 1, "c": [{"name": "a", "image": "1"}, {"name": "b"}], "l": [1, 2]}));
-        let new = object(json!({"replicas": 1, "c": [{"name": "b"}, {"name": "a", "image": "2"}], "l": [1, 2, 3]}));
+        let old = object(
+            json!({"replicas": 1, "c": [{"name": "a", "image": "1"}, {"name": "b"}], "l": [1, 2]}),
+        );
+        let new = object(
+            json!({"replicas": 1, "c": [{"name": "b"}, {"name": "a", "image": "2"}], "l": [1, 2, 3]}),
+        );
         let found: Vec<String> = changes(&old, &new)
             .iter()
-            .map(|c| format!("{}: {} → {}", c.path, show(c.old.as_ref()), show(c.new.as_ref())))
+            .map(|c| {
+                format!(
+                    "{}: {} → {}",
+                    c.path,
+                    show(c.old.as_ref()),
+                    show(c.new.as_ref())
+                )
+            })
             .collect();
-        assert_eq!(found, ["spec.c[name=a].image: 1 → 2", "spec.l: [1,2] → [1,2,3]"]);
+        assert_eq!(
+            found,
+            ["spec.c[name=a].image: 1 → 2", "spec.l: [1,2] → [1,2,3]"]
+        );
         assert_eq!(changes(&old, &old), []);
     }
 

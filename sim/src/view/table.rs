@@ -82,7 +82,10 @@ mod tests {
         let shown = table.to_string();
         let lines: Vec<&str> = shown.lines().collect();
         assert_eq!(&lines[..2], ["  KIND      NAMES", "  Service   a"]);
-        assert!(lines.len() > 3 && lines[3].starts_with("            hippo-primary"), "{shown}");
+        assert!(
+            lines.len() > 3 && lines[3].starts_with("            hippo-primary"),
+            "{shown}"
+        );
         assert!(lines.iter().all(|l| l.chars().count() <= WIDTH), "{shown}");
     }
 }

@@ -22,10 +22,17 @@ pub fn yaml(object: &Object) -> String {
     let mut text = String::from("---\n");
     let map = value.as_object().cloned().unwrap_or_default();
     let first = ["apiVersion", "kind", "metadata"];
-    let rest = map.keys().map(String::as_str).filter(|k| !first.contains(k));
+    let rest = map
+        .keys()
+        .map(String::as_str)
+        .filter(|k| !first.contains(k));
     for key in first.into_iter().chain(rest) {
         let part = serde_json::json!({key: map.get(key)});
-        text.push_str(serde_saphyr::to_string(&part).unwrap_or_default().trim_end());
+        text.push_str(
+            serde_saphyr::to_string(&part)
+                .unwrap_or_default()
+                .trim_end(),
+        );
         text.push('\n');
     }
     text
@@ -53,7 +60,10 @@ mod tests {
             "data": {"password": "aHVudGVyMg=="},
         });
         let shown = yaml(&Object::from_value(value).expect("an object"));
-        assert!(shown.starts_with("---\napiVersion: v1\nkind: Secret\n"), "{shown}");
+        assert!(
+            shown.starts_with("---\napiVersion: v1\nkind: Secret\n"),
+            "{shown}"
+        );
         assert!(shown.contains("password: <7 bytes>"), "{shown}");
         assert!(!shown.contains("aHVu"), "{shown}");
     }
