@@ -436,7 +436,9 @@ impl World {
         }
         kube.handed_out = kube.api.resource_version();
         // The log is longer than what one request changes.
-        let Ok(changes) = kube.api.changes_since(from, None) else { return };
+        let Ok(changes) = kube.api.changes_since(from, None) else {
+            return;
+        };
         for change in changes {
             let change = &Arc::new(change.clone());
             let Some(watchers) = kube.watchers.get(&change.object.kind) else {
@@ -578,7 +580,8 @@ impl Watch {
         Some(if what == change.what {
             change.clone()
         } else {
-            Arc::new(Change { what,
+            Arc::new(Change {
+                what,
                 ..(**change).clone()
             })
         })
