@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use ivory_core::object::OwnerRef;
-use ivory_core::read::Selector;
 use ivory_core::{Kind, Object};
 use serde_json::{Value, json};
 
@@ -12,7 +11,7 @@ use crate::node::requests;
 use crate::node::shared::{Asked, Shared};
 use crate::node::status::wire;
 use crate::time::{Span, Time};
-use crate::world::{Cx, Informer, Input};
+use crate::world::Cx;
 
 /// Between two renewals: a quarter of the lease's 40 s.
 pub const PERIOD: Span = Span::s(10);
@@ -23,7 +22,6 @@ const LEASES: &str = "kube-node-lease";
 /// The heart.
 #[derive(Clone, Default)]
 pub struct Heart {
-    nodes: Option<Informer>,
     lease: Option<Arc<Object>>,
     /// Whether an answer about the lease is awaited.
     renewing: bool,
@@ -34,19 +32,11 @@ pub struct Heart {
 impl Heart {
     /// Registers the node.
     pub fn start(&mut self, shared: &mut Shared, cx: &mut Cx<'_>) {
-        self.nodes = Some(Informer::open(cx, Kind::Node, None, Selector::default()));
         shared.ask(
             cx,
             Asked::Register,
             requests::create(node_object(shared, cx.now())),
         );
-    }
-
-    /// Takes in what other writers did to the Node.
-    pub fn learn(&mut self, input: &Input) {
-        if let Some(nodes) = &mut self.nodes {
-            nodes.learn(input);
-        }
     }
 
     /// Every [`PERIOD`].
@@ -57,18 +47,13 @@ impl Heart {
             return;
         }
         self.renew(shared, cx);
-        let Some(node) = self
-            .nodes
-            .as_ref()
-            .and_then(|n| n.get("", &shared.config.name))
-        else {
+        let Some(node) = shared.node() else {
             return;
         };
         let due = self
             .status_at
             .is_none_or(|at| cx.now() - at >= STATUS_PERIOD);
         if due || !node.condition_true("Ready") {
-            let node = node.clone();
             self.write_status(shared, cx, &node);
         }
     }
@@ -94,12 +79,8 @@ impl Heart {
             }
             None => {
                 let mut lease = Object::new(Kind::Lease, LEASES, &shared.config.name);
-                let node = self
-                    .nodes
-                    .as_ref()
-                    .and_then(|n| n.get("", &shared.config.name));
-                if let Some(node) = node {
-                    lease.meta.owners = Arc::new(vec![OwnerRef::plain(node)]);
+                if let Some(node) = shared.node() {
+                    lease.meta.owners = Arc::new(vec![OwnerRef::plain(&node)]);
                 }
                 let spec = json!({
                     "holderIdentity": shared.config.name, "leaseDurationSeconds": 40, "renewTime": now,
@@ -137,6 +118,13 @@ impl Heart {
             .unwrap_or_else(|| Arc::new(Object::new(Kind::Node, "", &shared.config.name)));
         self.write_status(shared, cx, &node);
         self.renew(shared, cx);
+    }
+
+    /// The volumes in use changed; the Node says so before a Pod's end does.
+    pub fn volumes_changed(&mut self, shared: &mut Shared, cx: &mut Cx<'_>) {
+        if let Some(node) = shared.node().filter(|_| self.registered) {
+            self.write_status(shared, cx, &node);
+        }
     }
 
     fn write_status(&mut self, shared: &mut Shared, cx: &mut Cx<'_>, node: &Object) {
@@ -199,6 +187,7 @@ fn node_status(shared: &Shared, node: &Object, now: Time) -> Value {
         })
     };
     json!({
+        "volumesInUse": shared.volumes_in_use(),
         "capacity": resources, "allocatable": resources,
         "addresses": [
             {"type": "InternalIP", "address": &*shared.host_ip},

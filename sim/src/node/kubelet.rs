@@ -177,20 +177,26 @@ impl Kubelet {
         let worker = Arc::make_mut(worker);
         act(worker, &mut self.shared, cx);
         worker.settle(&mut self.shared, cx);
+        if matches!(worker.stage, Stage::Finishing | Stage::Over) {
+            self.shared.free_volumes(serial);
+        }
         if worker.stage == Stage::Over {
-            if let Some(ip) = worker.ip.clone() {
+            if let Some(ip) = worker.ip.clone().filter(|ip| *ip != self.shared.host_ip) {
                 self.shared.release_ip(&ip);
             }
             self.serials.remove(&worker.pod.meta.uid.clone());
             self.workers.remove(&serial);
         }
+        if std::mem::take(&mut self.shared.volumes_changed) {
+            self.heart.volumes_changed(&mut self.shared, cx);
+        }
     }
 
     fn answered(&mut self, cx: &mut Cx<'_>, ticket: Ticket, response: &Response) {
         match self.shared.asked.remove(&ticket) {
-            Some(Asked::Status(serial)) => self.with(cx, serial, |worker, _, cx| {
+            Some(Asked::Status(serial)) => self.with(cx, serial, |worker, shared, cx| {
                 let answer = response.as_ref().map(|_| requests::object_of(response));
-                worker.status_written(cx, answer);
+                worker.status_written(shared, cx, answer);
             }),
             Some(Asked::Delete(serial)) => self.with(cx, serial, |worker, _, cx| {
                 worker.deletion_answered(cx, response.as_ref().map(|_| ()));
@@ -245,7 +251,7 @@ impl Kubelet {
                     self.with(cx, serial, |worker, _, cx| worker.files_changed(cx));
                 }
             }
-            Some(Learned::NotMine) | None => self.heart.learn(input),
+            Some(Learned::NotMine) | None => {}
         }
     }
 }

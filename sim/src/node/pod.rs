@@ -25,6 +25,11 @@ const STATUS_RETRY: Span = Span::s(10);
 /// How long it takes to take down what a Pod had.
 const CLEAN_UP: Span = Span::ms(300);
 
+/// Waits between two attempts to set up volumes.
+const MOUNT_RETRY: Doubling = Doubling::new(Span::ms(500), Span::s(122));
+/// How long a node that went silent keeps its volumes.
+const FORCE_DETACH: Span = Span::s(360);
+
 /// How far a Pod is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Stage {
@@ -70,6 +75,8 @@ pub struct Worker {
     holds: [bool; 5],
     since: [String; 5],
     mount_retry: Doubling,
+    /// Since when it waits for another node to give up a volume.
+    attach_since: Option<Time>,
     files_due: Option<Time>,
     writing: bool,
     deleting: bool,
@@ -121,7 +128,8 @@ impl Worker {
             dirty: true,
             holds,
             since,
-            mount_retry: Doubling::new(Span::ms(500), Span::s(122)),
+            mount_retry: MOUNT_RETRY,
+            attach_since: None,
             files_due: None,
             writing: false,
             deleting: false,
@@ -239,8 +247,9 @@ impl Worker {
         if matches!(self.stage, Stage::Finishing | Stage::Deleting | Stage::Over) {
             return;
         }
-        // Even a forced deletion leaves the containers one second.
-        let asked = self.pod.meta.deletion_grace_seconds;
+        // As kubelet's `calculateEffectiveGracePeriod` has it: a grace period of 0 is none, and then the
+        // Pod's own holds. So what runs in a Pod that was deleted by force outlives its object.
+        let asked = self.pod.meta.deletion_grace_seconds.filter(|s| *s > 0);
         let grace = asked.unwrap_or(self.spec.grace_s).max(1);
         self.stage = Stage::Stopping;
         self.files_due = None;
@@ -328,36 +337,66 @@ impl Worker {
             let find = |kind: Kind, name: &str| node.find(kind, &namespace, name);
             volumes::mount(&self.pod, &find)
         };
-        match found {
-            Ok(mounts) => {
-                self.mounts = Arc::new(mounts);
-                let host = self.pod.at(&["spec", "hostNetwork"]) == Some(&Value::Bool(true));
-                self.ip = Some(if host {
-                    node.host_ip.clone()
-                } else {
-                    node.take_ip(cx.kube)
-                });
-                self.dirty = true;
-                self.next_init(node, cx, 0);
-            }
+        let mounts = match found {
+            Ok(mounts) => mounts,
             Err((volume, why)) => {
-                let first = self.mount_retry == Doubling::new(Span::ms(500), Span::s(122));
-                if first {
-                    let waiting =
-                        &self.spec.containers[self.spec.inits.min(self.containers.len() - 1)];
-                    cx.note(Milestone::ContainerWaiting {
-                        pod: self.pod.meta.name.clone(),
-                        container: waiting.name.clone(),
-                        reason: "FailedMount",
-                    });
-                }
                 let text = format!("MountVolume.SetUp failed for volume {volume:?} : {why}");
-                node.recorder
-                    .record(cx, &self.pod, false, "FailedMount", &text);
-                let wait = self.mount_retry.fail();
-                set_timer(cx, self.serial, 0, Tick::Mount, wait);
+                return self.mount_failed(node, cx, "FailedMount", &text);
             }
+        };
+        let volumes = {
+            let find = |kind: Kind, name: &str| node.find(kind, &namespace, name);
+            volumes::exclusive(&self.pod, &find)
+        };
+        if let Some(volume) = volumes
+            .iter()
+            .find(|v| self.attached_elsewhere(node, v, cx.now()))
+        {
+            let text = format!(
+                "Multi-Attach error for volume {volume:?} Volume is already exclusively attached to one node and can't be attached to another"
+            );
+            return self.mount_failed(node, cx, "FailedAttachVolume", &text);
         }
+        node.use_volumes(self.serial, volumes);
+        self.mounts = Arc::new(mounts);
+        let host = self.pod.at(&["spec", "hostNetwork"]) == Some(&Value::Bool(true));
+        self.ip = Some(if host {
+            node.host_ip.clone()
+        } else {
+            node.take_ip(cx.kube)
+        });
+        self.dirty = true;
+        self.next_init(node, cx, 0);
+    }
+
+    /// Whether another node still has a volume that only one can have. A node that went silent loses it after
+    /// six minutes (`maxWaitForUnmountDuration` of the attach/detach controller), one that is deleted at once.
+    fn attached_elsewhere(&mut self, node: &Shared, volume: &str, now: Time) -> bool {
+        let Some(ready) = node.user_of(volume) else {
+            return false;
+        };
+        let since = *self.attach_since.get_or_insert(now);
+        ready || now - since < FORCE_DETACH
+    }
+
+    fn mount_failed(
+        &mut self,
+        node: &mut Shared,
+        cx: &mut Cx<'_>,
+        reason: &'static str,
+        text: &str,
+    ) {
+        if self.mount_retry == MOUNT_RETRY {
+            let first = self.spec.inits.min(self.containers.len().saturating_sub(1));
+            cx.note(Milestone::ContainerWaiting {
+                pod: self.pod.meta.name.clone(),
+                container: self.spec.containers[first].name.clone(),
+                reason,
+            });
+        }
+        node.recorder.record(cx, &self.pod, false, reason, text);
+        let wait = self.mount_retry.fail();
+        set_timer(cx, self.serial, 0, Tick::Mount, wait);
     }
 
     /// Begins the init container of a number, or all containers when there is none.
@@ -452,18 +491,14 @@ impl Worker {
     /// The answer to a write of the status.
     pub fn status_written(
         &mut self,
+        node: &mut Shared,
         cx: &mut Cx<'_>,
         answer: Result<Option<Arc<Object>>, &Status>,
     ) {
         self.writing = false;
         match answer {
-            Ok(Some(pod)) if pod.meta.resource_version > self.pod.meta.resource_version => {
-                // A deletion in it is noticed when the watch brings it.
-                if pod.terminating() == self.pod.terminating() {
-                    self.pod = pod;
-                }
-            }
-            Ok(_) => {}
+            Ok(Some(pod)) => self.changed(node, cx, &pod),
+            Ok(None) => {}
             Err(status) if status.code == 404 => {}
             Err(_) => set_timer(cx, self.serial, 0, Tick::Status, STATUS_RETRY),
         }

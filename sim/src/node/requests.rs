@@ -5,9 +5,7 @@ use std::sync::Arc;
 use ivory_core::{Kind, Object};
 use serde_json::Value;
 
-use crate::kube::{
-    Body, DeleteOptions, ObjectRef, Reply, Request, Response, Subresource, Verb,
-};
+use crate::kube::{Body, DeleteOptions, ObjectRef, Reply, Request, Response, Subresource, Verb};
 
 /// A request by a user agent; its part before the `/` is the field manager.
 pub fn request(agent: &str, verb: Verb) -> Request {

@@ -11,6 +11,9 @@ use crate::node::{NodeConfig, Programs, Recorder, requests};
 use crate::time::{Span, Time};
 use crate::world::{ActorId, Cx, Informer, KubeId, Ticket};
 
+/// Before a volume's name in `status.volumesInUse`.
+const ATTACHED: &str = "kubernetes.io/csi/sim^";
+
 /// What a kubelet asked the API server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Asked {
@@ -64,7 +67,10 @@ pub struct Shared {
     pub asked: BTreeMap<Ticket, Asked>,
     /// Events.
     pub recorder: Recorder,
-    caches: Option<[Informer; 3]>,
+    /// Whether the Node should say anew which volumes are in use.
+    pub volumes_changed: bool,
+    in_use: BTreeMap<u32, BTreeSet<Arc<str>>>,
+    caches: Option<[Informer; 4]>,
     last_ip: u8,
     used_ips: BTreeSet<u8>,
 }
@@ -81,6 +87,8 @@ impl Shared {
             processes: BTreeMap::new(),
             asked: BTreeMap::new(),
             recorder: Recorder::new("kubelet"),
+            volumes_changed: false,
+            in_use: BTreeMap::new(),
             caches: None,
             last_ip: 0,
             used_ips: BTreeSet::new(),
@@ -89,13 +97,18 @@ impl Shared {
 
     /// Opens the watches.
     pub fn open(&mut self, cx: &mut Cx<'_>) {
-        let kinds = [Kind::ConfigMap, Kind::Secret, Kind::PersistentVolumeClaim];
+        let kinds = [
+            Kind::ConfigMap,
+            Kind::Secret,
+            Kind::PersistentVolumeClaim,
+            Kind::Node,
+        ];
         self.caches = Some(kinds.map(|kind| Informer::open(cx, kind, None, Selector::default())));
         // After a restart no address comes back at once to somebody else.
         self.last_ip = u8::try_from(cx.rng("ip").below(254)).unwrap_or(0);
     }
 
-    /// The caches of ConfigMaps, Secrets and claims.
+    /// The caches of ConfigMaps, Secrets, claims and Nodes.
     pub fn caches_mut(&mut self) -> &mut [Informer] {
         self.caches.as_mut().map_or(&mut [], |c| c.as_mut_slice())
     }
@@ -103,6 +116,46 @@ impl Shared {
     /// Whether all caches have their first list.
     pub fn synced(&self) -> bool {
         self.caches.iter().flatten().all(Informer::synced) && self.caches.is_some()
+    }
+
+    /// The Node, as the API has it.
+    pub fn node(&self) -> Option<Arc<Object>> {
+        self.find(Kind::Node, "", &self.config.name)
+    }
+
+    /// A Pod uses volumes from now on.
+    pub fn use_volumes(&mut self, serial: u32, volumes: BTreeSet<Arc<str>>) {
+        if !volumes.is_empty() {
+            self.in_use.insert(serial, volumes);
+            self.volumes_changed = true;
+        }
+    }
+
+    /// A Pod uses its volumes no more.
+    pub fn free_volumes(&mut self, serial: u32) {
+        self.volumes_changed |= self.in_use.remove(&serial).is_some();
+    }
+
+    /// What `status.volumesInUse` shows.
+    pub fn volumes_in_use(&self) -> BTreeSet<String> {
+        let all = self.in_use.values().flatten();
+        all.map(|v| format!("{ATTACHED}{v}")).collect()
+    }
+
+    /// Whether another node says that it uses a volume, and if so, whether that node is ready.
+    pub fn user_of(&self, volume: &str) -> Option<bool> {
+        let nodes = self
+            .caches
+            .iter()
+            .flatten()
+            .find(|c| c.kind == Kind::Node)?;
+        let uses = |node: &&Arc<Object>| {
+            let names = crate::node::json::items(node, &["status", "volumesInUse"]);
+            let is =
+                |n: &serde_json::Value| n.as_str()?.strip_prefix(ATTACHED).map(|n| n == volume);
+            *node.meta.name != *self.config.name && names.iter().any(|n| is(n) == Some(true))
+        };
+        nodes.iter().find(uses).map(|n| n.condition_true("Ready"))
     }
 
     /// An object that a Pod of a namespace refers to.

@@ -145,6 +145,25 @@ pub fn persistent(
         .collect()
 }
 
+/// The PersistentVolumes of a Pod that only one node can have at a time.
+pub fn exclusive(
+    pod: &Object,
+    find: &dyn Fn(Kind, &str) -> Option<Arc<Object>>,
+) -> BTreeSet<Arc<str>> {
+    items(pod, &["spec", "volumes"])
+        .iter()
+        .filter_map(|v| text(v, &["persistentVolumeClaim", "claimName"]))
+        .filter_map(|claim| find(Kind::PersistentVolumeClaim, claim))
+        .filter(|claim| {
+            let modes = items(claim, &["spec", "accessModes"]);
+            !modes
+                .iter()
+                .any(|m| matches!(m.as_str(), Some("ReadWriteMany" | "ReadOnlyMany")))
+        })
+        .filter_map(|claim| Some(claim.str_at(&["spec", "volumeName"])?.into()))
+        .collect()
+}
+
 /// The contents of a file of a container, if it comes from a ConfigMap or Secret.
 pub fn file(pod: &Object, container: &Value, mounts: &Mounts, path: &str) -> Option<Sensitive> {
     let (mount, inside) = list(container, &["volumeMounts"])

@@ -188,6 +188,19 @@ fn pods_spread() {
             Ok(vec![2, 2, 1])
         );
     }
+    // A huge node attracts everything but what is to be spread.
+    let huge = |node: &mut Value| {
+        if node["metadata"]["name"] == "c" {
+            node["status"]["allocatable"] = json!({"cpu": "400", "memory": "800Gi", "pods": "110"});
+        }
+    };
+    let plain = json!({"containers": [{}]});
+    assert_eq!(place(&plain, 5, huge), Ok(vec![0, 0, 5]));
+    assert_eq!(place(&spread("ScheduleAnyway"), 5, huge), Ok(vec![2, 1, 2]));
+    assert_eq!(
+        place(&anti_affinity("preferred"), 5, huge),
+        Ok(vec![2, 1, 2])
+    );
     assert_eq!(
         place(&spread("DoNotSchedule"), 5, |_| ()),
         Ok(vec![2, 2, 1])
