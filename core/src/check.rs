@@ -35,15 +35,9 @@ const WRITES_MAX: usize = 1000;
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::TwoInstancesDown(names) => {
-                write!(f, "takes down {} at once", names.join(" and "))
-            }
-            Self::LeaderDeleted(name) => {
-                write!(f, "deletes the leader {name} though others could lead")
-            }
-            Self::VolumeDeletedWithoutRequest(name) => {
-                write!(f, "deletes volume {name}, which nobody asked for")
-            }
+            Self::TwoInstancesDown(names) => write!(f, "takes down {} at once", names.join(" and ")),
+            Self::LeaderDeleted(name) => write!(f, "deletes the leader {name} though others could lead"),
+            Self::VolumeDeletedWithoutRequest(name) => write!(f, "deletes volume {name}, which nobody asked for"),
             Self::NotOurs(name) => write!(f, "changes {name}, which belongs to somebody else"),
             Self::DeleteUnseen(name) => write!(f, "deletes {name}, which was not seen"),
             Self::ChangedUnknown(name) => write!(f, "changes {name} without knowing the instances"),
@@ -63,9 +57,7 @@ pub fn check(observed: &Observed, plan: &Plan) -> Vec<Finding> {
     let mut down = Vec::new();
     for write in &plan.writes {
         match &write.op {
-            Op::Delete {
-                kind, name, uid, ..
-            } => {
+            Op::Delete { kind, name, uid, .. } => {
                 let seen = observed.find(*kind, name);
                 let Read::Known(object) = seen else {
                     findings.push(Finding::DeleteUnseen(format!("{kind} {name}")));
@@ -85,13 +77,9 @@ pub fn check(observed: &Observed, plan: &Plan) -> Vec<Finding> {
                 if let Read::Known(live) = observed.find(object.kind, &object.meta.name)
                     && foreign(observed, live)
                 {
-                    findings.push(Finding::NotOurs(format!(
-                        "{} {}",
-                        object.kind, object.meta.name
-                    )));
+                    findings.push(Finding::NotOurs(format!("{} {}", object.kind, object.meta.name)));
                 }
-                let instance =
-                    object.kind == Kind::StatefulSet && object.label(labels::INSTANCE).is_some();
+                let instance = object.kind == Kind::StatefulSet && object.label(labels::INSTANCE).is_some();
                 if instance && observed.labelled(Kind::PersistentVolumeClaim).is_unknown() {
                     findings.push(Finding::ChangedUnknown(object.meta.name.to_string()));
                 }
@@ -105,15 +93,8 @@ pub fn check(observed: &Observed, plan: &Plan) -> Vec<Finding> {
     findings
 }
 
-fn deletion(
-    observed: &Observed,
-    object: &Object,
-    down: &mut Vec<String>,
-    findings: &mut Vec<Finding>,
-) {
-    let Some(instance) = object.label(labels::INSTANCE) else {
-        return;
-    };
+fn deletion(observed: &Observed, object: &Object, down: &mut Vec<String>, findings: &mut Vec<Finding>) {
+    let Some(instance) = object.label(labels::INSTANCE) else { return };
     match object.kind {
         Kind::Pod | Kind::StatefulSet => {
             let pods = observed.labelled(Kind::Pod);
@@ -122,14 +103,8 @@ fn deletion(
             if pods.iter().any(|p| mine(&p)) && !down.iter().any(|d| d == instance) {
                 down.push(instance.to_owned());
             }
-            let leads = |p: &&std::sync::Arc<Object>| {
-                p.label(labels::ROLE).is_some_and(labels::role::is_leader)
-                    && p.condition_true("Ready")
-            };
-            let others = pods
-                .iter()
-                .filter(|p| !mine(p) && p.label(labels::INSTANCE).is_some())
-                .any(|p| p.condition_true("Ready"));
+            let leads = |p: &&std::sync::Arc<Object>| p.label(labels::ROLE).is_some_and(labels::role::is_leader) && p.condition_true("Ready");
+            let others = pods.iter().filter(|p| !mine(p) && p.label(labels::INSTANCE).is_some()).any(|p| p.condition_true("Ready"));
             if pods.iter().filter(mine).any(|p| leads(&p)) && others {
                 findings.push(Finding::LeaderDeleted(instance.to_owned()));
             }
@@ -143,9 +118,7 @@ fn deletion(
                     && c.label(labels::ROLE) == Some(labels::role::PGDATA)
             });
             if i64::try_from(here.count()).unwrap_or(0) <= replicas(observed, set) {
-                findings.push(Finding::VolumeDeletedWithoutRequest(
-                    object.meta.name.to_string(),
-                ));
+                findings.push(Finding::VolumeDeletedWithoutRequest(object.meta.name.to_string()));
             }
         }
         _ => {}
@@ -154,24 +127,13 @@ fn deletion(
 
 /// The replicas that the raw spec asks for of a set, read without the planner's own code.
 fn replicas(observed: &Observed, set: Option<&str>) -> i64 {
-    let sets = observed
-        .cluster
-        .at(&["spec", "instances"])
-        .and_then(|s| s.as_array());
+    let sets = observed.cluster.at(&["spec", "instances"]).and_then(|s| s.as_array());
     let named = sets.into_iter().flatten().enumerate().find(|(index, s)| {
         let name = s.get("name").and_then(|n| n.as_str()).unwrap_or("");
-        let name = if name.is_empty() {
-            format!("{index:02}")
-        } else {
-            name.to_owned()
-        };
+        let name = if name.is_empty() { format!("{index:02}") } else { name.to_owned() };
         Some(&*name) == set
     });
-    named.map_or(0, |(_, s)| {
-        s.get("replicas")
-            .and_then(serde_json::Value::as_i64)
-            .unwrap_or(1)
-    })
+    named.map_or(0, |(_, s)| s.get("replicas").and_then(serde_json::Value::as_i64).unwrap_or(1))
 }
 
 fn foreign(observed: &Observed, object: &Object) -> bool {

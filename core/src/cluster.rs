@@ -60,9 +60,7 @@ impl Cluster {
         let pgbackrest = &spec.backups.pgbackrest.image;
         let images = Images {
             database: spec.image.clone().or_else(|| env(&database)),
-            pgbackrest: pgbackrest
-                .clone()
-                .or_else(|| env("RELATED_IMAGE_PGBACKREST")),
+            pgbackrest: pgbackrest.clone().or_else(|| env("RELATED_IMAGE_PGBACKREST")),
         };
         Ok(Self {
             object: object.clone(),
@@ -91,12 +89,7 @@ impl Cluster {
     /// Whether a repository host is needed: some repository lives on a volume.
     #[must_use]
     pub fn has_repo_host(&self) -> bool {
-        self.spec
-            .backups
-            .pgbackrest
-            .repos
-            .iter()
-            .any(|r| r.volume.is_some())
+        self.spec.backups.pgbackrest.repos.iter().any(|r| r.volume.is_some())
     }
 
     /// The data directory's path in an instance.
@@ -108,11 +101,7 @@ impl Cluster {
     /// The WAL directory's path in an instance of a set.
     #[must_use]
     pub fn wal_directory(&self, set: &InstanceSet) -> String {
-        let root = if set.wal_volume_claim_spec.is_some() {
-            "/pgwal"
-        } else {
-            "/pgdata"
-        };
+        let root = if set.wal_volume_claim_spec.is_some() { "/pgwal" } else { "/pgdata" };
         format!("{root}/pg{}_wal", self.spec.postgres_version)
     }
 }

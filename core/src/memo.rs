@@ -48,13 +48,7 @@ impl Memos {
         if self.diffs.len() >= LIMIT {
             self.diffs.clear();
         }
-        self.diffs.insert(
-            key,
-            Diff {
-                desired: desired.clone(),
-                fields: fields.clone(),
-            },
-        );
+        self.diffs.insert(key, Diff { desired: desired.clone(), fields: fields.clone() });
         fields
     }
 
@@ -62,11 +56,7 @@ impl Memos {
     ///
     /// # Errors
     /// As [`Cluster::read`].
-    pub fn cluster(
-        &mut self,
-        object: &Arc<Object>,
-        config: &Config,
-    ) -> Result<Arc<Cluster>, Reason> {
+    pub fn cluster(&mut self, object: &Arc<Object>, config: &Config) -> Result<Arc<Cluster>, Reason> {
         let key = (object.meta.uid.clone(), object.meta.resource_version);
         if let Some((known, cluster)) = self.clusters.get(&key)
             && known == config
@@ -94,12 +84,7 @@ impl Memos {
         build: impl FnOnce() -> Object,
     ) -> Arc<Object> {
         let object = &cluster.object.meta;
-        let key = (
-            object.uid.clone(),
-            object.resource_version,
-            set.to_owned(),
-            instance.clone(),
-        );
+        let key = (object.uid.clone(), object.resource_version, set.to_owned(), instance.clone());
         if let Some(known) = self.workloads.get(&key) {
             return known.clone();
         }

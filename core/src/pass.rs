@@ -56,25 +56,12 @@ impl<'a> Pass<'a> {
     ) -> Self {
         let status = (*cluster.status).clone();
         let report = Report::default();
-        Self {
-            observed,
-            context,
-            cluster,
-            memos,
-            status,
-            writes: Vec::new(),
-            report,
-            requeue: None,
-        }
+        Self { observed, context, cluster, memos, status, writes: Vec::new(), report, requeue: None }
     }
 
     /// The plan that has come together.
     pub fn finish(self) -> Plan {
-        Plan {
-            writes: self.writes,
-            report: self.report,
-            requeue: self.requeue,
-        }
+        Plan { writes: self.writes, report: self.report, requeue: self.requeue }
     }
 
     /// The writes so far.
@@ -95,32 +82,17 @@ impl<'a> Pass<'a> {
 
     /// Something that will come by itself is awaited.
     pub fn wait(&mut self, step: Step, word: &'static str, text: impl Into<String>) {
-        self.say(
-            step,
-            Outcome::Waiting(Reason::Because {
-                word,
-                text: text.into(),
-            }),
-        );
+        self.say(step, Outcome::Waiting(Reason::Because { word, text: text.into() }));
     }
 
     /// Nothing goes on with this until somebody changes something.
     pub fn block(&mut self, step: Step, word: &'static str, text: impl Into<String>) {
-        self.say(
-            step,
-            Outcome::Blocked(Reason::Because {
-                word,
-                text: text.into(),
-            }),
-        );
+        self.say(step, Outcome::Blocked(Reason::Because { word, text: text.into() }));
     }
 
     /// Something could not be read, so nothing that depends on it is decided.
     pub fn unreadable(&mut self, step: Step, what: impl Into<String>) {
-        self.say(
-            step,
-            Outcome::Waiting(Reason::Unreadable { what: what.into() }),
-        );
+        self.say(step, Outcome::Waiting(Reason::Unreadable { what: what.into() }));
     }
 
     /// Looks again after so long, or sooner if something else wants it sooner.
@@ -140,9 +112,7 @@ impl<'a> Pass<'a> {
             Op::Apply { object } | Op::Create { object } => {
                 object.kind == kind && &*object.meta.name == name
             }
-            Op::Delete {
-                kind: k, name: n, ..
-            } => *k == kind && n == name,
+            Op::Delete { kind: k, name: n, .. } => *k == kind && n == name,
             _ => false,
         })
     }
@@ -161,10 +131,7 @@ impl<'a> Pass<'a> {
                 Ensured::NotNow
             }
             Read::Absent => {
-                let reason = Reason::Missing {
-                    kind,
-                    name: name.to_string(),
-                };
+                let reason = Reason::Missing { kind, name: name.to_string() };
                 self.write(step, reason, Op::Apply { object: desired });
                 Ensured::Writes
             }
@@ -178,11 +145,7 @@ impl<'a> Pass<'a> {
     fn ensure_live(&mut self, step: Step, desired: Arc<Object>, live: &Arc<Object>) -> Ensured {
         let (kind, name) = (desired.kind, desired.meta.name.to_string());
         if live.terminating() {
-            self.wait(
-                step,
-                "Terminating",
-                format!("{kind} {name} is being deleted"),
-            );
+            self.wait(step, "Terminating", format!("{kind} {name} is being deleted"));
             return Ensured::NotNow;
         }
         if let Some(other) = live.controller()
@@ -205,13 +168,7 @@ impl<'a> Pass<'a> {
         }
         let fields = fields.iter().take(3).cloned().collect();
         let reason = Reason::Drifted { kind, name, fields };
-        self.write(
-            step,
-            reason,
-            Op::Apply {
-                object: Arc::new(object),
-            },
-        );
+        self.write(step, reason, Op::Apply { object: Arc::new(object) });
         Ensured::Writes
     }
 
@@ -232,29 +189,14 @@ impl<'a> Pass<'a> {
     }
 
     /// Runs a command in a container of a Pod.
-    pub fn exec(
-        &mut self,
-        step: Step,
-        reason: Reason,
-        pod: &Object,
-        command: Command,
-        deadline_s: u32,
-    ) {
+    pub fn exec(&mut self, step: Step, reason: Reason, pod: &Object, command: Command, deadline_s: u32) {
         let target = Target {
             namespace: pod.meta.namespace.to_string(),
             pod: pod.meta.name.to_string(),
             uid: pod.meta.uid.clone(),
             container: crate::names::DATABASE_CONTAINER.to_owned(),
         };
-        self.write(
-            step,
-            reason,
-            Op::Exec {
-                target,
-                command,
-                deadline_s,
-            },
-        );
+        self.write(step, reason, Op::Exec { target, command, deadline_s });
     }
 }
 

@@ -11,22 +11,13 @@ use crate::rules::members::Members;
 /// The questions whose answers the plan will look for in [`Observed::answers`].
 #[must_use]
 pub fn queries(observed: &Observed, config: &Config) -> Vec<Query> {
-    let Ok(cluster) = Cluster::read(&observed.cluster, config) else {
-        return Vec::new();
-    };
-    let Ok(members) = Members::read(observed, &cluster) else {
-        return Vec::new();
-    };
+    let Ok(cluster) = Cluster::read(&observed.cluster, config) else { return Vec::new() };
+    let Ok(members) = Members::read(observed, &cluster) else { return Vec::new() };
     let leaving = members.with_workload().filter(|m| {
-        let unwanted = cluster
-            .set(&m.set)
-            .is_some_and(|s| s.spec.wal_volume_claim_spec.is_none());
+        let unwanted = cluster.set(&m.set).is_some_and(|s| s.spec.wal_volume_claim_spec.is_none());
         unwanted && m.wal_claim.as_ref().is_some_and(|c| !c.terminating()) && m.running()
     });
-    leaving
-        .filter_map(|m| m.pod())
-        .map(|pod| wal_directory(pod))
-        .collect()
+    leaving.filter_map(|m| m.pod()).map(|pod| wal_directory(pod)).collect()
 }
 
 /// Where the WAL of a Pod's database really is: asked while a WAL volume is to go.

@@ -31,11 +31,7 @@ pub fn reads(cluster: &Object) -> Vec<ReadKey> {
         namespace: namespace.clone(),
         selector: selector.clone(),
     });
-    let one = |kind, name: String| ReadKey::One {
-        kind,
-        namespace: namespace.clone(),
-        name,
-    };
+    let one = |kind, name: String| ReadKey::One { kind, namespace: namespace.clone(), name };
     let mut keys: Vec<_> = labelled.collect();
     keys.push(one(Kind::Secret, names::ROOT_CA_SECRET.to_owned()));
     // Patroni makes these; a stranger may have taken their labels.
@@ -47,11 +43,7 @@ pub fn reads(cluster: &Object) -> Vec<ReadKey> {
         namespace: String::new(),
         selector: Selector::default(),
     });
-    keys.extend(
-        named_by_the_user(cluster)
-            .into_iter()
-            .map(|(kind, name)| one(kind, name)),
-    );
+    keys.extend(named_by_the_user(cluster).into_iter().map(|(kind, name)| one(kind, name)));
     keys.sort();
     keys.dedup();
     keys
@@ -59,13 +51,7 @@ pub fn reads(cluster: &Object) -> Vec<ReadKey> {
 
 /// Secrets that the spec names.
 fn named_by_the_user(cluster: &Object) -> Vec<(Kind, String)> {
-    let Ok(spec) = crate::api::read(cluster) else {
-        return Vec::new();
-    };
+    let Ok(spec) = crate::api::read(cluster) else { return Vec::new() };
     let secrets = [&spec.custom_tls_secret, &spec.custom_replication_tls_secret];
-    secrets
-        .into_iter()
-        .flatten()
-        .map(|s| (Kind::Secret, s.name.clone()))
-        .collect()
+    secrets.into_iter().flatten().map(|s| (Kind::Secret, s.name.clone())).collect()
 }

@@ -17,14 +17,8 @@ pub fn plan(observed: &Observed, context: &Context, memos: &mut Memos) -> Plan {
     let cluster = match memos.cluster(&observed.cluster, &context.config) {
         Ok(cluster) => cluster,
         Err(reason) => {
-            let report = Report {
-                lines: vec![(Step::Validate, Outcome::Blocked(reason))],
-            };
-            return Plan {
-                writes: Vec::new(),
-                report,
-                requeue: None,
-            };
+            let report = Report { lines: vec![(Step::Validate, Outcome::Blocked(reason))] };
+            return Plan { writes: Vec::new(), report, requeue: None };
         }
     };
     let mut pass = Pass::new(observed, context, &cluster, memos);

@@ -13,38 +13,17 @@ pub struct Unbuilt {
 
 /// The table.
 pub const TABLE: &[Unbuilt] = &[
-    Unbuilt {
-        path: "spec.backups.pgbackrest.manual",
-        used: |s| s.backups.pgbackrest.manual.is_some(),
-    },
+    Unbuilt { path: "spec.backups.pgbackrest.manual", used: |s| s.backups.pgbackrest.manual.is_some() },
     Unbuilt {
         path: "spec.backups.pgbackrest.repos[].schedules",
-        used: |s| {
-            s.backups
-                .pgbackrest
-                .repos
-                .iter()
-                .any(|r| r.schedules != Default::default())
-        },
+        used: |s| s.backups.pgbackrest.repos.iter().any(|r| r.schedules != Default::default()),
     },
     Unbuilt {
         path: "spec.backups.pgbackrest.restore",
-        used: |s| {
-            s.backups
-                .pgbackrest
-                .restore
-                .as_ref()
-                .is_some_and(|r| r.enabled)
-        },
+        used: |s| s.backups.pgbackrest.restore.as_ref().is_some_and(|r| r.enabled),
     },
-    Unbuilt {
-        path: "spec.dataSource",
-        used: |s| s.data_source.is_some(),
-    },
-    Unbuilt {
-        path: "spec.databaseInitSQL",
-        used: |s| s.database_init_sql.is_some(),
-    },
+    Unbuilt { path: "spec.dataSource", used: |s| s.data_source.is_some() },
+    Unbuilt { path: "spec.databaseInitSQL", used: |s| s.database_init_sql.is_some() },
     Unbuilt {
         path: "spec.instances[].containers",
         used: |s| s.instances.iter().any(|i| !i.containers.is_empty()),
@@ -57,26 +36,13 @@ pub const TABLE: &[Unbuilt] = &[
         path: "spec.patroni.switchover",
         used: |s| s.patroni.switchover.as_ref().is_some_and(|s| s.enabled),
     },
-    Unbuilt {
-        path: "spec.proxy.pgBouncer",
-        used: |s| s.proxy.is_some(),
-    },
-    Unbuilt {
-        path: "spec.shutdown",
-        used: |s| s.shutdown,
-    },
-    Unbuilt {
-        path: "spec.userInterface.pgAdmin",
-        used: |s| s.user_interface.is_some(),
-    },
+    Unbuilt { path: "spec.proxy.pgBouncer", used: |s| s.proxy.is_some() },
+    Unbuilt { path: "spec.shutdown", used: |s| s.shutdown },
+    Unbuilt { path: "spec.userInterface.pgAdmin", used: |s| s.user_interface.is_some() },
 ];
 
 /// The paths of the table that a spec uses.
 #[must_use]
 pub fn used(spec: &IvoryClusterSpec) -> Vec<&'static str> {
-    TABLE
-        .iter()
-        .filter(|row| (row.used)(spec))
-        .map(|row| row.path)
-        .collect()
+    TABLE.iter().filter(|row| (row.used)(spec)).map(|row| row.path).collect()
 }

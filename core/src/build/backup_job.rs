@@ -32,11 +32,7 @@ pub struct BackupJob<'a> {
 /// The container in which the backup command runs: that of the repository host, or the database itself.
 #[must_use]
 pub fn target_container(repo: &Repo) -> &'static str {
-    if repo.volume.is_some() {
-        "pgbackrest"
-    } else {
-        names::DATABASE_CONTAINER
-    }
+    if repo.volume.is_some() { "pgbackrest" } else { names::DATABASE_CONTAINER }
 }
 
 /// The Job.
@@ -50,11 +46,7 @@ pub fn job(cluster: &Cluster, job: &BackupJob<'_>) -> Object {
     ];
     let sources = [&cluster.spec.metadata, &settings.metadata];
     let mut annotations = annotations_of(&sources);
-    annotations.extend(
-        job.annotations
-            .iter()
-            .map(|(k, v)| ((*k).to_owned(), v.clone())),
-    );
+    annotations.extend(job.annotations.iter().map(|(k, v)| ((*k).to_owned(), v.clone())));
     let mut pod = furniture::pod(cluster, false);
     pod.service_account_name = Some(names::pgbackrest_rbac(&cluster.name));
     // A failed attempt gets a new Pod, with the settings of that moment.

@@ -12,7 +12,9 @@ use crate::patroni::config::{
 };
 use crate::patroni::dynamic;
 use crate::pgbackrest::commands::replica_create;
-use crate::pgbackrest::config::{Inputs, Repo, config_hash, instance_conf, repo_conf, server_conf};
+use crate::pgbackrest::config::{
+    Inputs, Repo, config_hash, instance_conf, repo_conf, server_conf,
+};
 use crate::postgres::hba::Components;
 use crate::postgres::parameters::{self, Parameters};
 use crate::{labels, names};
@@ -31,14 +33,8 @@ pub fn cluster(cluster: &Cluster, bootstrap: Option<&Value>) -> Object {
         bootstrap,
     });
     let name = names::cluster_config(&cluster.name);
-    owned(
-        cluster,
-        Kind::ConfigMap,
-        &name,
-        &[],
-        &[&cluster.spec.metadata],
-    )
-    .with("data", json!({ CLUSTER_KEY: text }))
+    owned(cluster, Kind::ConfigMap, &name, &[], &[&cluster.spec.metadata])
+        .with("data", json!({ CLUSTER_KEY: text }))
 }
 
 /// Patroni's settings for one instance. `repo` is the repository from which replicas are made.
@@ -61,14 +57,8 @@ pub fn instance(
     });
     let own = [(labels::INSTANCE_SET, &*set.name), (labels::INSTANCE, name)];
     let sources = [&cluster.spec.metadata, &set.spec.metadata];
-    owned(
-        cluster,
-        Kind::ConfigMap,
-        &names::instance_config(name),
-        &own,
-        &sources,
-    )
-    .with("data", json!({ INSTANCE_KEY: text }))
+    owned(cluster, Kind::ConfigMap, &names::instance_config(name), &own, &sources)
+        .with("data", json!({ INSTANCE_KEY: text }))
 }
 
 /// The dynamic configuration that the spec gives.
@@ -89,10 +79,7 @@ pub fn dynamic_configuration(cluster: &Cluster) -> Value {
         sync_period_s: seconds(spec.patroni.sync_period_seconds),
         postgres_version: spec.postgres_version,
         parameters: &parameters,
-        components: Components {
-            exporter: false,
-            pgbouncer: false,
-        },
+        components: Components { exporter: false, pgbouncer: false },
         standby: standby.map(|s| dynamic::Standby {
             host: s.host.as_deref(),
             port: s.port.and_then(|p| u16::try_from(p).ok()),
@@ -132,11 +119,7 @@ pub fn pgbackrest(cluster: &Cluster, repos: &[Repo], host: &str, instances: &[St
     };
     let ipv6 = cluster.object.annotation(labels::PGBACKREST_IP_VERSION);
     let ipv6 = ipv6.is_some_and(|v| v.eq_ignore_ascii_case("ipv6"));
-    let server = if has_host {
-        server_conf(&cluster.uid, ipv6)
-    } else {
-        String::new()
-    };
+    let server = if has_host { server_conf(&cluster.uid, ipv6) } else { String::new() };
     let mut data = json!({
         "pgbackrest_instance.conf": instance_conf(&inputs),
         "pgbackrest-server.conf": server,
@@ -146,10 +129,7 @@ pub fn pgbackrest(cluster: &Cluster, repos: &[Repo], host: &str, instances: &[St
         data["pgbackrest_repo.conf"] = text.into();
     }
     let own = [(labels::PGBACKREST, ""), (labels::PGBACKREST_CONFIG, "")];
-    let sources = [
-        &cluster.spec.metadata,
-        &cluster.spec.backups.pgbackrest.metadata,
-    ];
+    let sources = [&cluster.spec.metadata, &cluster.spec.backups.pgbackrest.metadata];
     let name = names::pgbackrest_config(&cluster.name);
     owned(cluster, Kind::ConfigMap, &name, &own, &sources).with("data", data)
 }

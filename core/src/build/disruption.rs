@@ -18,10 +18,7 @@ pub fn budget(cluster: &Cluster, set: &Set<'_>) -> Option<Object> {
     if scaled(&minimum, set.spec.replicas) <= 0 {
         return None;
     }
-    let selector = [
-        (labels::CLUSTER, &*cluster.name),
-        (labels::INSTANCE_SET, &*set.name),
-    ];
+    let selector = [(labels::CLUSTER, &*cluster.name), (labels::INSTANCE_SET, &*set.name)];
     let spec = PodDisruptionBudgetSpec {
         min_available: Some(minimum),
         selector: Some(LabelSelector {
@@ -54,11 +51,7 @@ mod tests {
     #[test]
     fn percentages_round_up() {
         for (value, of, expected) in [("50%", 3, 2), ("0%", 3, 0), ("100%", 2, 2), ("1%", 5, 1)] {
-            assert_eq!(
-                scaled(&IntOrString::String(value.into()), of),
-                expected,
-                "{value} of {of}"
-            );
+            assert_eq!(scaled(&IntOrString::String(value.into()), of), expected, "{value} of {of}");
         }
         assert_eq!(scaled(&IntOrString::Int(2), 1), 2);
     }

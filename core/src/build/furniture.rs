@@ -27,10 +27,7 @@ pub fn container(cluster: &Cluster, name: &str, image: Option<&String>) -> Conta
         image_pull_policy: cluster.spec.image_pull_policy.map(|p| p.as_str().into()),
         security_context: Some(SecurityContext {
             allow_privilege_escalation: Some(false),
-            capabilities: Some(Capabilities {
-                drop: Some(vec!["ALL".into()]),
-                add: None,
-            }),
+            capabilities: Some(Capabilities { drop: Some(vec!["ALL".into()]), add: None }),
             privileged: Some(false),
             read_only_root_filesystem: Some(true),
             run_as_non_root: Some(true),
@@ -47,13 +44,8 @@ pub fn container(cluster: &Cluster, name: &str, image: Option<&String>) -> Conta
 /// The parts of a Pod spec that all Pods share. A Pod with data also has the volumes' group.
 #[must_use]
 pub fn pod(cluster: &Cluster, holds_data: bool) -> PodSpec {
-    let groups: Vec<i64> = cluster
-        .spec
-        .supplemental_groups
-        .iter()
-        .copied()
-        .filter(|g| *g > 0)
-        .collect();
+    let groups: Vec<i64> =
+        cluster.spec.supplemental_groups.iter().copied().filter(|g| *g > 0).collect();
     let mut context = PodSecurityContext {
         fs_group_change_policy: Some("OnRootMismatch".into()),
         ..PodSecurityContext::default()
@@ -79,24 +71,22 @@ pub fn spread(
 ) -> Option<Vec<TopologySpreadConstraint>> {
     let mut all = user.to_vec();
     if !cluster.spec.disable_default_pod_scheduling {
-        all.extend(
-            ["kubernetes.io/hostname", "topology.kubernetes.io/zone"].map(|key| {
-                TopologySpreadConstraint {
-                    max_skew: 1,
-                    topology_key: key.into(),
-                    when_unsatisfiable: "ScheduleAnyway".into(),
-                    label_selector: Some(LabelSelector {
-                        match_labels: Some([(labels::CLUSTER.into(), cluster.name.clone())].into()),
-                        match_expressions: Some(vec![LabelSelectorRequirement {
-                            key: labels::DATA.into(),
-                            operator: "In".into(),
-                            values: Some(vec![data::IVORY.into(), data::PGBACKREST.into()]),
-                        }]),
-                    }),
-                    ..TopologySpreadConstraint::default()
-                }
-            }),
-        );
+        all.extend(["kubernetes.io/hostname", "topology.kubernetes.io/zone"].map(|key| {
+            TopologySpreadConstraint {
+                max_skew: 1,
+                topology_key: key.into(),
+                when_unsatisfiable: "ScheduleAnyway".into(),
+                label_selector: Some(LabelSelector {
+                    match_labels: Some([(labels::CLUSTER.into(), cluster.name.clone())].into()),
+                    match_expressions: Some(vec![LabelSelectorRequirement {
+                        key: labels::DATA.into(),
+                        operator: "In".into(),
+                        values: Some(vec![data::IVORY.into(), data::PGBACKREST.into()]),
+                    }]),
+                }),
+                ..TopologySpreadConstraint::default()
+            }
+        }));
     }
     // The API server keeps them as a list by these two keys and refuses doubles.
     let mut seen = std::collections::BTreeSet::new();
@@ -110,18 +100,8 @@ pub fn add_tmp(pod: &mut PodSpec) {
         size_limit: Some(Quantity("16Mi".into())),
         ..EmptyDirVolumeSource::default()
     };
-    push_volume(
-        pod,
-        Volume {
-            name: "tmp".into(),
-            empty_dir: Some(source),
-            ..Volume::default()
-        },
-    );
-    let all = pod
-        .containers
-        .iter_mut()
-        .chain(pod.init_containers.iter_mut().flatten());
+    push_volume(pod, Volume { name: "tmp".into(), empty_dir: Some(source), ..Volume::default() });
+    let all = pod.containers.iter_mut().chain(pod.init_containers.iter_mut().flatten());
     for container in all {
         mount(container, "tmp", "/tmp", false);
     }
@@ -151,57 +131,36 @@ pub fn push_volume(pod: &mut PodSpec, volume: Volume) {
 
 /// Mounts a volume in a container.
 pub fn mount(container: &mut Container, volume: &str, path: &str, read_only: bool) {
-    container
-        .volume_mounts
-        .get_or_insert_default()
-        .push(VolumeMount {
-            name: volume.into(),
-            mount_path: path.into(),
-            read_only: read_only.then_some(true),
-            ..VolumeMount::default()
-        });
+    container.volume_mounts.get_or_insert_default().push(VolumeMount {
+        name: volume.into(),
+        mount_path: path.into(),
+        read_only: read_only.then_some(true),
+        ..VolumeMount::default()
+    });
 }
 
 /// An environment variable.
 #[must_use]
 pub fn variable(name: &str, value: &str) -> EnvVar {
-    EnvVar {
-        name: name.into(),
-        value: Some(value.into()),
-        value_from: None,
-    }
+    EnvVar { name: name.into(), value: Some(value.into()), value_from: None }
 }
 
 /// An environment variable with the value of a Pod's field.
 #[must_use]
 pub fn field_variable(name: &str, path: &str) -> EnvVar {
-    let field = ObjectFieldSelector {
-        api_version: Some("v1".into()),
-        field_path: path.into(),
-    };
-    let from = EnvVarSource {
-        field_ref: Some(field),
-        ..EnvVarSource::default()
-    };
-    EnvVar {
-        name: name.into(),
-        value: None,
-        value_from: Some(from),
-    }
+    let field = ObjectFieldSelector { api_version: Some("v1".into()), field_path: path.into() };
+    let from = EnvVarSource { field_ref: Some(field), ..EnvVarSource::default() };
+    EnvVar { name: name.into(), value: None, value_from: Some(from) }
 }
 
 /// Resources as the spec has them; none rather than empty.
 #[must_use]
 pub fn resources(from: Option<&ResourceRequirements>) -> Option<ResourceRequirements> {
-    from.filter(|r| **r != ResourceRequirements::default())
-        .cloned()
+    from.filter(|r| **r != ResourceRequirements::default()).cloned()
 }
 
 /// A label map from borrowed text.
 #[must_use]
 pub fn label_map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-    pairs
-        .iter()
-        .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-        .collect()
+    pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
 }

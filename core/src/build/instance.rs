@@ -48,10 +48,7 @@ pub fn stateful_set(cluster: &Cluster, set: &Set<'_>, instance: &Instance) -> Ob
     template_labels.push((labels::PATRONI, &scope));
     let sources = [&cluster.spec.metadata, &set.spec.metadata];
     let mut annotations = annotations_of(&sources);
-    annotations.insert(
-        "kubectl.kubernetes.io/default-container".into(),
-        "database".into(),
-    );
+    annotations.insert("kubectl.kubernetes.io/default-container".into(), "database".into());
     let spec = StatefulSetSpec {
         replicas: Some(instance.replicas),
         revision_history_limit: Some(0),
@@ -94,11 +91,7 @@ fn pod(cluster: &Cluster, set: &Set<'_>, instance: &Instance) -> PodSpec {
     }
     pod.init_containers = Some(vec![startup(cluster, set)]);
     volumes::add(&mut pod, cluster, set, instance);
-    let mut nss = furniture::container(
-        cluster,
-        "nss-wrapper-init",
-        cluster.images.database.as_ref(),
-    );
+    let mut nss = furniture::container(cluster, "nss-wrapper-init", cluster.images.database.as_ref());
     nss.resources = resources(set.spec.resources.as_ref());
     furniture::add_nss_wrapper(&mut pod, nss);
     furniture::add_tmp(&mut pod);
@@ -106,11 +99,7 @@ fn pod(cluster: &Cluster, set: &Set<'_>, instance: &Instance) -> PodSpec {
 }
 
 fn database(cluster: &Cluster, set: &Set<'_>) -> Container {
-    let mut container = furniture::container(
-        cluster,
-        names::DATABASE_CONTAINER,
-        cluster.images.database.as_ref(),
-    );
+    let mut container = furniture::container(cluster, names::DATABASE_CONTAINER, cluster.images.database.as_ref());
     container.command = Some(["patroni", "/etc/patroni"].map(String::from).to_vec());
     container.ports = Some(vec![ContainerPort {
         name: Some(PORT_NAME.into()),
@@ -140,12 +129,7 @@ fn postgres_environment(cluster: &Cluster) -> Vec<k8s_openapi::api::core::v1::En
 /// `$(PATRONI_NAME)` is expanded by the kubelet, so it comes first.
 fn patroni_environment(cluster: &Cluster) -> Vec<k8s_openapi::api::core::v1::EnvVar> {
     let (port, rest) = (cluster.spec.port, cluster.spec.patroni.port);
-    let address = |port| {
-        format!(
-            "$(PATRONI_NAME).{}:{port}",
-            names::pod_service(&cluster.name)
-        )
-    };
+    let address = |port| format!("$(PATRONI_NAME).{}:{port}", names::pod_service(&cluster.name));
     let directory = cluster.data_directory();
     vec![
         field_variable("PATRONI_NAME", "metadata.name"),
@@ -168,10 +152,7 @@ fn patroni_environment(cluster: &Cluster) -> Vec<k8s_openapi::api::core::v1::Env
 /// A probe that fails no sooner than the leader's lease ends (`reference/reconcile.md` appendix C).
 fn probe(cluster: &Cluster, path: &str) -> Probe {
     let patroni = &cluster.spec.patroni;
-    let (lease, period) = (
-        patroni.leader_lease_duration_seconds,
-        patroni.sync_period_seconds.max(1),
-    );
+    let (lease, period) = (patroni.leader_lease_duration_seconds, patroni.sync_period_seconds.max(1));
     Probe {
         http_get: Some(HTTPGetAction {
             path: Some(path.into()),
@@ -208,12 +189,8 @@ fn pgbackrest(cluster: &Cluster) -> [Container; 2] {
 fn startup(cluster: &Cluster, set: &Set<'_>) -> Container {
     let image = cluster.images.database.as_ref();
     let mut container = furniture::container(cluster, "ivory-startup", image);
-    let tablespaces: Vec<String> = set
-        .spec
-        .tablespace_volumes
-        .iter()
-        .map(|t| t.name.clone())
-        .collect();
+    let tablespaces: Vec<String> =
+        set.spec.tablespace_volumes.iter().map(|t| t.name.clone()).collect();
     container.command = Some(crate::scripts::startup(
         cluster.spec.postgres_version,
         &cluster.wal_directory(set.spec),

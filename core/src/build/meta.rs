@@ -32,10 +32,7 @@ pub fn owned(
 pub fn labels_of(cluster: &Cluster, own: &[(&str, &str)], sources: &[&Metadata]) -> StringMap {
     let mut labels: StringMap = sources.iter().flat_map(|s| s.labels.clone()).collect();
     labels.insert(labels::CLUSTER.to_owned(), cluster.name.clone());
-    labels.extend(
-        own.iter()
-            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned())),
-    );
+    labels.extend(own.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
     labels
 }
 
@@ -65,11 +62,7 @@ fn canonical(value: Value) -> Value {
             let entries = map.into_iter().filter(|(_, v)| !v.is_null());
             entries
                 .map(|(key, v)| {
-                    let v = if key == "requests" || key == "limits" {
-                        quantities(v)
-                    } else {
-                        canonical(v)
-                    };
+                    let v = if key == "requests" || key == "limits" { quantities(v) } else { canonical(v) };
                     (key, v)
                 })
                 .collect()
@@ -81,15 +74,10 @@ fn canonical(value: Value) -> Value {
 
 /// A map of quantities, each in canonical notation; what is no quantity stays for the API server to refuse.
 fn quantities(value: Value) -> Value {
-    let Value::Object(map) = value else {
-        return value;
-    };
+    let Value::Object(map) = value else { return value };
     map.into_iter()
         .map(|(key, v)| {
-            let text = v
-                .as_str()
-                .map(str::to_owned)
-                .unwrap_or_else(|| v.to_string());
+            let text = v.as_str().map(str::to_owned).unwrap_or_else(|| v.to_string());
             let kept = text.parse::<crate::quantity::Quantity>();
             (key, kept.map_or(v, |q| Value::String(q.to_string())))
         })

@@ -12,17 +12,7 @@ use crate::{labels, names};
 #[must_use]
 pub fn instance(cluster: &Cluster) -> [Object; 3] {
     let mut rules = vec![
-        rule(
-            &["endpoints"],
-            &[
-                "create",
-                "deletecollection",
-                "get",
-                "list",
-                "patch",
-                "watch",
-            ],
-        ),
+        rule(&["endpoints"], &["create", "deletecollection", "get", "list", "patch", "watch"]),
         rule(&["pods"], &["get", "list", "patch", "watch"]),
         rule(&["services"], &["create"]),
     ];
@@ -31,11 +21,7 @@ pub fn instance(cluster: &Cluster) -> [Object; 3] {
     }
     let name = names::instance_rbac(&cluster.name);
     let [account, role, binding] = trio(cluster, &name, &[], rules);
-    [
-        account.with("automountServiceAccountToken", true),
-        role,
-        binding,
-    ]
+    [account.with("automountServiceAccountToken", true), role, binding]
 }
 
 /// ServiceAccount, Role and RoleBinding of backup Jobs, which find a Pod and run pgBackRest in it. The
@@ -43,27 +29,15 @@ pub fn instance(cluster: &Cluster) -> [Object; 3] {
 /// needs `get` as well.
 #[must_use]
 pub fn pgbackrest(cluster: &Cluster) -> [Object; 3] {
-    let rules = vec![
-        rule(&["pods"], &["list"]),
-        rule(&["pods/exec"], &["create"]),
-    ];
+    let rules = vec![rule(&["pods"], &["list"]), rule(&["pods/exec"], &["create"])];
     let name = names::pgbackrest_rbac(&cluster.name);
     trio(cluster, &name, &[(labels::PGBACKREST, "")], rules)
 }
 
-fn trio(
-    cluster: &Cluster,
-    name: &str,
-    own: &[(&str, &str)],
-    rules: Vec<PolicyRule>,
-) -> [Object; 3] {
+fn trio(cluster: &Cluster, name: &str, own: &[(&str, &str)], rules: Vec<PolicyRule>) -> [Object; 3] {
     let backups = &cluster.spec.backups.pgbackrest.metadata;
     let sources = [&cluster.spec.metadata, backups];
-    let sources = if own.is_empty() {
-        &sources[..1]
-    } else {
-        &sources[..]
-    };
+    let sources = if own.is_empty() { &sources[..1] } else { &sources[..] };
     let object = |kind| owned(cluster, kind, name, own, sources);
     let role_ref = RoleRef {
         api_group: Kind::Role.group().into(),
@@ -80,9 +54,7 @@ fn trio(
     [
         object(Kind::ServiceAccount),
         object(Kind::Role).with("rules", rules),
-        object(Kind::RoleBinding)
-            .with("roleRef", role_ref)
-            .with("subjects", vec![subject]),
+        object(Kind::RoleBinding).with("roleRef", role_ref).with("subjects", vec![subject]),
     ]
 }
 

@@ -28,21 +28,13 @@ pub fn selector(cluster: &Cluster) -> [(&str, &str); 3] {
 
 /// The StatefulSet of the repository host. `claims` names the volume claim of each repository on a volume.
 #[must_use]
-pub fn stateful_set(
-    cluster: &Cluster,
-    name: &str,
-    claims: &[(String, String)],
-    replicas: i32,
-) -> Object {
+pub fn stateful_set(cluster: &Cluster, name: &str, claims: &[(String, String)], replicas: i32) -> Object {
     let own = [
         (labels::PGBACKREST, ""),
         (labels::PGBACKREST_DEDICATED, ""),
         (labels::DATA, labels::data::PGBACKREST),
     ];
-    let sources = [
-        &cluster.spec.metadata,
-        &cluster.spec.backups.pgbackrest.metadata,
-    ];
+    let sources = [&cluster.spec.metadata, &cluster.spec.backups.pgbackrest.metadata];
     let spec = StatefulSetSpec {
         // A broken rollout must not keep a mended Pod from being made.
         pod_management_policy: Some("Parallel".into()),
@@ -76,24 +68,16 @@ fn pod(cluster: &Cluster, claims: &[(String, String)]) -> PodSpec {
     pod.topology_spread_constraints = furniture::spread(cluster, &host.topology_spread_constraints);
     let wanted = resources(host.resources.as_ref());
     let sidecar = &cluster.spec.backups.pgbackrest.sidecars.pgbackrest_config;
-    pod.containers = server_containers(
-        cluster,
-        wanted.clone(),
-        resources(sidecar.resources.as_ref()),
-    )
-    .into();
+    pod.containers =
+        server_containers(cluster, wanted.clone(), resources(sidecar.resources.as_ref())).into();
     let mut log = container(cluster, "pgbackrest-log-dir");
     let first = claims.first().map_or("repo1", |(repo, _)| repo);
     log.command = Some(["bash", "-c"].map(String::from).to_vec());
-    log.command
-        .get_or_insert_default()
-        .push(format!("mkdir -p /pgbackrest/{first}/log"));
+    log.command.get_or_insert_default().push(format!("mkdir -p /pgbackrest/{first}/log"));
     log.resources = wanted.clone();
     for (repo, claim) in claims {
-        let source = PersistentVolumeClaimVolumeSource {
-            claim_name: claim.clone(),
-            read_only: None,
-        };
+        let source =
+            PersistentVolumeClaimVolumeSource { claim_name: claim.clone(), read_only: None };
         let volume = Volume {
             name: repo.clone(),
             persistent_volume_claim: Some(source),
@@ -105,11 +89,7 @@ fn pod(cluster: &Cluster, claims: &[(String, String)]) -> PodSpec {
         mount(&mut pod.containers[0], repo, &path, false);
     }
     pod.init_containers = Some(vec![log]);
-    add_server_volume(
-        &mut pod,
-        &names::pgbackrest_secret(&cluster.name),
-        "pgbackrest-repo-host",
-    );
+    add_server_volume(&mut pod, &names::pgbackrest_secret(&cluster.name), "pgbackrest-repo-host");
     add_config_volume(&mut pod, cluster, "pgbackrest_repo.conf");
     let mut nss = container(cluster, "nss-wrapper-init");
     nss.resources = wanted;
@@ -133,9 +113,7 @@ pub fn server_containers(
     let mut server = container(cluster, "pgbackrest");
     server.command = words(["pgbackrest", "server"]);
     server.liveness_probe = Some(Probe {
-        exec: Some(ExecAction {
-            command: words(["pgbackrest", "server-ping"]),
-        }),
+        exec: Some(ExecAction { command: words(["pgbackrest", "server-ping"]) }),
         ..Probe::default()
     });
     server.resources = server_resources;
@@ -150,18 +128,10 @@ pub fn add_server_volume(pod: &mut PodSpec, secret_name: &str, prefix: &str) {
     let mut private = key(&format!("{prefix}.key"), "server-tls.key");
     private.mode = Some(0o600);
     let items = vec![key(&format!("{prefix}.crt"), "server-tls.crt"), private];
-    push_volume(
-        pod,
-        projected("pgbackrest-server", vec![secret(secret_name, items, None)]),
-    );
+    push_volume(pod, projected("pgbackrest-server", vec![secret(secret_name, items, None)]));
     for container in &mut pod.containers {
         if ["pgbackrest", "pgbackrest-config"].contains(&&*container.name) {
-            mount(
-                container,
-                "pgbackrest-server",
-                "/etc/pgbackrest/server",
-                true,
-            );
+            mount(container, "pgbackrest-server", "/etc/pgbackrest/server", true);
         }
     }
 }
@@ -182,71 +152,37 @@ pub fn add_config_volume(pod: &mut PodSpec, cluster: &Cluster, file: &str) {
             key("pgbackrest-client.crt", "~ivory-operator/client-tls.crt"),
             private,
         ];
-        sources.push(secret(
-            &names::pgbackrest_secret(&cluster.name),
-            items,
-            Some(true),
-        ));
+        sources.push(secret(&names::pgbackrest_secret(&cluster.name), items, Some(true)));
     }
     push_volume(pod, projected("pgbackrest-config", sources));
     for container in &mut pod.containers {
         if ["database", "pgbackrest", "pgbackrest-config"].contains(&&*container.name) {
-            mount(
-                container,
-                "pgbackrest-config",
-                "/etc/pgbackrest/conf.d",
-                true,
-            );
+            mount(container, "pgbackrest-config", "/etc/pgbackrest/conf.d", true);
         }
     }
 }
 
 fn projected(name: &str, sources: Vec<VolumeProjection>) -> Volume {
-    let source = ProjectedVolumeSource {
-        sources: Some(sources),
-        default_mode: None,
-    };
-    Volume {
-        name: name.into(),
-        projected: Some(source),
-        ..Volume::default()
-    }
+    let source = ProjectedVolumeSource { sources: Some(sources), default_mode: None };
+    Volume { name: name.into(), projected: Some(source), ..Volume::default() }
 }
 
 /// One key of a ConfigMap or Secret as a file.
 #[must_use]
 pub fn key(key: &str, path: &str) -> KeyToPath {
-    KeyToPath {
-        key: key.into(),
-        path: path.into(),
-        mode: None,
-    }
+    KeyToPath { key: key.into(), path: path.into(), mode: None }
 }
 
 /// Keys of a ConfigMap as files.
 #[must_use]
 pub fn config_map(name: &str, items: Vec<KeyToPath>) -> VolumeProjection {
-    let config_map = ConfigMapProjection {
-        name: name.into(),
-        items: Some(items),
-        optional: None,
-    };
-    VolumeProjection {
-        config_map: Some(config_map),
-        ..VolumeProjection::default()
-    }
+    let config_map = ConfigMapProjection { name: name.into(), items: Some(items), optional: None };
+    VolumeProjection { config_map: Some(config_map), ..VolumeProjection::default() }
 }
 
 /// Keys of a Secret as files.
 #[must_use]
 pub fn secret(name: &str, items: Vec<KeyToPath>, optional: Option<bool>) -> VolumeProjection {
-    let secret = SecretProjection {
-        name: name.into(),
-        items: Some(items),
-        optional,
-    };
-    VolumeProjection {
-        secret: Some(secret),
-        ..VolumeProjection::default()
-    }
+    let secret = SecretProjection { name: name.into(), items: Some(items), optional };
+    VolumeProjection { secret: Some(secret), ..VolumeProjection::default() }
 }

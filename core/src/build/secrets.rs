@@ -33,8 +33,7 @@ impl Data {
         self
     }
     fn pair(self, certificate: &str, key: &str, pair: &Pair) -> Self {
-        self.put(certificate, pair.certificate.as_bytes())
-            .put(key, pair.key.expose())
+        self.put(certificate, pair.certificate.as_bytes()).put(key, pair.key.expose())
     }
     fn into(self, object: Object) -> Object {
         object.with("data", self.0)
@@ -68,13 +67,7 @@ pub fn tls(cluster: &Cluster, name: &str, purpose: &str, pair: &Pair, root: &Roo
 pub fn instance(cluster: &Cluster, set: &Set<'_>, name: &str, pair: &Pair, root: &Root) -> Object {
     let own = [(labels::INSTANCE_SET, &*set.name), (labels::INSTANCE, name)];
     let sources = [&cluster.spec.metadata, &set.spec.metadata];
-    let object = owned(
-        cluster,
-        Kind::Secret,
-        &names::instance_certs(name),
-        &own,
-        &sources,
-    );
+    let object = owned(cluster, Kind::Secret, &names::instance_certs(name), &own, &sources);
     let combined = [pair.key.expose(), pair.certificate.as_bytes()].concat();
     let mut data = Data::default()
         .pair("dns.crt", "dns.key", pair)
@@ -90,42 +83,22 @@ pub fn instance(cluster: &Cluster, set: &Set<'_>, name: &str, pair: &Pair, root:
 #[must_use]
 pub fn pgbackrest(cluster: &Cluster, client: &Pair, server: &Pair, root: &Root) -> Object {
     let own = [(labels::PGBACKREST, ""), (labels::PGBACKREST_CONFIG, "")];
-    let sources = [
-        &cluster.spec.metadata,
-        &cluster.spec.backups.pgbackrest.metadata,
-    ];
+    let sources = [&cluster.spec.metadata, &cluster.spec.backups.pgbackrest.metadata];
     let name = names::pgbackrest_secret(&cluster.name);
     let object = owned(cluster, Kind::Secret, &name, &own, &sources);
     let data = Data::default()
         .put("pgbackrest.ca-roots", roots(root).as_bytes())
         .pair("pgbackrest-client.crt", "pgbackrest-client.key", client)
-        .pair(
-            "pgbackrest-repo-host.crt",
-            "pgbackrest-repo-host.key",
-            server,
-        );
+        .pair("pgbackrest-repo-host.crt", "pgbackrest-repo-host.key", server);
     data.into(object).with("type", "Opaque")
 }
 
 /// The Secret of a database user, with everything that an application needs to connect.
 #[must_use]
-pub fn pguser(
-    cluster: &Cluster,
-    user: &User,
-    name: &str,
-    password: &Sensitive,
-    verifier: &Sensitive,
-) -> Object {
-    let own = [
-        (labels::ROLE, labels::role::PGUSER),
-        (labels::PGUSER, &*user.name),
-    ];
+pub fn pguser(cluster: &Cluster, user: &User, name: &str, password: &Sensitive, verifier: &Sensitive) -> Object {
+    let own = [(labels::ROLE, labels::role::PGUSER), (labels::PGUSER, &*user.name)];
     let object = owned(cluster, Kind::Secret, name, &own, &[&cluster.spec.metadata]);
-    let host = format!(
-        "{}.{}.svc",
-        names::primary_service(&cluster.name),
-        cluster.namespace
-    );
+    let host = format!("{}.{}.svc", names::primary_service(&cluster.name), cluster.namespace);
     let mut data = Data::default()
         .put("host", host.as_bytes())
         .put("port", cluster.spec.port.to_string().as_bytes())

@@ -25,14 +25,7 @@ pub fn pods(cluster: &Cluster) -> Object {
         ..ServiceSpec::default()
     };
     let name = names::pod_service(&cluster.name);
-    owned(
-        cluster,
-        Kind::Service,
-        &name,
-        &[],
-        &[&cluster.spec.metadata],
-    )
-    .with("spec", spec)
+    owned(cluster, Kind::Service, &name, &[], &[&cluster.spec.metadata]).with("spec", spec)
 }
 
 /// The leader's Service. It has no selector: Patroni writes its Endpoints.
@@ -48,34 +41,17 @@ pub fn leader(cluster: &Cluster) -> Object {
     };
     let scope = names::scope(&cluster.name);
     let sources = [&cluster.spec.metadata, &service.metadata];
-    owned(
-        cluster,
-        Kind::Service,
-        &scope,
-        &[(labels::PATRONI, &scope)],
-        &sources,
-    )
-    .with("spec", spec)
+    owned(cluster, Kind::Service, &scope, &[(labels::PATRONI, &scope)], &sources).with("spec", spec)
 }
 
 /// The Service that keeps Kubernetes from collecting the Endpoints of Patroni's configuration.
 #[must_use]
 pub fn leader_config(cluster: &Cluster) -> Object {
     let scope = names::scope(&cluster.name);
-    let spec = ServiceSpec {
-        cluster_ip: Some("None".into()),
-        ..ServiceSpec::default()
-    };
+    let spec = ServiceSpec { cluster_ip: Some("None".into()), ..ServiceSpec::default() };
     let name = names::scope_config(&cluster.name);
     let own = [(labels::PATRONI, &*scope)];
-    owned(
-        cluster,
-        Kind::Service,
-        &name,
-        &own,
-        &[&cluster.spec.metadata],
-    )
-    .with("spec", spec)
+    owned(cluster, Kind::Service, &name, &own, &[&cluster.spec.metadata]).with("spec", spec)
 }
 
 /// The Service that applications know.
@@ -93,10 +69,7 @@ pub fn primary(cluster: &Cluster) -> Object {
 #[must_use]
 pub fn primary_endpoints(cluster: &Cluster, leader_ip: &str) -> Object {
     let subset = EndpointSubset {
-        addresses: Some(vec![EndpointAddress {
-            ip: leader_ip.into(),
-            ..EndpointAddress::default()
-        }]),
+        addresses: Some(vec![EndpointAddress { ip: leader_ip.into(), ..EndpointAddress::default() }]),
         ports: Some(vec![EndpointPort {
             name: Some(PORT_NAME.into()),
             port: cluster.spec.port,
@@ -111,10 +84,7 @@ pub fn primary_endpoints(cluster: &Cluster, leader_ip: &str) -> Object {
 /// The Service of the replicas.
 #[must_use]
 pub fn replicas(cluster: &Cluster) -> Object {
-    let selector = [
-        (labels::CLUSTER, &*cluster.name),
-        (labels::ROLE, labels::role::REPLICA),
-    ];
+    let selector = [(labels::CLUSTER, &*cluster.name), (labels::ROLE, labels::role::REPLICA)];
     let spec = ServiceSpec {
         type_: Some("ClusterIP".into()),
         ports: Some(vec![database_port(cluster)]),
@@ -123,14 +93,7 @@ pub fn replicas(cluster: &Cluster) -> Object {
     };
     let own = [(labels::ROLE, labels::role::REPLICA)];
     let name = names::replica_service(&cluster.name);
-    owned(
-        cluster,
-        Kind::Service,
-        &name,
-        &own,
-        &[&cluster.spec.metadata],
-    )
-    .with("spec", spec)
+    owned(cluster, Kind::Service, &name, &own, &[&cluster.spec.metadata]).with("spec", spec)
 }
 
 /// What a stranger took from Patroni's Endpoints: their labels. The content is Patroni's.

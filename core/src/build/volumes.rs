@@ -12,30 +12,14 @@ use crate::object::Object;
 #[must_use]
 pub fn data(cluster: &Cluster, set: &Set<'_>, instance: &str, name: &str) -> Object {
     let spec = &set.spec.data_volume_claim_spec;
-    instance_volume(
-        cluster,
-        set,
-        instance,
-        name,
-        role::PGDATA,
-        data::IVORY,
-        spec,
-    )
+    instance_volume(cluster, set, instance, name, role::PGDATA, data::IVORY, spec)
 }
 
 /// The WAL volume of an instance, for a set that wants one.
 #[must_use]
 pub fn wal(cluster: &Cluster, set: &Set<'_>, instance: &str, name: &str) -> Option<Object> {
     let spec = set.spec.wal_volume_claim_spec.as_ref()?;
-    Some(instance_volume(
-        cluster,
-        set,
-        instance,
-        name,
-        role::PGWAL,
-        data::IVORY,
-        spec,
-    ))
+    Some(instance_volume(cluster, set, instance, name, role::PGWAL, data::IVORY, spec))
 }
 
 /// The tablespace volumes of an instance.
@@ -46,37 +30,21 @@ pub fn tablespaces(cluster: &Cluster, set: &Set<'_>, instance: &str) -> Vec<Obje
         .map(|t| {
             let name = crate::names::tablespace_volume(instance, &t.name);
             let spec = &t.data_volume_claim_spec;
-            instance_volume(
-                cluster,
-                set,
-                instance,
-                &name,
-                role::TABLESPACE,
-                &t.name,
-                spec,
-            )
+            instance_volume(cluster, set, instance, &name, role::TABLESPACE, &t.name, spec)
         })
         .collect()
 }
 
 /// The volume of a repository.
 #[must_use]
-pub fn repository(
-    cluster: &Cluster,
-    repo: &str,
-    name: &str,
-    spec: &PersistentVolumeClaimSpec,
-) -> Object {
+pub fn repository(cluster: &Cluster, repo: &str, name: &str, spec: &PersistentVolumeClaimSpec) -> Object {
     let own = [
         (labels::PGBACKREST, ""),
         (labels::PGBACKREST_REPO, repo),
         (labels::PGBACKREST_VOLUME, ""),
         (labels::DATA, data::PGBACKREST),
     ];
-    let sources = [
-        &cluster.spec.metadata,
-        &cluster.spec.backups.pgbackrest.metadata,
-    ];
+    let sources = [&cluster.spec.metadata, &cluster.spec.backups.pgbackrest.metadata];
     owned(cluster, Kind::PersistentVolumeClaim, name, &own, &sources).with("spec", spec)
 }
 

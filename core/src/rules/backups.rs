@@ -27,11 +27,7 @@ pub fn ensure(pass: &mut Pass<'_>, members: &Members) {
         return pass.wait(Step::Backups, "NoPrimary", "no database accepts writes yet");
     };
     if pass.cluster.has_repo_host() && !repo_host_ready(pass) {
-        return pass.wait(
-            Step::Backups,
-            "RepoHostNotReady",
-            "the repository host is not ready",
-        );
+        return pass.wait(Step::Backups, "RepoHostNotReady", "the repository host is not ready");
     }
     if !stanza(pass, &pod) {
         return;
@@ -40,35 +36,23 @@ pub fn ensure(pass: &mut Pass<'_>, members: &Members) {
 }
 
 fn repo_host_ready(pass: &Pass<'_>) -> bool {
-    let host = pass
-        .status
-        .pgbackrest
-        .as_ref()
-        .and_then(|s| s.repo_host.as_ref());
+    let host = pass.status.pgbackrest.as_ref().and_then(|s| s.repo_host.as_ref());
     host.is_some_and(|h| h.ready == Some(true))
 }
 
 /// Whether every repository has its stanza; one command creates those that are missing.
 fn stanza(pass: &mut Pass<'_>, pod: &Object) -> bool {
     let done = |r: &RepoStatus| r.stanza_created == Some(true);
-    let Some(status) = pass.status.pgbackrest.as_mut() else {
-        return false;
-    };
+    let Some(status) = pass.status.pgbackrest.as_mut() else { return false };
     if status.repos.iter().all(done) {
         return true;
     }
-    status
-        .repos
-        .iter_mut()
-        .for_each(|r| r.stanza_created = Some(true));
+    status.repos.iter_mut().for_each(|r| r.stanza_created = Some(true));
     let command = Command::StanzaCreate {
         config_hash: config_hash(&config::repos(pass.cluster)),
         postgres_version: pass.cluster.spec.postgres_version,
     };
-    let reason = Reason::Because {
-        word: "Stanza",
-        text: "a repository has no stanza yet".into(),
-    };
+    let reason = Reason::Because { word: "Stanza", text: "a repository has no stanza yet".into() };
     pass.exec(Step::Backups, reason, pod, command, 60);
     pass.look_again(RETRY);
     true
@@ -78,47 +62,33 @@ fn stanza(pass: &mut Pass<'_>, pod: &Object) -> bool {
 /// made for changes.
 fn first_backup(pass: &mut Pass<'_>) {
     let cluster = pass.cluster;
-    let Some(repo) = cluster.spec.backups.pgbackrest.repos.first() else {
-        return;
-    };
+    let Some(repo) = cluster.spec.backups.pgbackrest.repos.first() else { return };
     let Read::Known(jobs) = pass.observed.labelled(Kind::Job) else {
         return pass.unreadable(Step::Backups, "the jobs of the cluster");
     };
     let mine = |j: &&Arc<Object>| {
-        j.label(labels::PGBACKREST_BACKUP) == Some("replica-create")
-            && j.controlled_by(&cluster.uid)
+        j.label(labels::PGBACKREST_BACKUP) == Some("replica-create") && j.controlled_by(&cluster.uid)
     };
     let job = jobs.iter().find(mine).cloned();
-    let done =
-        |s: &RepoStatus| s.name == repo.name && s.replica_create_backup_complete == Some(true);
-    if pass
-        .status
-        .pgbackrest
-        .as_ref()
-        .is_some_and(|s| s.repos.iter().any(done))
-    {
+    let done = |s: &RepoStatus| s.name == repo.name && s.replica_create_backup_complete == Some(true);
+    if pass.status.pgbackrest.as_ref().is_some_and(|s| s.repos.iter().any(done)) {
         return;
     }
     let hash = config_hash(&config::repos(cluster));
-    let attempt = job
-        .as_ref()
-        .map_or(String::new(), |j| j.meta.uid.to_string());
+    let attempt = job.as_ref().map_or(String::new(), |j| j.meta.uid.to_string());
     let Some(job) = job else {
         let purpose = format!("replica-create/{}/{hash}", repo.name);
         let name = names::backup_job(&cluster.name, &cluster.uid, &purpose, &attempt);
-        let desired = backup_job::job(
-            cluster,
-            &BackupJob {
-                name: &name,
-                repo,
-                purpose: "replica-create",
-                annotations: vec![
-                    (labels::PGBACKREST_CONFIG, target_container(repo).to_owned()),
-                    (labels::PGBACKREST_HASH, hash),
-                ],
-                options: Vec::new(),
-            },
-        );
+        let desired = backup_job::job(cluster, &BackupJob {
+            name: &name,
+            repo,
+            purpose: "replica-create",
+            annotations: vec![
+                (labels::PGBACKREST_CONFIG, target_container(repo).to_owned()),
+                (labels::PGBACKREST_HASH, hash),
+            ],
+            options: Vec::new(),
+        });
         pass.ensure(Step::Backups, desired);
         return;
     };
@@ -134,15 +104,7 @@ fn first_backup(pass: &mut Pass<'_>) {
         || job.annotation(labels::PGBACKREST_CONFIG) != Some(target_container(repo));
     if (job.condition_true("Failed") || outdated) && !job.terminating() {
         let word = if outdated { "Outdated" } else { "BackupFailed" };
-        let text = format!(
-            "backup Job {} {}",
-            job.meta.name,
-            if outdated {
-                "was made for other settings"
-            } else {
-                "failed"
-            }
-        );
+        let text = format!("backup Job {} {}", job.meta.name, if outdated { "was made for other settings" } else { "failed" });
         let op = Op::Delete {
             kind: Kind::Job,
             namespace: cluster.namespace.clone(),
@@ -153,9 +115,5 @@ fn first_backup(pass: &mut Pass<'_>) {
         };
         return pass.write(Step::Backups, Reason::Because { word, text }, op);
     }
-    pass.wait(
-        Step::Backups,
-        "FirstBackup",
-        format!("backup Job {} runs", job.meta.name),
-    );
+    pass.wait(Step::Backups, "FirstBackup", format!("backup Job {} runs", job.meta.name));
 }

@@ -35,24 +35,13 @@ pub fn repos(cluster: &Cluster) -> Vec<Repo> {
                 region: s3.region.clone(),
             }
         } else if let Some(gcs) = &repo.gcs {
-            Storage::Gcs {
-                bucket: gcs.bucket.clone(),
-            }
+            Storage::Gcs { bucket: gcs.bucket.clone() }
         } else if let Some(azure) = &repo.azure {
-            Storage::Azure {
-                container: azure.container.clone(),
-            }
+            Storage::Azure { container: azure.container.clone() }
         } else {
             Storage::Volume
         };
         Some(Repo { number, storage })
     };
-    cluster
-        .spec
-        .backups
-        .pgbackrest
-        .repos
-        .iter()
-        .filter_map(of)
-        .collect()
+    cluster.spec.backups.pgbackrest.repos.iter().filter_map(of).collect()
 }

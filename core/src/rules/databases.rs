@@ -22,23 +22,10 @@ pub fn ensure(pass: &mut Pass<'_>, members: &Members) {
         return;
     }
     let Some(pod) = members.writable().and_then(|m| m.pod()).cloned() else {
-        return pass.wait(
-            Step::Databases,
-            "NoPrimary",
-            "no database accepts writes yet",
-        );
+        return pass.wait(Step::Databases, "NoPrimary", "no database accepts writes yet");
     };
     let text = "the databases differ from what was last set".into();
-    pass.exec(
-        Step::Databases,
-        Reason::Because {
-            word: "Databases",
-            text,
-        },
-        &pod,
-        command,
-        60,
-    );
+    pass.exec(Step::Databases, Reason::Because { word: "Databases", text }, &pod, command, 60);
     pass.status.database_revision = Some(revision);
 }
 
@@ -46,12 +33,7 @@ pub fn ensure(pass: &mut Pass<'_>, members: &Members) {
 fn extensions(cluster: &crate::cluster::Cluster) -> Vec<String> {
     let mut all = vec!["pgaudit"];
     if cluster.spec.post_gis_version.is_some() {
-        all.extend([
-            "postgis",
-            "postgis_topology",
-            "fuzzystrmatch",
-            "postgis_tiger_geocoder",
-        ]);
+        all.extend(["postgis", "postgis_topology", "fuzzystrmatch", "postgis_tiger_geocoder"]);
     }
     all.into_iter().map(String::from).collect()
 }
@@ -61,11 +43,7 @@ fn extensions(cluster: &crate::cluster::Cluster) -> Vec<String> {
 pub fn revision(members: &Members, command: &Command) -> String {
     let rendered = command.render();
     let system = members.system_identifier.clone().unwrap_or_default();
-    let stdin = rendered
-        .stdin
-        .as_ref()
-        .map(|s| s.expose().to_vec())
-        .unwrap_or_default();
+    let stdin = rendered.stdin.as_ref().map(|s| s.expose().to_vec()).unwrap_or_default();
     let digest = crate::hash::digest(&(rendered.argv, stdin)).to_string();
     safe_hash([&*system, &*digest])
 }

@@ -9,11 +9,8 @@ use crate::report::{Reason, Step};
 
 /// Ensures the budgets that are wanted and deletes those of ours that are not.
 pub fn ensure(pass: &mut Pass<'_>) {
-    let wanted: Vec<_> = pass
-        .cluster
-        .sets()
-        .filter_map(|set| disruption::budget(pass.cluster, &set))
-        .collect();
+    let wanted: Vec<_> =
+        pass.cluster.sets().filter_map(|set| disruption::budget(pass.cluster, &set)).collect();
     let Read::Known(live) = pass.observed.labelled(Kind::PodDisruptionBudget) else {
         return pass.unreadable(Step::Disruption, "the poddisruptionbudgets of the cluster");
     };

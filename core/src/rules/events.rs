@@ -19,21 +19,13 @@ pub fn of_changed_conditions(pass: &mut Pass<'_>) {
         .conditions
         .iter()
         .filter(|new| {
-            let old = pass
-                .cluster
-                .status
-                .conditions
-                .iter()
-                .find(|o| o.type_ == new.type_);
+            let old = pass.cluster.status.conditions.iter().find(|o| o.type_ == new.type_);
             old.is_none_or(|o| (&o.status, &o.reason) != (&new.status, &new.reason))
         })
         .cloned()
         .collect();
     let blocked = |reason: &str| {
-        pass.report()
-            .lines
-            .iter()
-            .any(|(_, o)| matches!(o, Outcome::Blocked(r) if r.word() == reason))
+        pass.report().lines.iter().any(|(_, o)| matches!(o, Outcome::Blocked(r) if r.word() == reason))
     };
     let told: Vec<(bool, String, String)> = changed
         .into_iter()
@@ -56,12 +48,7 @@ pub fn of_changed_conditions(pass: &mut Pass<'_>) {
 fn event(pass: &mut Pass<'_>, warning: bool, reason: &str, message: &str) {
     let cluster = &pass.cluster.object;
     // The same news of the same moment has the same name, so that sending it again changes nothing.
-    let key = digest(&(
-        &*cluster.meta.uid,
-        reason,
-        message,
-        pass.context.now.as_second(),
-    ));
+    let key = digest(&(&*cluster.meta.uid, reason, message, pass.context.now.as_second()));
     let suffix = format!("{}{}", four_symbols(key), four_symbols(key >> 24));
     let name = format!("{}.{suffix}", cluster.meta.name);
     let now = time_text(pass.context.now);
@@ -74,26 +61,14 @@ fn event(pass: &mut Pass<'_>, warning: bool, reason: &str, message: &str) {
         .with("lastTimestamp", &now)
         .with("source", json!({"component": FIELD_MANAGER}))
         .with("reportingComponent", FIELD_MANAGER)
-        .with(
-            "involvedObject",
-            json!({
-                "apiVersion": cluster.kind.api_version(),
-                "kind": cluster.kind.name(),
-                "namespace": &*cluster.meta.namespace,
-                "name": &*cluster.meta.name,
-                "uid": &*cluster.meta.uid,
-            }),
-        );
+        .with("involvedObject", json!({
+            "apiVersion": cluster.kind.api_version(),
+            "kind": cluster.kind.name(),
+            "namespace": &*cluster.meta.namespace,
+            "name": &*cluster.meta.name,
+            "uid": &*cluster.meta.uid,
+        }));
     let text = format!("{reason} is news");
-    let because = Reason::Because {
-        word: "Event",
-        text,
-    };
-    pass.write(
-        Step::Status,
-        because,
-        Op::Event {
-            object: object.into(),
-        },
-    );
+    let because = Reason::Because { word: "Event", text };
+    pass.write(Step::Status, because, Op::Event { object: object.into() });
 }

@@ -26,12 +26,7 @@ pub fn ensure(pass: &mut Pass<'_>) {
     }
     let mut finalizers = (*object.meta.finalizers).clone();
     finalizers.push(FINALIZER.to_owned());
-    set(
-        pass,
-        finalizers,
-        "FinalizerMissing",
-        "the cluster must not go before its instances stopped",
-    );
+    set(pass, finalizers, "FinalizerMissing", "the cluster must not go before its instances stopped");
 }
 
 /// Takes the cluster down. Reports waiting until nothing runs any more.
@@ -51,43 +46,22 @@ pub fn take_down(pass: &mut Pass<'_>) {
     let pods: Vec<Arc<Object>> = pods.iter().filter(instance).cloned().collect();
     let workloads: Vec<Arc<Object>> = workloads.iter().filter(instance).cloned().collect();
     let scope = names::scope(&pass.cluster.name);
-    let patroni: Vec<Arc<Object>> = endpoints
-        .iter()
-        .filter(|e| e.label(labels::PATRONI) == Some(&*scope))
-        .cloned()
-        .collect();
+    let patroni: Vec<Arc<Object>> =
+        endpoints.iter().filter(|e| e.label(labels::PATRONI) == Some(&*scope)).cloned().collect();
     stop(pass, &pods, &workloads);
     let alive: Vec<&Arc<Object>> = pods.iter().filter(|p| !given_up(pass, p)).collect();
-    let going = workloads
-        .iter()
-        .any(|w| w.i64_at(&["spec", "replicas"]) != Some(0));
+    let going = workloads.iter().any(|w| w.i64_at(&["spec", "replicas"]) != Some(0));
     if !alive.is_empty() || going {
         let names: Vec<&str> = alive.iter().map(|p| &*p.meta.name).collect();
-        let text = format!(
-            "waiting for {} to stop",
-            if names.is_empty() {
-                "the instances".into()
-            } else {
-                names.join(", ")
-            }
-        );
+        let text = format!("waiting for {} to stop", if names.is_empty() { "the instances".into() } else { names.join(", ") });
         pass.look_again(std::time::Duration::from_secs(30));
         return pass.wait(Step::Finalizer, "Stopping", text);
     }
     for object in &patroni {
         pass.delete(Step::Finalizer, object, Reason::Deleting);
     }
-    let rest = finalizers
-        .iter()
-        .filter(|f| *f != FINALIZER)
-        .cloned()
-        .collect();
-    set(
-        pass,
-        rest,
-        "Stopped",
-        "nothing of the cluster runs any more",
-    );
+    let rest = finalizers.iter().filter(|f| *f != FINALIZER).cloned().collect();
+    set(pass, rest, "Stopped", "nothing of the cluster runs any more");
 }
 
 /// Scales to nothing: all but the leader while there are several, then the leader.
@@ -101,10 +75,7 @@ fn stop(pass: &mut Pass<'_>, pods: &[Arc<Object>], workloads: &[Arc<Object>]) {
         let leader = p.label(labels::ROLE).is_some_and(labels::role::is_leader);
         !leader && !given_up(pass, p)
     });
-    for workload in workloads
-        .iter()
-        .filter(|w| w.i64_at(&["spec", "replicas"]) != Some(0))
-    {
+    for workload in workloads.iter().filter(|w| w.i64_at(&["spec", "replicas"]) != Some(0)) {
         if leads(workload) && others_run {
             continue;
         }
@@ -122,9 +93,7 @@ fn stop(pass: &mut Pass<'_>, pods: &[Arc<Object>], workloads: &[Arc<Object>]) {
 }
 
 fn given_up(pass: &Pass<'_>, pod: &Object) -> bool {
-    pod.meta
-        .deleted_at
-        .is_some_and(|at| pass.context.now.as_second() - at.as_second() > PATIENCE_S)
+    pod.meta.deleted_at.is_some_and(|at| pass.context.now.as_second() - at.as_second() > PATIENCE_S)
 }
 
 fn set(pass: &mut Pass<'_>, finalizers: Vec<String>, word: &'static str, text: &str) {
@@ -138,12 +107,5 @@ fn set(pass: &mut Pass<'_>, finalizers: Vec<String>, word: &'static str, text: &
             "finalizers": finalizers,
         }}),
     };
-    pass.write(
-        Step::Finalizer,
-        Reason::Because {
-            word,
-            text: text.into(),
-        },
-        op,
-    );
+    pass.write(Step::Finalizer, Reason::Because { word, text: text.into() }, op);
 }

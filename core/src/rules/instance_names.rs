@@ -13,9 +13,7 @@ pub fn wanted(cluster: &Cluster, set: &Set<'_>, members: &Members) -> Vec<String
     let mut all: Vec<String> = members.of_set(&set.name).map(|m| m.name.clone()).collect();
     // One whose volume is going does not count: it will be replaced.
     let sound = members.of_set(&set.name).filter(|m| !m.condemned()).count();
-    let missing = usize::try_from(set.spec.replicas)
-        .unwrap_or(0)
-        .saturating_sub(sound);
+    let missing = usize::try_from(set.spec.replicas).unwrap_or(0).saturating_sub(sound);
     let mut free = donors(set, members).chain(numbered(cluster, set, members));
     all.extend(free.by_ref().take(missing));
     all
@@ -24,11 +22,7 @@ pub fn wanted(cluster: &Cluster, set: &Set<'_>, members: &Members) -> Vec<String
 /// Names of unused data volumes of a set that can be used again as they are.
 fn donors<'a>(set: &Set<'_>, members: &'a Members) -> impl Iterator<Item = String> + use<'a> {
     let (name, wants_wal) = (set.name.clone(), set.spec.wal_volume_claim_spec.is_some());
-    members
-        .all
-        .values()
-        .filter(move |m| m.set == name && is_donor(m, wants_wal))
-        .map(|m| m.name.clone())
+    members.all.values().filter(move |m| m.set == name && is_donor(m, wants_wal)).map(|m| m.name.clone())
 }
 
 /// A data volume without its WAL volume would start without its newest changes, so both must be there.
@@ -49,7 +43,7 @@ fn numbered<'a>(
 ) -> impl Iterator<Item = String> + use<'a> {
     let taken: BTreeSet<&str> = members.all.keys().map(String::as_str).collect();
     let set = set.name.clone();
-    (0..)
-        .map(move |n| names::instance(&cluster.name, &cluster.uid, &set, n))
-        .filter(move |name| !taken.contains(name.as_str()))
+    (0..).map(move |n| names::instance(&cluster.name, &cluster.uid, &set, n)).filter(move |name| {
+        !taken.contains(name.as_str())
+    })
 }

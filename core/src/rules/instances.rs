@@ -14,10 +14,7 @@ use crate::rules::{instance_names, pki, volumes};
 /// The names of all instances that should exist and have their volumes, sorted.
 #[must_use]
 pub fn names(pass: &Pass<'_>, members: &Members) -> Vec<String> {
-    let wanted = pass
-        .cluster
-        .sets()
-        .flat_map(|s| instance_names::wanted(pass.cluster, &s, members));
+    let wanted = pass.cluster.sets().flat_map(|s| instance_names::wanted(pass.cluster, &s, members));
     let sound = |name: &String| !members.all.get(name).is_some_and(Member::condemned);
     let mut names: Vec<String> = wanted.filter(sound).collect();
     names.sort();
@@ -61,15 +58,8 @@ fn one(
     let claim = |claim: Option<&std::sync::Arc<crate::Object>>, default: String| {
         claim.map_or(default, |c| c.meta.name.to_string())
     };
-    let data_claim = claim(
-        member.and_then(|m| m.data_claim.as_ref()),
-        names::data_volume(name),
-    );
-    volumes::ensure(
-        pass,
-        Step::Instances,
-        build_volumes::data(cluster, set, name, &data_claim),
-    );
+    let data_claim = claim(member.and_then(|m| m.data_claim.as_ref()), names::data_volume(name));
+    volumes::ensure(pass, Step::Instances, build_volumes::data(cluster, set, name, &data_claim));
     let live_wal = member.and_then(|m| m.wal_claim.as_ref());
     let wal_name = claim(live_wal, names::wal_volume(name));
     let wal = build_volumes::wal(cluster, set, name, &wal_name);
@@ -83,24 +73,14 @@ fn one(
             volumes::ensure(pass, Step::Instances, claim);
         }
     }
-    let instance = Instance {
-        name: name.to_owned(),
-        data_claim,
-        wal_claim,
-        replicas: 1,
-    };
-    let desired = pass.memos.instance(cluster, &set.name, &instance, || {
-        stateful_set(cluster, set, &instance)
-    });
+    let instance = Instance { name: name.to_owned(), data_claim, wal_claim, replicas: 1 };
+    let desired = pass.memos.instance(cluster, &set.name, &instance, || stateful_set(cluster, set, &instance));
     pass.ensure_shared(Step::Instances, desired);
 }
 
 /// The repository from which replicas are made, once it holds a backup.
 fn replica_method(pass: &Pass<'_>) -> Option<String> {
     let status = pass.status.pgbackrest.as_ref()?;
-    let done = status
-        .repos
-        .iter()
-        .find(|r| r.replica_create_backup_complete == Some(true))?;
+    let done = status.repos.iter().find(|r| r.replica_create_backup_complete == Some(true))?;
     Some(done.name.clone())
 }

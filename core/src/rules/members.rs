@@ -65,9 +65,7 @@ impl Member {
     #[must_use]
     pub fn running(&self) -> bool {
         self.pod().is_some_and(|pod| {
-            let statuses = pod
-                .at(&["status", "containerStatuses"])
-                .and_then(|s| s.as_array());
+            let statuses = pod.at(&["status", "containerStatuses"]).and_then(|s| s.as_array());
             statuses.into_iter().flatten().any(|s| {
                 s.get("name").and_then(|n| n.as_str()) == Some(names::DATABASE_CONTAINER)
                     && s.pointer("/state/running").is_some()
@@ -84,9 +82,7 @@ impl Member {
     /// Whether its Pod bears the leader's label. After a crash that may be a dead one.
     #[must_use]
     pub fn labelled_leader(&self) -> bool {
-        self.pods
-            .iter()
-            .any(|p| p.label(labels::ROLE).is_some_and(role::is_leader))
+        self.pods.iter().any(|p| p.label(labels::ROLE).is_some_and(role::is_leader))
     }
 
     /// Whether it follows a leader and serves reads.
@@ -139,14 +135,11 @@ impl Members {
             }
         }
         let annotation = |name: &str, key: &str| match observed.find(Kind::Endpoints, name) {
-            Read::Known(object) => Ok(object
-                .annotation(key)
-                .filter(|v| !v.is_empty())
-                .map(str::to_owned)),
+            Read::Known(object) => {
+                Ok(object.annotation(key).filter(|v| !v.is_empty()).map(str::to_owned))
+            }
             Read::Absent => Ok(None),
-            Read::Unknown(_) => Err(Reason::Unreadable {
-                what: format!("Endpoints {name}"),
-            }),
+            Read::Unknown(_) => Err(Reason::Unreadable { what: format!("Endpoints {name}") }),
         };
         members.lease = annotation(&names::scope(&cluster.name), "leader")?;
         members.system_identifier = annotation(&names::scope_config(&cluster.name), "initialize")?;
@@ -154,9 +147,7 @@ impl Members {
     }
 
     fn take(&mut self, object: &Arc<Object>) {
-        let Some(instance) = object.label(labels::INSTANCE) else {
-            return;
-        };
+        let Some(instance) = object.label(labels::INSTANCE) else { return };
         let member = self.all.entry(instance.to_owned()).or_default();
         instance.clone_into(&mut member.name);
         if let Some(set) = object.label(labels::INSTANCE_SET) {
@@ -179,9 +170,7 @@ impl Members {
 
     /// The instances of a set that have a StatefulSet, in name order.
     pub fn of_set<'a>(&'a self, set: &'a str) -> impl Iterator<Item = &'a Member> + use<'a> {
-        self.all
-            .values()
-            .filter(move |m| m.set == set && m.stateful_set.is_some())
+        self.all.values().filter(move |m| m.set == set && m.stateful_set.is_some())
     }
 
     /// The instances that have a StatefulSet, in name order.

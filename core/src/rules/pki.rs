@@ -26,11 +26,7 @@ pub fn root(pass: &mut Pass<'_>) -> Option<Root> {
         }
         Read::Absent => None,
         Read::Known(secret) if secret.terminating() => {
-            pass.wait(
-                Step::Pki,
-                "Terminating",
-                format!("Secret {name} is being deleted"),
-            );
+            pass.wait(Step::Pki, "Terminating", format!("Secret {name} is being deleted"));
             return None;
         }
         Read::Known(secret) => Some(secret.clone()),
@@ -40,13 +36,7 @@ pub fn root(pass: &mut Pass<'_>) -> Option<Root> {
         let certificate = s.data("root.crt")?;
         let root = Root::read(certificate.expose_text()?, &s.data("root.key")?).ok()?;
         root.check(now).ok()?;
-        Some((
-            Issued {
-                certificate: certificate.expose_text()?.to_owned(),
-                key: s.data("root.key")?,
-            },
-            root,
-        ))
+        Some((Issued { certificate: certificate.expose_text()?.to_owned(), key: s.data("root.key")? }, root))
     });
     let (pair, root) = match kept {
         Some(kept) => kept,
@@ -57,26 +47,14 @@ pub fn root(pass: &mut Pass<'_>) -> Option<Root> {
         }
     };
     // Every cluster of the namespace is an owner; the authority goes with the last of them.
-    let mut owners = live
-        .as_ref()
-        .map(|s| (*s.meta.owners).clone())
-        .unwrap_or_default();
+    let mut owners = live.as_ref().map(|s| (*s.meta.owners).clone()).unwrap_or_default();
     owners.retain(|o| o.kind == Kind::IvoryCluster.name() && o.uid != pass.cluster.uid);
     owners.push(OwnerRef::plain(&pass.cluster.object));
     owners.sort_by(|a, b| a.name.cmp(&b.name));
     let desired = secrets::root(pass.cluster, &pair, owners);
     if live.is_none() {
-        let reason = Reason::Missing {
-            kind: Kind::Secret,
-            name: name.to_owned(),
-        };
-        pass.write(
-            Step::Pki,
-            reason,
-            Op::Create {
-                object: bare(&desired),
-            },
-        );
+        let reason = Reason::Missing { kind: Kind::Secret, name: name.to_owned() };
+        pass.write(Step::Pki, reason, Op::Create { object: bare(&desired) });
     }
     pass.ensure(Step::Pki, desired);
     wake_at(pass, root.renew_at());
@@ -108,40 +86,22 @@ pub fn leaf(
             return None;
         }
         Read::Absent => None,
-        Read::Known(live) => {
-            live.data(keys.0)
-                .zip(live.data(keys.1))
-                .and_then(|(certificate, key)| {
-                    let text = certificate.expose_text()?.to_owned();
-                    let leaf = Leaf::read(&text, &key).ok()?;
-                    leaf.check(root.authority(), common_name, dns_names, now)
-                        .ok()?;
-                    Some((
-                        Pair {
-                            certificate: text,
-                            key,
-                        },
-                        leaf.renew_at(),
-                    ))
-                })
-        }
+        Read::Known(live) => live.data(keys.0).zip(live.data(keys.1)).and_then(|(certificate, key)| {
+            let text = certificate.expose_text()?.to_owned();
+            let leaf = Leaf::read(&text, &key).ok()?;
+            leaf.check(root.authority(), common_name, dns_names, now).ok()?;
+            Some((Pair { certificate: text, key }, leaf.renew_at()))
+        }),
     };
     if let Some((pair, renew_at)) = kept {
         wake_at(pass, renew_at);
         return Some(pair);
     }
-    let seed = pass
-        .context
-        .entropy
-        .derive(&format!("leaf/{secret}/{}", keys.0));
+    let seed = pass.context.entropy.derive(&format!("leaf/{secret}/{}", keys.0));
     match root.issue(&seed, common_name, dns_names, now) {
         Ok(Issued { certificate, key }) => Some(Pair { certificate, key }),
         Err(why) => {
-            pass.block(
-                Step::Pki,
-                "CertificateFailed",
-                format!("no certificate for {secret}: {why:?}"),
-            );
+            pass.block(Step::Pki, "CertificateFailed", format!("no certificate for {secret}: {why:?}"));
             None
         }
     }
@@ -154,24 +114,10 @@ pub fn cluster_certificates(pass: &mut Pass<'_>, root: &Root) {
     if cluster.spec.custom_tls_secret.is_none() {
         let secret = names::cluster_cert(name);
         let mut dns = names::dns_names(&names::primary_service(name), namespace, domain);
-        dns.extend(names::dns_names(
-            &names::replica_service(name),
-            namespace,
-            domain,
-        ));
+        dns.extend(names::dns_names(&names::replica_service(name), namespace, domain));
         let common_name = dns[0].clone();
-        if let Some(pair) = leaf(
-            pass,
-            root,
-            &secret,
-            ("tls.crt", "tls.key"),
-            &common_name,
-            &dns,
-        ) {
-            pass.ensure(
-                Step::Pki,
-                secrets::tls(cluster, &secret, "ivory-tls", &pair, root),
-            );
+        if let Some(pair) = leaf(pass, root, &secret, ("tls.crt", "tls.key"), &common_name, &dns) {
+            pass.ensure(Step::Pki, secrets::tls(cluster, &secret, "ivory-tls", &pair, root));
         }
     }
     if cluster.spec.custom_replication_tls_secret.is_none() {
@@ -180,10 +126,7 @@ pub fn cluster_certificates(pass: &mut Pass<'_>, root: &Root) {
         let dns = [user.to_owned()];
         if let Some(pair) = leaf(pass, root, &secret, ("tls.crt", "tls.key"), user, &dns) {
             let purpose = "replication-client-tls";
-            pass.ensure(
-                Step::Pki,
-                secrets::tls(cluster, &secret, purpose, &pair, root),
-            );
+            pass.ensure(Step::Pki, secrets::tls(cluster, &secret, purpose, &pair, root));
         }
     }
 }
@@ -192,28 +135,12 @@ pub fn cluster_certificates(pass: &mut Pass<'_>, root: &Root) {
 pub fn instance_certificates(pass: &mut Pass<'_>, root: &Root, set: &str, instance: &str) {
     let cluster = pass.cluster;
     let secret = names::instance_certs(instance);
-    let host = format!(
-        "{}.{}",
-        names::instance_pod(instance),
-        names::pod_service(&cluster.name)
-    );
+    let host = format!("{}.{}", names::instance_pod(instance), names::pod_service(&cluster.name));
     let dns = names::dns_names(&host, &cluster.namespace, &cluster.domain);
     let common_name = dns[0].clone();
-    let Some(pair) = leaf(
-        pass,
-        root,
-        &secret,
-        ("dns.crt", "dns.key"),
-        &common_name,
-        &dns,
-    ) else {
-        return;
-    };
+    let Some(pair) = leaf(pass, root, &secret, ("dns.crt", "dns.key"), &common_name, &dns) else { return };
     let Some(set) = cluster.set(set) else { return };
-    pass.ensure(
-        Step::Instances,
-        secrets::instance(cluster, &set, instance, &pair, root),
-    );
+    pass.ensure(Step::Instances, secrets::instance(cluster, &set, instance, &pair, root));
 }
 
 /// pgBackRest's client certificate and that of the repository host's server.
@@ -222,29 +149,16 @@ pub fn pgbackrest_certificates(pass: &mut Pass<'_>, root: &Root, repo_host: &str
     let secret = names::pgbackrest_secret(&cluster.name);
     let client = crate::pgbackrest::config::client_name(&cluster.uid);
     let keys = ("pgbackrest-client.crt", "pgbackrest-client.key");
-    let Some(client) = leaf(pass, root, &secret, keys, &client, &[client.clone()]) else {
-        return;
-    };
-    let host = format!(
-        "{}.{}",
-        names::instance_pod(repo_host),
-        names::pod_service(&cluster.name)
-    );
+    let Some(client) = leaf(pass, root, &secret, keys, &client, &[client.clone()]) else { return };
+    let host = format!("{}.{}", names::instance_pod(repo_host), names::pod_service(&cluster.name));
     let dns = names::dns_names(&host, &cluster.namespace, &cluster.domain);
     let common_name = dns[0].clone();
     let keys = ("pgbackrest-repo-host.crt", "pgbackrest-repo-host.key");
-    let Some(server) = leaf(pass, root, &secret, keys, &common_name, &dns) else {
-        return;
-    };
-    pass.ensure(
-        Step::Repository,
-        secrets::pgbackrest(cluster, &client, &server, root),
-    );
+    let Some(server) = leaf(pass, root, &secret, keys, &common_name, &dns) else { return };
+    pass.ensure(Step::Repository, secrets::pgbackrest(cluster, &client, &server, root));
 }
 
 fn wake_at(pass: &mut Pass<'_>, at: Timestamp) {
     let seconds = at.as_second() - pass.context.now.as_second();
-    pass.look_again(Duration::from_secs(
-        u64::try_from(seconds).unwrap_or(0).max(1),
-    ));
+    pass.look_again(Duration::from_secs(u64::try_from(seconds).unwrap_or(0).max(1)));
 }

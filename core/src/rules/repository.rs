@@ -24,27 +24,18 @@ pub fn ensure(pass: &mut Pass<'_>, instances: &[String], root: &Root) {
     ) else {
         return pass.unreadable(Step::Repository, "the volumes of the repositories");
     };
-    let claims: Vec<Arc<Object>> = claims
-        .iter()
-        .filter(|c| c.label(labels::PGBACKREST_VOLUME).is_some())
-        .cloned()
-        .collect();
-    let hosts: Vec<Arc<Object>> = workloads
-        .iter()
-        .filter(|w| w.label(labels::PGBACKREST_DEDICATED).is_some())
-        .cloned()
-        .collect();
+    let claims: Vec<Arc<Object>> =
+        claims.iter().filter(|c| c.label(labels::PGBACKREST_VOLUME).is_some()).cloned().collect();
+    let hosts: Vec<Arc<Object>> =
+        workloads.iter().filter(|w| w.label(labels::PGBACKREST_DEDICATED).is_some()).cloned().collect();
     let host = host_name(&cluster.name, &hosts);
     let mut mounted = Vec::new();
     for repo in &cluster.spec.backups.pgbackrest.repos {
         let Some(volume) = &repo.volume else { continue };
-        let live = claims
-            .iter()
-            .find(|c| c.label(labels::PGBACKREST_REPO) == Some(&repo.name));
+        let live = claims.iter().find(|c| c.label(labels::PGBACKREST_REPO) == Some(&repo.name));
         let default = names::repo_volume(&cluster.name, &repo.name);
         let name = live.map_or(default, |c| c.meta.name.to_string());
-        let desired =
-            build_volumes::repository(cluster, &repo.name, &name, &volume.volume_claim_spec);
+        let desired = build_volumes::repository(cluster, &repo.name, &name, &volume.volume_claim_spec);
         volumes::ensure(pass, Step::Repository, desired);
         mounted.push((repo.name.clone(), name));
     }
@@ -53,10 +44,7 @@ pub fn ensure(pass: &mut Pass<'_>, instances: &[String], root: &Root) {
     pass.ensure(Step::Repository, settings);
     if cluster.has_repo_host() {
         pki::pgbackrest_certificates(pass, root, &host);
-        pass.ensure(
-            Step::Repository,
-            repo_host::stateful_set(cluster, &host, &mounted, 1),
-        );
+        pass.ensure(Step::Repository, repo_host::stateful_set(cluster, &host, &mounted, 1));
     }
     unwanted(pass, &claims, &hosts);
     remember(pass, &claims, &hosts);
@@ -64,9 +52,7 @@ pub fn ensure(pass: &mut Pass<'_>, instances: &[String], root: &Root) {
 
 /// The name of the repository host: that of the oldest one there is.
 fn host_name(cluster: &str, hosts: &[Arc<Object>]) -> String {
-    let oldest = hosts
-        .iter()
-        .min_by_key(|h| (h.meta.created_at, h.meta.name.clone()));
+    let oldest = hosts.iter().min_by_key(|h| (h.meta.created_at, h.meta.name.clone()));
     oldest.map_or_else(|| names::repo_host(cluster), |h| h.meta.name.to_string())
 }
 
@@ -77,17 +63,10 @@ fn unwanted(pass: &mut Pass<'_>, claims: &[Arc<Object>], hosts: &[Arc<Object>]) 
     let hosts = hosts.iter().filter(|_| !cluster.has_repo_host());
     let claims = claims.iter().filter(|claim| {
         let repos = &cluster.spec.backups.pgbackrest.repos;
-        let named =
-            |r: &&crate::api::backups::Repo| claim.label(labels::PGBACKREST_REPO) == Some(&r.name);
-        !repos
-            .iter()
-            .filter(|r| r.volume.is_some())
-            .any(|r| named(&r))
+        let named = |r: &&crate::api::backups::Repo| claim.label(labels::PGBACKREST_REPO) == Some(&r.name);
+        !repos.iter().filter(|r| r.volume.is_some()).any(|r| named(&r))
     });
-    for object in hosts
-        .chain(claims)
-        .filter(|o| o.controlled_by(&cluster.uid))
-    {
+    for object in hosts.chain(claims).filter(|o| o.controlled_by(&cluster.uid)) {
         let (kind, name) = (object.kind, object.meta.name.to_string());
         pass.delete(Step::Repository, object, Reason::Unwanted { kind, name });
     }
@@ -97,13 +76,7 @@ fn unwanted(pass: &mut Pass<'_>, claims: &[Arc<Object>], hosts: &[Arc<Object>]) 
 fn remember(pass: &mut Pass<'_>, claims: &[Arc<Object>], hosts: &[Arc<Object>]) {
     let cluster = pass.cluster;
     let before = pass.status.pgbackrest.take().unwrap_or_default();
-    let first = cluster
-        .spec
-        .backups
-        .pgbackrest
-        .repos
-        .first()
-        .map(|r| r.name.clone());
+    let first = cluster.spec.backups.pgbackrest.repos.first().map(|r| r.name.clone());
     let mut repos: Vec<RepoStatus> = cluster
         .spec
         .backups
@@ -111,18 +84,9 @@ fn remember(pass: &mut Pass<'_>, claims: &[Arc<Object>], hosts: &[Arc<Object>]) 
         .repos
         .iter()
         .map(|repo| {
-            let old = before
-                .repos
-                .iter()
-                .find(|r| r.name == repo.name)
-                .cloned()
-                .unwrap_or_default();
-            let claim = claims
-                .iter()
-                .find(|c| c.label(labels::PGBACKREST_REPO) == Some(&repo.name));
-            let volume = claim
-                .and_then(|c| c.str_at(&["spec", "volumeName"]))
-                .map(str::to_owned);
+            let old = before.repos.iter().find(|r| r.name == repo.name).cloned().unwrap_or_default();
+            let claim = claims.iter().find(|c| c.label(labels::PGBACKREST_REPO) == Some(&repo.name));
+            let volume = claim.and_then(|c| c.str_at(&["spec", "volumeName"])).map(str::to_owned);
             let hash = config::repos(cluster)
                 .iter()
                 .find(|r| format!("repo{}", r.number) == repo.name)
@@ -147,15 +111,7 @@ fn remember(pass: &mut Pass<'_>, claims: &[Arc<Object>], hosts: &[Arc<Object>]) 
     let repo_host = cluster.has_repo_host().then(|| RepoHostStatus {
         api_version: Some(Kind::StatefulSet.api_version().into()),
         kind: Some(Kind::StatefulSet.name().into()),
-        ready: Some(
-            hosts
-                .iter()
-                .any(|h| h.i64_at(&["status", "readyReplicas"]).unwrap_or(0) > 0),
-        ),
+        ready: Some(hosts.iter().any(|h| h.i64_at(&["status", "readyReplicas"]).unwrap_or(0) > 0)),
     });
-    pass.status.pgbackrest = Some(PgBackRestStatus {
-        repos,
-        repo_host,
-        ..before
-    });
+    pass.status.pgbackrest = Some(PgBackRestStatus { repos, repo_host, ..before });
 }

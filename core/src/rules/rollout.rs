@@ -25,12 +25,8 @@ pub fn one(pass: &mut Pass<'_>, members: &Members) {
         .collect();
     let leader = members.leader().map(|l| l.name.clone());
     outdated.sort_by_key(|m| (leader.as_ref() == Some(&m.name), m.ready(), m.name.clone()));
-    let Some(next) = outdated.first().copied() else {
-        return;
-    };
-    let Some(pod) = next.pod().cloned() else {
-        return;
-    };
+    let Some(next) = outdated.first().copied() else { return };
+    let Some(pod) = next.pod().cloned() else { return };
     if let Err(hold) = safety::may_take_down(members, next) {
         let text = format!("instance {} is renewed later: {hold}", next.name);
         return pass.wait(Step::Rollout, "Rollout", text);
@@ -55,28 +51,14 @@ pub fn one(pass: &mut Pass<'_>, members: &Members) {
             pass.exec(Step::Rollout, reason, &pod, command, 30);
         }
         None if members.with_workload().count() > 1 => {
-            let text = format!(
-                "instance {} leads, and no renewed replica streams yet",
-                next.name
-            );
+            let text = format!("instance {} leads, and no renewed replica streams yet", next.name);
             pass.wait(Step::Rollout, "Rollout", text);
         }
         None => {
             // Alone: a checkpoint now makes the stop short.
             let text = format!("instance {} is to be renewed and is alone", next.name);
-            let reason = Reason::Because {
-                word: "Checkpoint",
-                text,
-            };
-            pass.exec(
-                Step::Rollout,
-                reason,
-                &pod,
-                Command::Checkpoint {
-                    timeout_s: CHECKPOINT_S,
-                },
-                CHECKPOINT_S + 5,
-            );
+            let reason = Reason::Because { word: "Checkpoint", text };
+            pass.exec(Step::Rollout, reason, &pod, Command::Checkpoint { timeout_s: CHECKPOINT_S }, CHECKPOINT_S + 5);
             renew(pass, next, &pod);
         }
     }
@@ -93,12 +75,5 @@ fn renew(pass: &mut Pass<'_>, member: &Member, pod: &Object) {
         resource_version: Some(pod.meta.resource_version),
         propagation: Propagation::Background,
     };
-    pass.write(
-        Step::Rollout,
-        Reason::Because {
-            word: "Renew",
-            text,
-        },
-        op,
-    );
+    pass.write(Step::Rollout, Reason::Because { word: "Renew", text }, op);
 }

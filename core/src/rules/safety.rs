@@ -22,11 +22,7 @@ pub fn may_take_down(members: &Members, victim: &Member) -> Result<(), Hold> {
     }
     let Some(leader) = members.leader() else {
         // Without a leader every copy of the data may be needed, unless this one holds none.
-        return if victim.pods.is_empty() && victim.data_claim.is_none() {
-            Ok(())
-        } else {
-            Err(Hold::NoLeader)
-        };
+        return if victim.pods.is_empty() && victim.data_claim.is_none() { Ok(()) } else { Err(Hold::NoLeader) };
     };
     if !victim.ready() && victim.name != leader.name {
         return Ok(());

@@ -10,21 +10,13 @@ use crate::rules::safety;
 
 /// Plans at most one removal, or the handover that must come before it.
 pub fn one(pass: &mut Pass<'_>, members: &Members) {
-    let Some(victim) = choose(pass, members) else {
-        return;
-    };
+    let Some(victim) = choose(pass, members) else { return };
     let (name, reason) = (victim.name.clone(), why(pass, victim));
-    if members.leader().is_some_and(|l| l.name == name)
-        || (victim.labelled_leader() && victim.running())
-    {
+    if members.leader().is_some_and(|l| l.name == name) || (victim.labelled_leader() && victim.running()) {
         return hand_over(pass, members, victim);
     }
     if let Err(hold) = safety::may_take_down(members, victim) {
-        return pass.wait(
-            Step::Instances,
-            "ScaleDown",
-            format!("instance {name} goes later: {hold}"),
-        );
+        return pass.wait(Step::Instances, "ScaleDown", format!("instance {name} goes later: {hold}"));
     }
     if let Some(workload) = victim.stateful_set.clone() {
         pass.delete(Step::Instances, &workload, reason);
@@ -36,10 +28,7 @@ fn choose<'a>(pass: &Pass<'_>, members: &'a Members) -> Option<&'a Member> {
     let sets: std::collections::BTreeSet<&str> =
         members.with_workload().map(|m| m.set.as_str()).collect();
     sets.into_iter().find_map(|set| {
-        let wanted = pass
-            .cluster
-            .set(set)
-            .map_or(0, |s| usize::try_from(s.spec.replicas).unwrap_or(0));
+        let wanted = pass.cluster.set(set).map_or(0, |s| usize::try_from(s.spec.replicas).unwrap_or(0));
         let here: Vec<&Member> = members
             .of_set(set)
             .filter(|m| m.stateful_set.as_ref().is_some_and(|s| !s.terminating()))
@@ -50,10 +39,7 @@ fn choose<'a>(pass: &Pass<'_>, members: &'a Members) -> Option<&'a Member> {
         // A condemned one goes when its replacement works; until then it may be the last good copy.
         let sound = here.iter().filter(|m| !m.condemned()).count();
         let works = |m: &&&Member| !m.condemned() && (m.streaming() || m.writable());
-        if here.iter().any(|m| m.condemned())
-            && here.iter().filter(works).count() < wanted.max(1)
-            && sound <= wanted
-        {
+        if here.iter().any(|m| m.condemned()) && here.iter().filter(works).count() < wanted.max(1) && sound <= wanted {
             return None;
         }
         let leader = members.leader().map(|l| l.name.as_str());
@@ -67,41 +53,25 @@ fn choose<'a>(pass: &Pass<'_>, members: &'a Members) -> Option<&'a Member> {
 
 fn why(pass: &Pass<'_>, victim: &Member) -> Reason {
     let (word, text) = if victim.condemned() {
-        (
-            "VolumeLost",
-            format!("instance {} has lost its volume", victim.name),
-        )
+        ("VolumeLost", format!("instance {} has lost its volume", victim.name))
     } else if pass.cluster.set(&victim.set).is_none() {
-        (
-            "SetRemoved",
-            format!("instance set {} was removed", victim.set),
-        )
+        ("SetRemoved", format!("instance set {} was removed", victim.set))
     } else {
-        (
-            "ScaleDown",
-            format!("instance set {} has more instances than wanted", victim.set),
-        )
+        ("ScaleDown", format!("instance set {} has more instances than wanted", victim.set))
     };
     Reason::Because { word, text }
 }
 
 /// The leader hands over before it goes, to a replica that stays.
 fn hand_over(pass: &mut Pass<'_>, members: &Members, victim: &Member) {
-    let heirs = members
-        .with_workload()
-        .filter(|m| m.name != victim.name && m.streaming() && !m.condemned());
+    let heirs = members.with_workload().filter(|m| m.name != victim.name && m.streaming() && !m.condemned());
     let stays = |m: &&Member| pass.cluster.set(&m.set).is_some();
     let heirs: Vec<&Member> = heirs.collect();
     let Some(heir) = heirs.iter().copied().find(stays).or(heirs.first().copied()) else {
-        let text = format!(
-            "instance {} leads, and no replica can take over yet",
-            victim.name
-        );
+        let text = format!("instance {} leads, and no replica can take over yet", victim.name);
         return pass.wait(Step::Instances, "NoHeir", text);
     };
-    let Some(pod) = victim.pod().cloned() else {
-        return;
-    };
+    let Some(pod) = victim.pod().cloned() else { return };
     let reason = Reason::Because {
         word: "HandOver",
         text: format!("instance {} is to go and leads", victim.name),

@@ -20,10 +20,7 @@ pub fn ensure(pass: &mut Pass<'_>) {
         pass.ensure(Step::Services, build(cluster));
     }
     primary_endpoints(pass);
-    for name in [
-        names::scope(&cluster.name),
-        names::scope_config(&cluster.name),
-    ] {
+    for name in [names::scope(&cluster.name), names::scope_config(&cluster.name)] {
         patroni_endpoints(pass, &name);
     }
 }
@@ -32,39 +29,22 @@ pub fn ensure(pass: &mut Pass<'_>) {
 fn primary_endpoints(pass: &mut Pass<'_>) {
     let leader = names::scope(&pass.cluster.name);
     let Read::Known(service) = pass.observed.find(Kind::Service, &leader) else {
-        return pass.wait(
-            Step::Services,
-            "ServicePending",
-            format!("Service {leader} has no address yet"),
-        );
+        return pass.wait(Step::Services, "ServicePending", format!("Service {leader} has no address yet"));
     };
-    match service
-        .str_at(&["spec", "clusterIP"])
-        .filter(|ip| !ip.is_empty() && *ip != "None")
-    {
+    match service.str_at(&["spec", "clusterIP"]).filter(|ip| !ip.is_empty() && *ip != "None") {
         Some(ip) => {
             let desired = services::primary_endpoints(pass.cluster, ip);
             pass.ensure(Step::Services, desired);
         }
-        None => pass.wait(
-            Step::Services,
-            "ServicePending",
-            format!("Service {leader} has no address yet"),
-        ),
+        None => pass.wait(Step::Services, "ServicePending", format!("Service {leader} has no address yet")),
     }
 }
 
 /// Labels of Patroni's Endpoints that a stranger removed come back; Patroni finds its objects by them.
 fn patroni_endpoints(pass: &mut Pass<'_>, name: &str) {
-    let Read::Known(live) = pass.observed.one(Kind::Endpoints, name) else {
-        return;
-    };
+    let Read::Known(live) = pass.observed.one(Kind::Endpoints, name) else { return };
     let desired = services::patroni_endpoints_labels(pass.cluster, name);
-    let missing = desired
-        .meta
-        .labels
-        .iter()
-        .any(|(key, value)| live.label(key) != Some(value));
+    let missing = desired.meta.labels.iter().any(|(key, value)| live.label(key) != Some(value));
     if missing {
         pass.ensure(Step::Services, desired);
     }

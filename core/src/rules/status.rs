@@ -25,13 +25,7 @@ mod kinds {
 /// Facts about the instances and Patroni.
 pub fn observe(pass: &mut Pass<'_>, members: &Members) {
     let mut sets: Vec<String> = pass.cluster.sets().map(|s| s.name).collect();
-    sets.extend(
-        members
-            .all
-            .values()
-            .filter(|m| m.stateful_set.is_some() || !m.pods.is_empty())
-            .map(|m| m.set.clone()),
-    );
+    sets.extend(members.all.values().filter(|m| m.stateful_set.is_some() || !m.pods.is_empty()).map(|m| m.set.clone()));
     sets.sort();
     sets.dedup();
     let count = |n: usize| i32::try_from(n).ok();
@@ -51,10 +45,7 @@ pub fn observe(pass: &mut Pass<'_>, members: &Members) {
     pass.status.patroni = Some(PatroniStatus {
         primary: members.writable().map(|m| m.name.clone()),
         // A missing object does not unmake a database.
-        system_identifier: members
-            .system_identifier
-            .clone()
-            .or(before.system_identifier.clone()),
+        system_identifier: members.system_identifier.clone().or(before.system_identifier.clone()),
         ..before
     });
 }
@@ -71,8 +62,7 @@ pub fn write(pass: &mut Pass<'_>, members: &Members) {
 
 /// While paused nothing but `Progressing` changes.
 pub fn paused(pass: &mut Pass<'_>) {
-    let text =
-        "spec.paused is true: no change of the spec is applied and no other status is updated";
+    let text = "spec.paused is true: no change of the spec is applied and no other status is updated";
     condition(pass, kinds::PROGRESSING, Some(false), "Paused", text);
     patch(pass);
 }
@@ -85,21 +75,13 @@ pub fn blocked(pass: &mut Pass<'_>) {
 
 fn ready(pass: &mut Pass<'_>, members: &Members) {
     let (status, reason, text) = match members.writable() {
-        Some(leader) if leader.ready() && users_are_set(pass) => (
-            true,
-            "Writable",
-            format!("instance {} accepts writes", leader.name),
-        ),
-        Some(leader) if leader.ready() => (
-            false,
-            "UsersPending",
-            "the users of the spec are not set in the database yet".into(),
-        ),
-        Some(leader) => (
-            false,
-            "PrimaryNotReady",
-            format!("instance {} leads and is not ready", leader.name),
-        ),
+        Some(leader) if leader.ready() && users_are_set(pass) => {
+            (true, "Writable", format!("instance {} accepts writes", leader.name))
+        }
+        Some(leader) if leader.ready() => {
+            (false, "UsersPending", "the users of the spec are not set in the database yet".into())
+        }
+        Some(leader) => (false, "PrimaryNotReady", format!("instance {} leads and is not ready", leader.name)),
         None => (false, "NoPrimary", no_primary(pass, members)),
     };
     condition(pass, kinds::READY, Some(status), reason, &text);
@@ -107,32 +89,21 @@ fn ready(pass: &mut Pass<'_>, members: &Members) {
 
 /// Users count as set when nothing about them is to be written in this very pass.
 fn users_are_set(pass: &Pass<'_>) -> bool {
-    !pass
-        .writes()
-        .iter()
-        .any(|w| w.step == Step::Users && matches!(w.op, Op::Exec { .. }))
+    !pass.writes().iter().any(|w| w.step == Step::Users && matches!(w.op, Op::Exec { .. }))
 }
 
 /// What stands in the way of a primary, in the words of whoever knows best.
 fn no_primary(pass: &Pass<'_>, members: &Members) -> String {
-    let mut problems: Vec<String> = members
-        .all
-        .values()
-        .filter_map(|m| pod_problem(m.pods.first()?))
-        .collect();
+    let mut problems: Vec<String> = members.all.values().filter_map(|m| pod_problem(m.pods.first()?)).collect();
     problems.sort();
     problems.dedup();
     if !problems.is_empty() {
         return problems.join("; ");
     }
-    let waiting = pass
-        .report()
-        .lines
-        .iter()
-        .find_map(|(_, outcome)| match outcome {
-            Outcome::Blocked(reason) => Some(reason.to_string()),
-            _ => None,
-        });
+    let waiting = pass.report().lines.iter().find_map(|(_, outcome)| match outcome {
+        Outcome::Blocked(reason) => Some(reason.to_string()),
+        _ => None,
+    });
     waiting.unwrap_or_else(|| "no instance accepts writes".into())
 }
 
@@ -142,17 +113,11 @@ fn pod_problem(pod: &crate::Object) -> Option<String> {
     if let Some(scheduled) = pod.condition("PodScheduled")
         && scheduled.get("status").and_then(Value::as_str) == Some("False")
     {
-        let why = scheduled
-            .get("message")
-            .and_then(Value::as_str)
-            .unwrap_or("no node fits");
+        let why = scheduled.get("message").and_then(Value::as_str).unwrap_or("no node fits");
         return Some(format!("Pod {name} can't be scheduled: {why}"));
     }
     let lists = ["initContainerStatuses", "containerStatuses"];
-    let statuses = lists
-        .iter()
-        .filter_map(|l| pod.at(&["status", l])?.as_array())
-        .flatten();
+    let statuses = lists.iter().filter_map(|l| pod.at(&["status", l])?.as_array()).flatten();
     let waiting = statuses.filter_map(|s| {
         let reason = s.pointer("/state/waiting/reason")?.as_str()?;
         let ordinary = ["PodInitializing", "ContainerCreating"].contains(&reason);
@@ -165,10 +130,7 @@ fn pod_problem(pod: &crate::Object) -> Option<String> {
 fn backups(pass: &mut Pass<'_>) {
     let status = pass.status.pgbackrest.clone().unwrap_or_default();
     if pass.cluster.has_repo_host() {
-        let ready = status
-            .repo_host
-            .as_ref()
-            .is_some_and(|h| h.ready == Some(true));
+        let ready = status.repo_host.as_ref().is_some_and(|h| h.ready == Some(true));
         let (reason, text) = if ready {
             ("RepoHostReady", "the repository host is ready")
         } else {
@@ -179,13 +141,9 @@ fn backups(pass: &mut Pass<'_>) {
         remove(pass, kinds::REPO_HOST);
     }
     let first = pass.cluster.spec.backups.pgbackrest.repos.first();
-    let Some(repo) = first.and_then(|r| status.repos.iter().find(|s| s.name == r.name)) else {
-        return;
-    };
-    let (stanza, backup) = (
-        repo.stanza_created == Some(true),
-        repo.replica_create_backup_complete == Some(true),
-    );
+    let Some(repo) = first.and_then(|r| status.repos.iter().find(|s| s.name == r.name)) else { return };
+    let (stanza, backup) =
+        (repo.stanza_created == Some(true), repo.replica_create_backup_complete == Some(true));
     let name = &repo.name;
     let (reason, text) = if stanza {
         ("StanzaCreated", format!("{name} has its stanza"))
@@ -194,15 +152,9 @@ fn backups(pass: &mut Pass<'_>) {
     };
     condition(pass, kinds::STANZA, Some(stanza), reason, &text);
     let (reason, text) = if backup {
-        (
-            "RepoBackupComplete",
-            format!("{name} holds a backup from which replicas can be made"),
-        )
+        ("RepoBackupComplete", format!("{name} holds a backup from which replicas can be made"))
     } else {
-        (
-            "RepoBackupNotComplete",
-            format!("{name} holds no backup yet"),
-        )
+        ("RepoBackupNotComplete", format!("{name} holds no backup yet"))
     };
     condition(pass, kinds::FIRST_BACKUP, Some(backup), reason, &text);
 }
@@ -210,44 +162,17 @@ fn backups(pass: &mut Pass<'_>) {
 /// Whether the spec is carried out, and what is awaited where it is not.
 fn reconciled(pass: &mut Pass<'_>) {
     let pick = |wanted: fn(&Outcome) -> Option<&Reason>| {
-        pass.report()
-            .lines
-            .iter()
-            .find_map(|(_, outcome)| wanted(outcome).cloned())
+        pass.report().lines.iter().find_map(|(_, outcome)| wanted(outcome).cloned())
     };
-    let blocked = pick(|o| {
-        if let Outcome::Blocked(r) = o {
-            Some(r)
-        } else {
-            None
-        }
-    });
-    let waiting = pick(|o| {
-        if let Outcome::Waiting(r) = o {
-            Some(r)
-        } else {
-            None
-        }
-    });
+    let blocked = pick(|o| if let Outcome::Blocked(r) = o { Some(r) } else { None });
+    let waiting = pick(|o| if let Outcome::Waiting(r) = o { Some(r) } else { None });
     let (status, reason) = match (blocked, waiting) {
         (Some(reason), _) | (None, Some(reason)) => (false, Some(reason)),
         (None, None) => (true, None),
     };
     match reason {
-        Some(reason) => condition(
-            pass,
-            kinds::RECONCILED,
-            Some(status),
-            reason.word(),
-            &reason.to_string(),
-        ),
-        None => condition(
-            pass,
-            kinds::RECONCILED,
-            Some(status),
-            "InSync",
-            "everything is as the spec has it",
-        ),
+        Some(reason) => condition(pass, kinds::RECONCILED, Some(status), reason.word(), &reason.to_string()),
+        None => condition(pass, kinds::RECONCILED, Some(status), "InSync", "everything is as the spec has it"),
     }
 }
 
@@ -257,9 +182,7 @@ fn condition(pass: &mut Pass<'_>, kind: &str, status: Option<bool>, reason: &str
     let generation = Some(pass.cluster.object.meta.generation);
     let list = &mut pass.status.conditions;
     let old = list.iter().find(|c| c.type_ == kind);
-    let since = old
-        .filter(|c| c.status == word)
-        .map_or(now, |c| c.last_transition_time.clone());
+    let since = old.filter(|c| c.status == word).map_or(now, |c| c.last_transition_time.clone());
     let new = Condition {
         type_: kind.into(),
         status: word.into(),
@@ -287,16 +210,8 @@ fn patch(pass: &mut Pass<'_>) {
     if patch.as_object().is_some_and(Map::is_empty) {
         return;
     }
-    let fields: Vec<String> = patch
-        .as_object()
-        .into_iter()
-        .flatten()
-        .map(|(k, _)| k.clone())
-        .collect();
-    let reason = Reason::Because {
-        word: "Status",
-        text: format!("{} changed", fields.join(", ")),
-    };
+    let fields: Vec<String> = patch.as_object().into_iter().flatten().map(|(k, _)| k.clone()).collect();
+    let reason = Reason::Because { word: "Status", text: format!("{} changed", fields.join(", ")) };
     let op = Op::Status {
         kind: Kind::IvoryCluster,
         namespace: pass.cluster.namespace.clone(),
@@ -307,9 +222,7 @@ fn patch(pass: &mut Pass<'_>) {
 }
 
 fn difference(before: &Value, after: &Value) -> Value {
-    let (Value::Object(before), Value::Object(after)) = (before, after) else {
-        return after.clone();
-    };
+    let (Value::Object(before), Value::Object(after)) = (before, after) else { return after.clone() };
     let mut patch = Map::new();
     for (key, value) in after {
         match before.get(key) {
@@ -337,16 +250,8 @@ mod tests {
         for (before, after, expected) in [
             (json!({"a": 1}), json!({"a": 1}), json!({})),
             (json!({"a": 1, "b": 2}), json!({"a": 1}), json!({"b": null})),
-            (
-                json!({"a": {"x": 1, "y": 2}}),
-                json!({"a": {"x": 1, "y": 3}}),
-                json!({"a": {"y": 3}}),
-            ),
-            (
-                json!({"l": [1]}),
-                json!({"l": [1, 2]}),
-                json!({"l": [1, 2]}),
-            ),
+            (json!({"a": {"x": 1, "y": 2}}), json!({"a": {"x": 1, "y": 3}}), json!({"a": {"y": 3}})),
+            (json!({"l": [1]}), json!({"l": [1, 2]}), json!({"l": [1, 2]})),
             (json!({}), json!({"n": {"m": 1}}), json!({"n": {"m": 1}})),
         ] {
             assert_eq!(difference(&before, &after), expected);

@@ -50,24 +50,16 @@ fn valid_name(name: &str) -> bool {
 pub fn ensure(pass: &mut Pass<'_>, members: &Members) {
     let users = effective(pass.cluster);
     if pass.cluster.spec.users.is_none() && users.is_empty() {
-        let text = format!(
-            "no user can be named {:?}; list users in spec.users",
-            pass.cluster.name
-        );
+        let text = format!("no user can be named {:?}; list users in spec.users", pass.cluster.name);
         pass.block(Step::Users, "InvalidUser", text);
     }
     let Read::Known(secrets) = pass.observed.labelled(Kind::Secret) else {
         return pass.unreadable(Step::Users, "the secrets of the cluster");
     };
-    let theirs: Vec<Arc<Object>> = secrets
-        .iter()
-        .filter(|s| s.label(labels::PGUSER).is_some())
-        .cloned()
-        .collect();
+    let theirs: Vec<Arc<Object>> =
+        secrets.iter().filter(|s| s.label(labels::PGUSER).is_some()).cloned().collect();
     for secret in &theirs {
-        let wanted = users
-            .iter()
-            .any(|u| Some(&*u.name) == secret.label(labels::PGUSER));
+        let wanted = users.iter().any(|u| Some(&*u.name) == secret.label(labels::PGUSER));
         if !wanted && secret.controlled_by(&pass.cluster.uid) {
             let (kind, name) = (Kind::Secret, secret.meta.name.to_string());
             pass.delete(Step::Users, secret, Reason::Unwanted { kind, name });
@@ -99,16 +91,8 @@ fn of_user<'a>(
     user: &User,
 ) -> Option<&'a Arc<Object>> {
     let usual = names::pguser_secret(&cluster.name, &user.name);
-    let mine = secrets
-        .iter()
-        .filter(|s| s.label(labels::PGUSER) == Some(&user.name));
-    mine.min_by_key(|s| {
-        (
-            *s.meta.name != *usual,
-            s.meta.created_at,
-            s.meta.name.clone(),
-        )
-    })
+    let mine = secrets.iter().filter(|s| s.label(labels::PGUSER) == Some(&user.name));
+    mine.min_by_key(|s| (*s.meta.name != *usual, s.meta.created_at, s.meta.name.clone()))
 }
 
 /// Ensures a user's Secret and returns the verifier that the role should have. What is there is kept: a
@@ -120,11 +104,7 @@ fn secret(pass: &mut Pass<'_>, user: &User, live: Option<&Arc<Object>>) -> Sensi
     let (password, verifier) = match (kept("password"), kept("verifier")) {
         (Some(password), Some(verifier)) => (password, verifier),
         (kept, _) => {
-            let seed = |what: &str| {
-                pass.context
-                    .entropy
-                    .derive(&format!("user/{}/{what}", user.name))
-            };
+            let seed = |what: &str| pass.context.entropy.derive(&format!("user/{}/{what}", user.name));
             let alphabet = match user.password.type_ {
                 PasswordType::Ascii => Alphabet::Ascii,
                 PasswordType::AlphaNumeric => Alphabet::AlphaNumeric,
@@ -139,17 +119,8 @@ fn secret(pass: &mut Pass<'_>, user: &User, live: Option<&Arc<Object>>) -> Sensi
     };
     let desired = secrets::pguser(pass.cluster, user, &name, &password, &verifier);
     if live.is_none() {
-        let reason = Reason::Missing {
-            kind: Kind::Secret,
-            name,
-        };
-        pass.write(
-            Step::Users,
-            reason,
-            Op::Create {
-                object: bare(&desired),
-            },
-        );
+        let reason = Reason::Missing { kind: Kind::Secret, name };
+        pass.write(Step::Users, reason, Op::Create { object: bare(&desired) });
     }
     pass.ensure(Step::Users, desired);
     verifier
@@ -165,10 +136,7 @@ fn roles(pass: &mut Pass<'_>, members: &Members, users: Vec<UserStatement>) {
     let Some(pod) = members.writable().and_then(|m| m.pod()).cloned() else {
         return pass.wait(Step::Users, "NoPrimary", "no database accepts writes yet");
     };
-    let reason = Reason::Because {
-        word: "Users",
-        text: "the users differ from what was last set".into(),
-    };
+    let reason = Reason::Because { word: "Users", text: "the users differ from what was last set".into() };
     pass.exec(Step::Users, reason, &pod, command, 30);
     pass.status.users_revision = Some(revision);
 }

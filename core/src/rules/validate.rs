@@ -11,8 +11,7 @@ pub fn complaints(cluster: &Cluster) -> Vec<(&'static str, String)> {
     let mut all = Vec::new();
     let variable = format!("RELATED_IMAGE_IVORY_{}", spec.postgres_version);
     if cluster.images.database.is_none() {
-        let text =
-            format!("no image for the database: set spec.image, or {variable} of the operator");
+        let text = format!("no image for the database: set spec.image, or {variable} of the operator");
         all.push(("MissingImage", text));
     }
     if cluster.has_repo_host() && cluster.images.pgbackrest.is_none() {

@@ -19,11 +19,7 @@ pub fn ensure(pass: &mut Pass<'_>, step: Step, mut desired: Object) {
     if let Read::Known(live) = pass.observed.find(Kind::PersistentVolumeClaim, &name) {
         let live = live.clone();
         if live.terminating() {
-            return pass.wait(
-                step,
-                "Terminating",
-                format!("volume claim {name} is being deleted"),
-            );
+            return pass.wait(step, "Terminating", format!("volume claim {name} is being deleted"));
         }
         keep_what_cannot_change(pass, step, &mut desired, &live);
     }
@@ -32,12 +28,7 @@ pub fn ensure(pass: &mut Pass<'_>, step: Step, mut desired: Object) {
 
 /// The API server refuses a claim whose spec changes in anything but a growing request. What the user asks
 /// beyond that is said, and the rest of the claim goes on being looked after.
-fn keep_what_cannot_change(
-    pass: &mut Pass<'_>,
-    step: Step,
-    desired: &mut Object,
-    live: &Arc<Object>,
-) {
+fn keep_what_cannot_change(pass: &mut Pass<'_>, step: Step, desired: &mut Object, live: &Arc<Object>) {
     let wanted = desired.at(&REQUEST).and_then(quantity);
     let has = live.at(&REQUEST).and_then(quantity);
     let mut differing = Vec::new();
@@ -61,20 +52,12 @@ fn keep_what_cannot_change(
         );
         pass.block(step, "VolumeImmutable", text);
     }
-    let (Some(wanted), Some(has)) = (wanted, has) else {
-        return;
-    };
+    let (Some(wanted), Some(has)) = (wanted, has) else { return };
     let refused = if wanted < has {
-        Some(format!(
-            "volume claim {} can't shrink from {has} to {wanted}",
-            live.meta.name
-        ))
+        Some(format!("volume claim {} can't shrink from {has} to {wanted}", live.meta.name))
     } else if wanted > has {
         cannot_grow(pass, live).map(|why| {
-            format!(
-                "volume claim {} can't grow from {has} to {wanted}: {why}",
-                live.meta.name
-            )
+            format!("volume claim {} can't grow from {has} to {wanted}: {why}", live.meta.name)
         })
     } else {
         None
@@ -98,11 +81,7 @@ fn cannot_grow(pass: &Pass<'_>, claim: &Object) -> Option<String> {
     let class = claim.str_at(&["spec", "storageClassName"])?;
     let classes = pass.observed.classes()?;
     let class = classes.iter().find(|c| &*c.meta.name == class)?;
-    let allowed = class
-        .body
-        .get("allowVolumeExpansion")
-        .and_then(Value::as_bool)
-        == Some(true);
+    let allowed = class.body.get("allowVolumeExpansion").and_then(Value::as_bool) == Some(true);
     (!allowed).then(|| format!("StorageClass {} does not allow it", class.meta.name))
 }
 

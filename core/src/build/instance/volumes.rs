@@ -1,9 +1,9 @@
 //! The volumes of an instance's Pod and who mounts them (`reference/reconcile.md` §2.10).
 
 use k8s_openapi::api::core::v1::{
-    DownwardAPIVolumeFile, DownwardAPIVolumeSource, EmptyDirVolumeSource, KeyToPath,
-    ObjectFieldSelector, PersistentVolumeClaimVolumeSource, PodSpec, ProjectedVolumeSource,
-    ResourceFieldSelector, SecretProjection, Volume, VolumeProjection,
+    DownwardAPIVolumeFile, DownwardAPIVolumeSource, EmptyDirVolumeSource,
+    KeyToPath, ObjectFieldSelector, PersistentVolumeClaimVolumeSource, PodSpec,
+    ProjectedVolumeSource, ResourceFieldSelector, SecretProjection, Volume, VolumeProjection,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
@@ -16,31 +16,15 @@ use crate::names;
 
 pub(super) fn add(pod: &mut PodSpec, cluster: &Cluster, set: &Set<'_>, instance: &Instance) {
     projected(pod, "cert-volume", certificates(cluster), Some(0o600));
-    mount_in(
-        pod,
-        &["database", "replication-cert-copy", "ivory-startup"],
-        "cert-volume",
-        "/pgconf/tls",
-        true,
-    );
+    mount_in(pod, &["database", "replication-cert-copy", "ivory-startup"], "cert-volume", "/pgconf/tls", true);
     claim(pod, "ivory-data", &instance.data_claim);
     let data = ["database", "pgbackrest", "ivory-startup"];
     mount_in(pod, &data, "ivory-data", "/pgdata", false);
     container_info(pod);
     for tablespace in &set.spec.tablespace_volumes {
         let volume = format!("tablespace-{}", tablespace.name);
-        claim(
-            pod,
-            &volume,
-            &names::tablespace_volume(&instance.name, &tablespace.name),
-        );
-        mount_in(
-            pod,
-            &data,
-            &volume,
-            &format!("/tablespaces/{}", tablespace.name),
-            false,
-        );
+        claim(pod, &volume, &names::tablespace_volume(&instance.name, &tablespace.name));
+        mount_in(pod, &data, &volume, &format!("/tablespaces/{}", tablespace.name), false);
     }
     if !cluster.spec.config.files.is_empty() {
         projected(pod, "ivory-config", cluster.spec.config.files.clone(), None);
@@ -51,64 +35,31 @@ pub(super) fn add(pod: &mut PodSpec, cluster: &Cluster, set: &Set<'_>, instance:
         mount_in(pod, &data, "ivory-wal", "/pgwal", false);
     }
     if cluster.has_repo_host() {
-        add_server_volume(
-            pod,
-            &names::instance_certs(&instance.name),
-            "pgbackrest-server",
-        );
+        add_server_volume(pod, &names::instance_certs(&instance.name), "pgbackrest-server");
     }
     add_config_volume(pod, cluster, "pgbackrest_instance.conf");
     patroni(pod, cluster, instance);
-    let memory = EmptyDirVolumeSource {
-        medium: Some("Memory".into()),
-        size_limit: None,
-    };
-    push_volume(
-        pod,
-        Volume {
-            name: "dshm".into(),
-            empty_dir: Some(memory),
-            ..Volume::default()
-        },
-    );
+    let memory = EmptyDirVolumeSource { medium: Some("Memory".into()), size_limit: None };
+    push_volume(pod, Volume { name: "dshm".into(), empty_dir: Some(memory), ..Volume::default() });
     mount_in(pod, &["database"], "dshm", "/dev/shm", false);
 }
 
 fn mount_in(pod: &mut PodSpec, containers: &[&str], volume: &str, path: &str, read_only: bool) {
-    let all = pod
-        .containers
-        .iter_mut()
-        .chain(pod.init_containers.iter_mut().flatten());
+    let all = pod.containers.iter_mut().chain(pod.init_containers.iter_mut().flatten());
     for container in all.filter(|c| containers.contains(&&*c.name)) {
         mount(container, volume, path, read_only);
     }
 }
 
 fn projected(pod: &mut PodSpec, name: &str, sources: Vec<VolumeProjection>, mode: Option<i32>) {
-    let source = ProjectedVolumeSource {
-        default_mode: mode,
-        sources: Some(sources),
-    };
-    push_volume(
-        pod,
-        Volume {
-            name: name.into(),
-            projected: Some(source),
-            ..Volume::default()
-        },
-    );
+    let source = ProjectedVolumeSource { default_mode: mode, sources: Some(sources) };
+    push_volume(pod, Volume { name: name.into(), projected: Some(source), ..Volume::default() });
 }
 
 fn claim(pod: &mut PodSpec, name: &str, claim: &str) {
-    let source = PersistentVolumeClaimVolumeSource {
-        claim_name: claim.into(),
-        read_only: None,
-    };
-    let volume = Volume {
-        name: name.into(),
-        persistent_volume_claim: Some(source),
-        ..Volume::default()
-    };
+    let source = PersistentVolumeClaimVolumeSource { claim_name: claim.into(), read_only: None };
+    let volume =
+        Volume { name: name.into(), persistent_volume_claim: Some(source), ..Volume::default() };
     push_volume(pod, volume);
 }
 
@@ -116,15 +67,11 @@ fn claim(pod: &mut PodSpec, name: &str, claim: &str) {
 /// mapping of keys to paths is kept.
 fn certificates(cluster: &Cluster) -> Vec<VolumeProjection> {
     let files = ["tls.crt", "tls.key", "ca.crt"];
-    let server = cluster
-        .spec
-        .custom_tls_secret
-        .clone()
-        .unwrap_or_else(|| SecretProjection {
-            name: names::cluster_cert(&cluster.name),
-            items: Some(files.map(|f| key(f, f)).to_vec()),
-            optional: None,
-        });
+    let server = cluster.spec.custom_tls_secret.clone().unwrap_or_else(|| SecretProjection {
+        name: names::cluster_cert(&cluster.name),
+        items: Some(files.map(|f| key(f, f)).to_vec()),
+        optional: None,
+    });
     let below = |path: &str| format!("replication/{path}");
     let custom = cluster.spec.custom_replication_tls_secret.clone();
     let mut client = custom.unwrap_or_else(|| SecretProjection {
@@ -133,20 +80,13 @@ fn certificates(cluster: &Cluster) -> Vec<VolumeProjection> {
         optional: None,
     });
     client.items = Some(match client.items.take() {
-        Some(items) if !items.is_empty() => items
-            .into_iter()
-            .map(|i| KeyToPath {
-                path: below(&i.path),
-                ..i
-            })
-            .collect(),
+        Some(items) if !items.is_empty() => {
+            items.into_iter().map(|i| KeyToPath { path: below(&i.path), ..i }).collect()
+        }
         _ => files.map(|f| key(f, &below(f))).to_vec(),
     });
     [server, client]
-        .map(|s| VolumeProjection {
-            secret: Some(s),
-            ..VolumeProjection::default()
-        })
+        .map(|s| VolumeProjection { secret: Some(s), ..VolumeProjection::default() })
         .to_vec()
 }
 
@@ -177,26 +117,10 @@ fn container_info(pod: &mut PodSpec) {
         field("labels"),
         field("annotations"),
     ];
-    let source = DownwardAPIVolumeSource {
-        items: Some(items),
-        default_mode: None,
-    };
+    let source = DownwardAPIVolumeSource { items: Some(items), default_mode: None };
     let name = "database-containerinfo";
-    push_volume(
-        pod,
-        Volume {
-            name: name.into(),
-            downward_api: Some(source),
-            ..Volume::default()
-        },
-    );
-    mount_in(
-        pod,
-        &["database"],
-        name,
-        "/etc/database-containerinfo",
-        true,
-    );
+    push_volume(pod, Volume { name: name.into(), downward_api: Some(source), ..Volume::default() });
+    mount_in(pod, &["database"], name, "/etc/database-containerinfo", true);
 }
 
 /// Patroni reads the files of its directory in alphabetical order: names with a tilde come last and win.
