@@ -25,6 +25,8 @@ pub enum Finding {
     DeleteUnseen(String),
     /// Instances would change while the reads about them are unknown.
     ChangedUnknown(String),
+    /// Something but the cluster's own status would change while the cluster is paused.
+    ActsWhilePaused(String),
     /// More writes than one plan may have.
     TooMany(usize),
 }
@@ -41,6 +43,7 @@ impl fmt::Display for Finding {
             Self::NotOurs(name) => write!(f, "changes {name}, which belongs to somebody else"),
             Self::DeleteUnseen(name) => write!(f, "deletes {name}, which was not seen"),
             Self::ChangedUnknown(name) => write!(f, "changes {name} without knowing the instances"),
+            Self::ActsWhilePaused(why) => write!(f, "acts while paused, because {why}"),
             Self::TooMany(n) => write!(f, "has {n} writes, more than {WRITES_MAX}"),
         }
     }
@@ -54,7 +57,8 @@ pub fn check(observed: &Observed, plan: &Plan) -> Vec<Finding> {
         findings.push(Finding::TooMany(plan.writes.len()));
     }
     let deleting = observed.cluster.terminating();
-    let mut down = Vec::new();
+    let paused = !deleting && observed.cluster.at(&["spec", "paused"]).and_then(serde_json::Value::as_bool) == Some(true);
+    let (mut down, mut going) = (Vec::new(), Vec::new());
     for write in &plan.writes {
         match &write.op {
             Op::Delete { kind, name, uid, .. } => {
@@ -70,7 +74,7 @@ pub fn check(observed: &Observed, plan: &Plan) -> Vec<Finding> {
                     findings.push(Finding::NotOurs(format!("{kind} {name}")));
                 }
                 if !deleting {
-                    deletion(observed, object, &mut down, &mut findings);
+                    deletion(observed, object, &mut down, &mut going, &mut findings);
                 }
             }
             Op::Apply { object } => {
@@ -84,7 +88,22 @@ pub fn check(observed: &Observed, plan: &Plan) -> Vec<Finding> {
                     findings.push(Finding::ChangedUnknown(object.meta.name.to_string()));
                 }
             }
+            Op::MergePatch { kind, name, .. } if *kind != Kind::IvoryCluster => {
+                if let Read::Known(live) = observed.find(*kind, name)
+                    && foreign(observed, live)
+                {
+                    findings.push(Finding::NotOurs(format!("{kind} {name}")));
+                }
+            }
             _ => {}
+        }
+        let own = match &write.op {
+            Op::Status { .. } | Op::Event { .. } => true,
+            Op::MergePatch { kind, .. } => *kind == Kind::IvoryCluster,
+            _ => false,
+        };
+        if paused && !own {
+            findings.push(Finding::ActsWhilePaused(write.reason.to_string()));
         }
     }
     if down.len() > 1 {
@@ -93,7 +112,13 @@ pub fn check(observed: &Observed, plan: &Plan) -> Vec<Finding> {
     findings
 }
 
-fn deletion(observed: &Observed, object: &Object, down: &mut Vec<String>, findings: &mut Vec<Finding>) {
+fn deletion(
+    observed: &Observed,
+    object: &Object,
+    down: &mut Vec<String>,
+    going: &mut Vec<String>,
+    findings: &mut Vec<Finding>,
+) {
     let Some(instance) = object.label(labels::INSTANCE) else { return };
     match object.kind {
         Kind::Pod | Kind::StatefulSet => {
@@ -116,8 +141,12 @@ fn deletion(observed: &Observed, object: &Object, down: &mut Vec<String>, findin
             let here = claims.iter().filter(|c| {
                 c.label(labels::INSTANCE_SET) == set
                     && c.label(labels::ROLE) == Some(labels::role::PGDATA)
+                    && !c.terminating()
+                    && !going.contains(&c.meta.name.to_string())
             });
-            if i64::try_from(here.count()).unwrap_or(0) <= replicas(observed, set) {
+            let here = i64::try_from(here.count()).unwrap_or(0);
+            going.push(object.meta.name.to_string());
+            if here <= replicas(observed, set) {
                 findings.push(Finding::VolumeDeletedWithoutRequest(object.meta.name.to_string()));
             }
         }

@@ -75,6 +75,34 @@ impl Cluster {
         })
     }
 
+    /// A cluster whose spec can't be read, with a spec that wants nothing: it can be taken down, and told
+    /// that its spec is broken.
+    ///
+    /// # Panics
+    /// Never: the spec is a constant.
+    #[must_use]
+    pub fn unreadable(object: &Arc<Object>, config: &Config) -> Self {
+        let paused = object.at(&["spec", "paused"]).and_then(serde_json::Value::as_bool) == Some(true);
+        let spec = serde_json::json!({
+            "postgresVersion": 18,
+            "instances": [],
+            "backups": {"pgbackrest": {"repos": []}},
+            "paused": paused,
+        });
+        let spec = serde_json::from_value(spec).unwrap_or_else(|e| unreachable!("a constant spec: {e}"));
+        Self {
+            object: object.clone(),
+            name: object.meta.name.to_string(),
+            namespace: object.meta.namespace.to_string(),
+            uid: object.meta.uid.clone(),
+            openshift: config.openshift,
+            spec: Arc::new(spec),
+            status: Arc::new(api::read_status(object).unwrap_or_default()),
+            images: Images::default(),
+            domain: config.domain.clone(),
+        }
+    }
+
     /// The sets with their effective names, in the order of the spec.
     pub fn sets(&self) -> impl Iterator<Item = Set<'_>> {
         self.spec.sets().map(|(name, spec)| Set { name, spec })

@@ -33,6 +33,8 @@ pub mod scripts;
 pub mod sensitive;
 pub mod ssa;
 pub mod steps;
+#[cfg(test)]
+mod test_support;
 pub mod unbuilt;
 pub mod wake;
 

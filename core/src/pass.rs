@@ -4,6 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
 use crate::api::IvoryClusterStatus;
 use crate::cluster::Cluster;
 use crate::command::Command;
@@ -16,7 +18,7 @@ use crate::observed::Observed;
 use crate::plan::{Op, Plan, Propagation, Write};
 use crate::read::{Read, Target};
 use crate::report::{Outcome, Reason, Report, Step};
-use crate::ssa;
+use crate::{labels, ssa};
 
 /// What became of an object that should be there.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -148,10 +150,7 @@ impl<'a> Pass<'a> {
             self.wait(step, "Terminating", format!("{kind} {name} is being deleted"));
             return Ensured::NotNow;
         }
-        if let Some(other) = live.controller()
-            && *other.uid != *self.cluster.uid
-        {
-            let text = format!("{kind} {name} belongs to {} {}", other.kind, other.name);
+        if let Some(text) = self.not_ours(&desired, live) {
             self.block(step, "NotOurs", text);
             return Ensured::NotNow;
         }
@@ -172,6 +171,24 @@ impl<'a> Pass<'a> {
         Ensured::Writes
     }
 
+    /// Whose a live object is, if it is not ours. One without a controller is taken over only if it bears
+    /// the cluster's label: that is what an orphaning deletion of the cluster leaves behind.
+    #[must_use]
+    pub fn not_ours(&self, desired: &Object, live: &Object) -> Option<String> {
+        let (kind, name) = (live.kind, &live.meta.name);
+        match live.controller() {
+            Some(other) if *other.uid != *self.cluster.uid => {
+                Some(format!("{kind} {name} belongs to {} {}", other.kind, other.name))
+            }
+            None if desired.controller().is_some()
+                && live.label(labels::CLUSTER) != Some(&self.cluster.name) =>
+            {
+                Some(format!("{kind} {name} was there before and belongs to somebody else"))
+            }
+            _ => None,
+        }
+    }
+
     /// Deletes an object that is ours and no longer wanted.
     pub fn delete(&mut self, step: Step, object: &Object, reason: Reason) {
         if object.terminating() {
@@ -188,7 +205,8 @@ impl<'a> Pass<'a> {
         self.write(step, reason, op);
     }
 
-    /// Runs a command in a container of a Pod.
+    /// Runs a command in a container of a Pod. Until it has run, the spec is not carried out: the report
+    /// says so, since the status is written before it.
     pub fn exec(&mut self, step: Step, reason: Reason, pod: &Object, command: Command, deadline_s: u32) {
         let target = Target {
             namespace: pod.meta.namespace.to_string(),
@@ -196,7 +214,41 @@ impl<'a> Pass<'a> {
             uid: pod.meta.uid.clone(),
             container: crate::names::DATABASE_CONTAINER.to_owned(),
         };
+        self.say(step, Outcome::Waiting(reason.clone()));
         self.write(step, reason, Op::Exec { target, command, deadline_s });
+    }
+
+    /// Writes into the status that the command before it has run: one that fails is not remembered, and
+    /// does not keep the rest of the status from being told.
+    pub fn remember(&mut self, step: Step, part: Value) {
+        let text = "what was done is remembered".into();
+        let op = self.status_op(part);
+        self.write(step, Reason::Because { word: "Remember", text }, op);
+    }
+
+    /// A merge patch of the cluster's status.
+    #[must_use]
+    pub fn status_op(&self, part: Value) -> Op {
+        Op::Status {
+            kind: Kind::IvoryCluster,
+            namespace: self.cluster.namespace.clone(),
+            name: self.cluster.name.clone(),
+            patch: json!({ "status": part }),
+        }
+    }
+
+    /// Whether a command is to be run.
+    #[must_use]
+    pub fn runs_commands(&self) -> bool {
+        self.writes.iter().any(|w| matches!(w.op, Op::Exec { .. }))
+    }
+
+    /// Adds writes before the first command, or at the end when there is none: a command that fails again
+    /// and again ends every plan at its place.
+    pub fn write_before_commands(&mut self, writes: Vec<Write>) {
+        let first = self.writes.iter().position(|w| matches!(w.op, Op::Exec { .. }));
+        let at = first.unwrap_or(self.writes.len());
+        self.writes.splice(at..at, writes);
     }
 }
 

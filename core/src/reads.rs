@@ -43,15 +43,51 @@ pub fn reads(cluster: &Object) -> Vec<ReadKey> {
         namespace: String::new(),
         selector: Selector::default(),
     });
-    keys.extend(named_by_the_user(cluster).into_iter().map(|(kind, name)| one(kind, name)));
+    keys.extend(by_name(name).into_iter().map(|(kind, name)| one(kind, name)));
+    keys.extend(named_by_the_spec(cluster).into_iter().map(|(kind, name)| one(kind, name)));
     keys.sort();
     keys.dedup();
     keys
 }
 
-/// Secrets that the spec names.
-fn named_by_the_user(cluster: &Object) -> Vec<(Kind, String)> {
+/// Objects whose names follow from the cluster's. They are read by name as well as by label: one without
+/// the label may have lost it to a stranger, or be a stranger's own, and only a read can tell. A driver
+/// that finds an object of that name among the labelled ones need not ask again.
+fn by_name(cluster: &str) -> Vec<(Kind, String)> {
+    let mut all = vec![
+        (Kind::Endpoints, names::primary_service(cluster)),
+        (Kind::ConfigMap, names::cluster_config(cluster)),
+        (Kind::ConfigMap, names::pgbackrest_config(cluster)),
+        (Kind::Secret, names::cluster_cert(cluster)),
+        (Kind::Secret, names::replication_cert(cluster)),
+        (Kind::Secret, names::pgbackrest_secret(cluster)),
+        (Kind::StatefulSet, names::repo_host(cluster)),
+    ];
+    let services = [
+        names::scope,
+        names::scope_config,
+        names::pod_service,
+        names::primary_service,
+        names::replica_service,
+    ];
+    all.extend(services.map(|name| (Kind::Service, name(cluster))));
+    for kind in [Kind::ServiceAccount, Kind::Role, Kind::RoleBinding] {
+        all.extend([names::instance_rbac, names::pgbackrest_rbac].map(|name| (kind, name(cluster))));
+    }
+    all
+}
+
+/// Objects whose names the spec gives, or whose names follow from it.
+fn named_by_the_spec(cluster: &Object) -> Vec<(Kind, String)> {
     let Ok(spec) = crate::api::read(cluster) else { return Vec::new() };
+    let name = &cluster.meta.name;
     let secrets = [&spec.custom_tls_secret, &spec.custom_replication_tls_secret];
-    secrets.into_iter().flatten().map(|s| (Kind::Secret, s.name.clone())).collect()
+    let mut all: Vec<_> =
+        secrets.into_iter().flatten().map(|s| (Kind::Secret, s.name.clone())).collect();
+    let users = crate::rules::users::effective(name, &spec);
+    all.extend(users.iter().map(|u| (Kind::Secret, names::pguser_secret(name, &u.name))));
+    let repos = spec.backups.pgbackrest.repos.iter().filter(|r| r.volume.is_some());
+    all.extend(repos.map(|r| (Kind::PersistentVolumeClaim, names::repo_volume(name, &r.name))));
+    all.extend(spec.sets().map(|(set, _)| (Kind::PodDisruptionBudget, names::set_pdb(name, &set))));
+    all
 }

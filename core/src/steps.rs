@@ -1,11 +1,12 @@
 //! One pass on one screen: the steps in order, and every gate between them.
 
+use crate::cluster::Cluster;
 use crate::context::Context;
 use crate::memo::Memos;
 use crate::observed::Observed;
 use crate::pass::Pass;
 use crate::plan::Plan;
-use crate::report::{Outcome, Report, Step};
+use crate::report::{Outcome, Reason, Step};
 use crate::rules::members::Members;
 use crate::rules::{
     backups, config, databases, disruption, dynamic_configuration, finalize, instances, leftovers,
@@ -17,13 +18,27 @@ pub fn plan(observed: &Observed, context: &Context, memos: &mut Memos) -> Plan {
     let cluster = match memos.cluster(&observed.cluster, &context.config) {
         Ok(cluster) => cluster,
         Err(reason) => {
-            let report = Report { lines: vec![(Step::Validate, Outcome::Blocked(reason))] };
-            return Plan { writes: Vec::new(), report, requeue: None };
+            let cluster = Cluster::unreadable(&observed.cluster, &context.config);
+            let mut pass = Pass::new(observed, context, &cluster, memos);
+            broken(&mut pass, reason);
+            return pass.finish();
         }
     };
     let mut pass = Pass::new(observed, context, &cluster, memos);
     steps(&mut pass);
     pass.finish()
+}
+
+/// A spec that can't be read keeps nothing from being deleted, and changes nothing of what runs.
+fn broken(pass: &mut Pass<'_>, reason: Reason) {
+    if pass.cluster.object.terminating() {
+        return finalize::take_down(pass);
+    }
+    if pass.cluster.spec.paused {
+        return status::paused(pass);
+    }
+    pass.say(Step::Validate, Outcome::Blocked(reason));
+    status::blocked(pass);
 }
 
 fn steps(pass: &mut Pass<'_>) {
@@ -36,7 +51,7 @@ fn steps(pass: &mut Pass<'_>) {
         return status::paused(pass);
     }
     // A spec that can't be followed changes nothing of what runs.
-    for (word, text) in validate::complaints(pass.cluster) {
+    for (word, text) in validate::complaints(pass.observed, pass.cluster) {
         pass.block(Step::Validate, word, text);
     }
     if !pass.report().lines.is_empty() {
@@ -74,12 +89,17 @@ fn steps(pass: &mut Pass<'_>) {
         rollout::one(pass, &members);
     }
 
-    // What happens inside the database, once there is one that accepts writes.
+    // What happens inside the database, once there is one that accepts writes. A standby cluster's never
+    // does; what is inside comes from its source.
     dynamic_configuration::ensure(pass, &members);
-    if members.bootstrapped() || members.writable().is_some() {
+    let standby = pass.cluster.spec.active_standby().is_some();
+    if members.bootstrapped() && !standby {
         databases::ensure(pass, &members);
     }
     users::ensure(pass, &members);
-    backups::ensure(pass, &members);
+    if !standby {
+        backups::ensure(pass, &members);
+    }
+    // Written before the first command, so that one that fails hides nothing.
     status::write(pass, &members);
 }

@@ -4,9 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::json;
+
 use crate::api::status::RepoStatus;
 use crate::build::backup_job::{self, BackupJob, target_container};
 use crate::command::Command;
+use crate::hash::safe_hash;
 use crate::kind::Kind;
 use crate::object::Object;
 use crate::pass::Pass;
@@ -47,15 +50,18 @@ fn stanza(pass: &mut Pass<'_>, pod: &Object) -> bool {
     if status.repos.iter().all(done) {
         return true;
     }
-    status.repos.iter_mut().for_each(|r| r.stanza_created = Some(true));
+    // Remembered after the command, and apart from what else this pass finds.
+    let mut repos = status.repos.clone();
+    repos.iter_mut().for_each(|r| r.stanza_created = Some(true));
     let command = Command::StanzaCreate {
         config_hash: config_hash(&config::repos(pass.cluster)),
         postgres_version: pass.cluster.spec.postgres_version,
     };
     let reason = Reason::Because { word: "Stanza", text: "a repository has no stanza yet".into() };
     pass.exec(Step::Backups, reason, pod, command, 60);
+    pass.remember(Step::Backups, json!({ "pgbackrest": { "repos": repos } }));
     pass.look_again(RETRY);
-    true
+    false
 }
 
 /// One backup in the first repository, by a Job that is made anew when it fails or when what it was
@@ -70,15 +76,24 @@ fn first_backup(pass: &mut Pass<'_>) {
         j.label(labels::PGBACKREST_BACKUP) == Some("replica-create") && j.controlled_by(&cluster.uid)
     };
     let job = jobs.iter().find(mine).cloned();
-    let done = |s: &RepoStatus| s.name == repo.name && s.replica_create_backup_complete == Some(true);
-    if pass.status.pgbackrest.as_ref().is_some_and(|s| s.repos.iter().any(done)) {
+    let known = pass.status.pgbackrest.as_ref().and_then(|s| s.repos.iter().find(|r| r.name == repo.name));
+    let Some(known) = known.cloned() else { return };
+    if known.replica_create_backup_complete == Some(true) {
         return;
     }
+    // A backup belongs to the volume that it was written to.
+    let volume = match &repo.volume {
+        None => String::new(),
+        Some(_) => match known.volume {
+            Some(volume) => volume,
+            None => return pass.wait(Step::Backups, "VolumePending", format!("{} has no volume yet", repo.name)),
+        },
+    };
+    let volume = safe_hash([&*volume]);
     let hash = config_hash(&config::repos(cluster));
-    let attempt = job.as_ref().map_or(String::new(), |j| j.meta.uid.to_string());
     let Some(job) = job else {
-        let purpose = format!("replica-create/{}/{hash}", repo.name);
-        let name = names::backup_job(&cluster.name, &cluster.uid, &purpose, &attempt);
+        let purpose = format!("replica-create/{}/{hash}/{volume}", repo.name);
+        let name = names::backup_job(&cluster.name, &cluster.uid, &purpose, "");
         let desired = backup_job::job(cluster, &BackupJob {
             name: &name,
             repo,
@@ -86,22 +101,24 @@ fn first_backup(pass: &mut Pass<'_>) {
             annotations: vec![
                 (labels::PGBACKREST_CONFIG, target_container(repo).to_owned()),
                 (labels::PGBACKREST_HASH, hash),
+                (labels::APPLIED, volume),
             ],
             options: Vec::new(),
         });
         pass.ensure(Step::Backups, desired);
         return;
     };
-    if job.condition_true("Complete") {
+    let outdated = job.label(labels::PGBACKREST_REPO) != Some(&repo.name)
+        || job.annotation(labels::PGBACKREST_HASH) != Some(&hash)
+        || job.annotation(labels::PGBACKREST_CONFIG) != Some(target_container(repo))
+        || job.annotation(labels::APPLIED).is_some_and(|v| v != volume);
+    if job.condition_true("Complete") && !outdated {
         if let Some(status) = pass.status.pgbackrest.as_mut() {
             let repo = status.repos.iter_mut().filter(|r| r.name == repo.name);
             repo.for_each(|r| r.replica_create_backup_complete = Some(true));
         }
         return;
     }
-    let outdated = job.label(labels::PGBACKREST_REPO) != Some(&repo.name)
-        || job.annotation(labels::PGBACKREST_HASH) != Some(&hash)
-        || job.annotation(labels::PGBACKREST_CONFIG) != Some(target_container(repo));
     if (job.condition_true("Failed") || outdated) && !job.terminating() {
         let word = if outdated { "Outdated" } else { "BackupFailed" };
         let text = format!("backup Job {} {}", job.meta.name, if outdated { "was made for other settings" } else { "failed" });

@@ -12,7 +12,7 @@ use crate::rules::members::Members;
 
 /// The cluster's own ConfigMap. Until the bootstrap it brings the dynamic configuration along.
 pub fn ensure(pass: &mut Pass<'_>, members: &Members) {
-    let bootstrap = (!members.bootstrapped()).then(|| dynamic(pass.cluster));
+    let bootstrap = (!members.initialized).then(|| dynamic(pass.cluster));
     let desired = config_maps::cluster(pass.cluster, bootstrap.as_ref());
     pass.ensure(Step::Patroni, desired);
 }

@@ -11,7 +11,7 @@ use crate::rules::members::Members;
 
 /// Creates missing databases when the list differs from what was last set.
 pub fn ensure(pass: &mut Pass<'_>, members: &Members) {
-    let users = super::users::effective(pass.cluster);
+    let users = super::users::effective(&pass.cluster.name, &pass.cluster.spec);
     let databases: BTreeSet<String> = users.into_iter().flat_map(|u| u.databases).collect();
     let command = Command::Databases {
         databases: databases.into_iter().collect(),
@@ -26,7 +26,7 @@ pub fn ensure(pass: &mut Pass<'_>, members: &Members) {
     };
     let text = "the databases differ from what was last set".into();
     pass.exec(Step::Databases, Reason::Because { word: "Databases", text }, &pod, command, 60);
-    pass.status.database_revision = Some(revision);
+    pass.remember(Step::Databases, serde_json::json!({ "databaseRevision": revision }));
 }
 
 /// The extensions that every database gets.

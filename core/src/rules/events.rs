@@ -1,6 +1,7 @@
 //! Events: written along with the status whose change they tell, so that nothing is told twice. A Warning
 //! tells of what somebody has to change.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use serde_json::json;
 
 use crate::hash::{digest, four_symbols};
@@ -8,47 +9,44 @@ use crate::kind::Kind;
 use crate::names::FIELD_MANAGER;
 use crate::object::{Object, time_text};
 use crate::pass::Pass;
-use crate::plan::Op;
+use crate::plan::{Op, Write};
 use crate::report::{Outcome, Reason, Step};
 use crate::unbuilt;
 
 /// Events for conditions that begin to say something else, and for fields that are not built yet.
-pub fn of_changed_conditions(pass: &mut Pass<'_>) {
-    let changed: Vec<_> = pass
-        .status
-        .conditions
-        .iter()
-        .filter(|new| {
-            let old = pass.cluster.status.conditions.iter().find(|o| o.type_ == new.type_);
-            old.is_none_or(|o| (&o.status, &o.reason) != (&new.status, &new.reason))
-        })
-        .cloned()
-        .collect();
+#[must_use]
+pub fn of_changed_conditions(pass: &Pass<'_>) -> Vec<Write> {
+    let old = |new: &Condition| pass.cluster.status.conditions.iter().find(|o| o.type_ == new.type_);
+    let changes = pass.status.conditions.iter().filter(|new| {
+        old(new).is_none_or(|o| (&o.status, &o.reason) != (&new.status, &new.reason))
+    });
+    // What it follows on belongs to the identity of a piece of news: told from an old read, it is the same.
+    let before = |new: &Condition| {
+        let moment = |o: &Condition| (o.reason.clone(), o.last_transition_time.0.as_second());
+        digest(&(&new.type_, old(new).map(moment)))
+    };
+    let changed: Vec<(Condition, u64)> = changes.map(|new| (new.clone(), before(new))).collect();
     let blocked = |reason: &str| {
         pass.report().lines.iter().any(|(_, o)| matches!(o, Outcome::Blocked(r) if r.word() == reason))
     };
-    let told: Vec<(bool, String, String)> = changed
-        .into_iter()
-        .filter(|c| c.type_ == "Ready" || blocked(&c.reason))
-        .map(|c| (blocked(&c.reason), c.reason, c.message))
-        .collect();
-    for (warning, reason, message) in told {
-        event(pass, warning, &reason, &message);
-    }
-    let generation = pass.cluster.object.meta.generation;
-    if pass.cluster.status.observed_generation != Some(generation) {
+    let told = changed.into_iter().filter(|(c, _)| c.type_ == "Ready" || blocked(&c.reason));
+    let mut events: Vec<Write> =
+        told.map(|(c, before)| event(pass, blocked(&c.reason), &c.reason, &c.message, before)).collect();
+    if pass.cluster.status.observed_generation != pass.status.observed_generation {
         let fields = unbuilt::used(&pass.cluster.spec);
         if !fields.is_empty() {
             let message = format!("not built yet, and ignored: {}", fields.join(", "));
-            event(pass, true, "NotBuiltYet", &message);
+            let generation = digest(&pass.status.observed_generation);
+            events.push(event(pass, true, "NotBuiltYet", &message, generation));
         }
     }
+    events
 }
 
-fn event(pass: &mut Pass<'_>, warning: bool, reason: &str, message: &str) {
+/// An Event. The same news has the same name, so that sending it again changes nothing.
+fn event(pass: &Pass<'_>, warning: bool, reason: &str, message: &str, follows: u64) -> Write {
     let cluster = &pass.cluster.object;
-    // The same news of the same moment has the same name, so that sending it again changes nothing.
-    let key = digest(&(&*cluster.meta.uid, reason, message, pass.context.now.as_second()));
+    let key = digest(&(&*cluster.meta.uid, reason, message, follows));
     let suffix = format!("{}{}", four_symbols(key), four_symbols(key >> 24));
     let name = format!("{}.{suffix}", cluster.meta.name);
     let now = time_text(pass.context.now);
@@ -69,6 +67,6 @@ fn event(pass: &mut Pass<'_>, warning: bool, reason: &str, message: &str) {
             "uid": &*cluster.meta.uid,
         }));
     let text = format!("{reason} is news");
-    let because = Reason::Because { word: "Event", text };
-    pass.write(Step::Status, because, Op::Event { object: object.into() });
+    let reason = Reason::Because { word: "Event", text };
+    Write { step: Step::Status, reason, op: Op::Event { object: object.into() } }
 }

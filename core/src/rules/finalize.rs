@@ -42,12 +42,31 @@ pub fn take_down(pass: &mut Pass<'_>) {
     ) else {
         return pass.unreadable(Step::Finalizer, "what the cluster runs");
     };
+    // An earlier cluster of this name may have left something; that is not ours to stop.
+    let uid = pass.cluster.uid.clone();
     let instance = |o: &&Arc<Object>| o.label(labels::INSTANCE).is_some();
-    let pods: Vec<Arc<Object>> = pods.iter().filter(instance).cloned().collect();
-    let workloads: Vec<Arc<Object>> = workloads.iter().filter(instance).cloned().collect();
+    let foreign = |o: &Object| o.controller().is_some_and(|c| c.uid != uid);
+    let of = |pod: &Object, set: &Object| pod.controlled_by(&set.meta.uid);
+    let strangers: Vec<Arc<Object>> = workloads.iter().filter(|w| foreign(w)).cloned().collect();
+    let workloads: Vec<Arc<Object>> =
+        workloads.iter().filter(instance).filter(|w| !foreign(w)).cloned().collect();
+    let pods: Vec<Arc<Object>> =
+        pods.iter().filter(instance).filter(|p| !strangers.iter().any(|s| of(p, s))).cloned().collect();
     let scope = names::scope(&pass.cluster.name);
-    let patroni: Vec<Arc<Object>> =
+    let mut patroni: Vec<Arc<Object>> =
         endpoints.iter().filter(|e| e.label(labels::PATRONI) == Some(&*scope)).cloned().collect();
+    // By name too: a stranger may have taken their labels, and left behind they would tell the next
+    // cluster of this name that it has been bootstrapped.
+    for name in [scope.clone(), names::scope_config(&pass.cluster.name)] {
+        match pass.observed.one(Kind::Endpoints, &name) {
+            Read::Known(object) if patroni.iter().all(|p| p.meta.name != object.meta.name) => {
+                patroni.push(object.clone());
+            }
+            Read::Unknown(_) => return pass.unreadable(Step::Finalizer, format!("Endpoints {name}")),
+            _ => {}
+        }
+    }
+    patroni.retain(|p| !foreign(p));
     stop(pass, &pods, &workloads);
     let alive: Vec<&Arc<Object>> = pods.iter().filter(|p| !given_up(pass, p)).collect();
     let going = workloads.iter().any(|w| w.i64_at(&["spec", "replicas"]) != Some(0));
@@ -89,6 +108,12 @@ fn stop(pass: &mut Pass<'_>, pods: &[Arc<Object>], workloads: &[Arc<Object>]) {
             }),
         };
         pass.write(Step::Finalizer, Reason::Deleting, op);
+    }
+    // Nobody else stops a Pod that has no controller.
+    for pod in pods.iter().filter(|p| p.controller().is_none()) {
+        if !(pod.label(labels::ROLE).is_some_and(labels::role::is_leader) && others_run) {
+            pass.delete(Step::Finalizer, pod, Reason::Deleting);
+        }
     }
 }
 

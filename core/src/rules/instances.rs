@@ -9,7 +9,7 @@ use crate::names;
 use crate::pass::Pass;
 use crate::report::Step;
 use crate::rules::members::{Member, Members};
-use crate::rules::{instance_names, pki, volumes};
+use crate::rules::{instance_names, pki, volumes, wal_volume};
 
 /// The names of all instances that should exist and have their volumes, sorted.
 #[must_use]
@@ -35,7 +35,7 @@ pub fn ensure(pass: &mut Pass<'_>, members: &Members, root: &Root) -> Vec<(Strin
                 pass.wait(Step::Instances, "VolumeLost", text);
                 continue;
             }
-            one(pass, &set, name, member, members.bootstrapped(), root);
+            one(pass, &set, name, member, members.initialized, root);
         }
         all.push((set.name.clone(), wanted));
     }
@@ -55,19 +55,23 @@ fn one(
     let repo = replica_method(pass);
     let config = config_maps::instance(cluster, set, name, repo.as_deref(), bootstrapped);
     pass.ensure(Step::Instances, config);
-    let claim = |claim: Option<&std::sync::Arc<crate::Object>>, default: String| {
-        claim.map_or(default, |c| c.meta.name.to_string())
+    // A claim without its labels is still the one that is mounted.
+    let mounted = |volume: &str| member.and_then(|m| m.mounted_claim(volume)).map(str::to_owned);
+    let claim = |claim: Option<&std::sync::Arc<crate::Object>>, volume: &str, default: String| {
+        claim.map(|c| c.meta.name.to_string()).or_else(|| mounted(volume)).unwrap_or(default)
     };
-    let data_claim = claim(member.and_then(|m| m.data_claim.as_ref()), names::data_volume(name));
+    let data = member.and_then(|m| m.data_claim.as_ref());
+    let data_claim = claim(data, "ivory-data", names::data_volume(name));
     volumes::ensure(pass, Step::Instances, build_volumes::data(cluster, set, name, &data_claim));
     let live_wal = member.and_then(|m| m.wal_claim.as_ref());
-    let wal_name = claim(live_wal, names::wal_volume(name));
-    let wal = build_volumes::wal(cluster, set, name, &wal_name);
-    // A WAL volume that is no longer wanted stays mounted until the WAL has left it.
-    let wal_claim = (wal.is_some() || live_wal.is_some()).then_some(wal_name);
-    if let Some(wal) = wal {
-        volumes::ensure(pass, Step::Instances, wal);
-    }
+    let wal_name = claim(live_wal, "ivory-wal", names::wal_volume(name));
+    let wal_claim = match build_volumes::wal(cluster, set, name, &wal_name) {
+        Some(wal) => {
+            volumes::ensure(pass, Step::Instances, wal);
+            Some(wal_name)
+        }
+        None => member.and_then(|m| wal_volume::outgoing(pass, set, m)),
+    };
     if pass.context.config.gates.contains("TablespaceVolumes") {
         for claim in build_volumes::tablespaces(cluster, set, name) {
             volumes::ensure(pass, Step::Instances, claim);

@@ -30,7 +30,7 @@ pub fn remove(pass: &mut Pass<'_>, members: &Members, wanted: &[(String, Vec<Str
     }
 }
 
-/// Whether the set has all the instances that it should have, and a writable database holds the data.
+/// Whether the set has all the instances that it should have, and a writable, living database holds the data.
 /// Before the first database there is no data to lose.
 fn others_hold_the_data(pass: &Pass<'_>, members: &Members, gone: &Member) -> bool {
     if !members.bootstrapped() {
@@ -38,5 +38,56 @@ fn others_hold_the_data(pass: &Pass<'_>, members: &Members, gone: &Member) -> bo
     }
     let wanted = pass.cluster.set(&gone.set).map_or(0, |s| usize::try_from(s.spec.replicas).unwrap_or(0));
     members.of_set(&gone.set).count() >= wanted
-        && members.writable().is_some_and(|leader| leader.name != gone.name)
+        && members.writable().is_some_and(|leader| leader.ready() && leader.name != gone.name)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::test_support::{World, deletes};
+    use crate::{Kind, names};
+
+    #[test]
+    fn volumes_stay_until_a_living_leader_holds_the_data() {
+        let mut world = World::settled(2);
+        let gone = world.replicas()[0].clone();
+        let leader = names::instance_pod(&world.leader());
+        world.edit(|s| s["instances"][0]["replicas"] = 1.into());
+        world.remove(Kind::StatefulSet, &gone);
+        world.remove(Kind::Pod, &names::instance_pod(&gone));
+        let all = format!("{:?}", deletes(&world.plan()));
+        assert!(all.contains(&names::data_volume(&gone)), "{all}");
+        assert!(all.contains(&names::instance_certs(&gone)), "{all}");
+        assert!(all.contains(&names::instance_config(&gone)), "{all}");
+        // The leader's node dies; its annotation and lease stay.
+        world.change(Kind::Pod, &leader, |p| p["status"]["conditions"][0]["status"] = "False".into());
+        assert_eq!(deletes(&world.plan()), [""; 0]);
+    }
+
+    #[test]
+    fn a_lost_record_of_the_bootstrap_does_not_free_the_data() {
+        let mut world = World::settled(2);
+        for name in world.instances() {
+            world.remove(Kind::StatefulSet, &name);
+            world.remove(Kind::Pod, &names::instance_pod(&name));
+        }
+        for endpoints in ["hippo-ha", "hippo-ha-config"] {
+            world.remove(Kind::Endpoints, endpoints);
+        }
+        world.edit(|s| s["instances"][0]["replicas"] = 1.into());
+        assert_eq!(deletes(&world.plan()), [""; 0]);
+    }
+
+    #[test]
+    fn somebody_elses_claim_with_our_labels_stays() {
+        let mut world = World::settled(1);
+        let mut claim = (**world.the(Kind::PersistentVolumeClaim, &names::data_volume(&world.leader()))).clone();
+        claim.meta.name = "theirs".into();
+        claim.meta.uid = "".into();
+        claim.meta.owners = std::sync::Arc::default();
+        let mut labels = (*claim.meta.labels).clone();
+        labels.insert(crate::labels::INSTANCE.into(), "hippo-instance1-zzzz".into());
+        claim.meta.labels = labels.into();
+        world.put(claim);
+        assert_eq!(deletes(&world.plan()), [""; 0]);
+    }
 }

@@ -1,15 +1,17 @@
 //! The instances of a cluster as they are: StatefulSet, Pods and volume claims of each, and what Patroni
 //! says of it. It decides nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+
+use serde_json::Value;
 
 use crate::cluster::Cluster;
 use crate::kind::Kind;
 use crate::labels::{self, role};
 use crate::object::Object;
 use crate::observed::Observed;
-use crate::patroni::status::{Role, Status};
+use crate::patroni::status::Status;
 use crate::read::Read;
 use crate::{names, report::Reason};
 
@@ -32,6 +34,8 @@ pub struct Member {
     pub furniture: Vec<Arc<Object>>,
     /// What Patroni wrote on its Pod.
     pub patroni: Option<Status>,
+    /// Whether its set wants a WAL volume.
+    pub wants_wal: bool,
 }
 
 /// All instances of a cluster, in name order, and who leads.
@@ -39,10 +43,16 @@ pub struct Member {
 pub struct Members {
     /// The instances.
     pub all: BTreeMap<String, Member>,
+    /// Names of instances that an earlier cluster of the same name left behind. They are not ours, and not
+    /// free either.
+    pub foreign: BTreeSet<String>,
     /// Annotation `leader` of Patroni's Endpoints: the Pod that holds the lease. It outlives its Pod.
     pub lease: Option<String>,
-    /// Annotation `initialize`: the system identifier, once the cluster is bootstrapped.
+    /// The system identifier, once the cluster is bootstrapped: as Patroni has it, else as the status
+    /// remembers it. A lost object does not unmake a database.
     pub system_identifier: Option<String>,
+    /// Whether Patroni's own record of the bootstrap is there.
+    pub initialized: bool,
 }
 
 impl Member {
@@ -88,16 +98,23 @@ impl Member {
     /// Whether it follows a leader and serves reads.
     #[must_use]
     pub fn streaming(&self) -> bool {
-        let replica = |s: &Status| s.role == Role::Replica && s.running();
-        self.ready() && self.running() && self.patroni.as_ref().is_some_and(replica)
+        self.ready() && self.running() && self.patroni.as_ref().is_some_and(Status::streaming)
     }
 
-    /// Whether its volume is going or gone under it: such an instance is replaced, never mended.
+    /// Whether its volume is going under it: such an instance is replaced, never mended. A claim that is
+    /// not seen is another matter: its labels may be gone, or the read is older than the claim.
     #[must_use]
     pub fn condemned(&self) -> bool {
         let going = |claim: &Option<Arc<Object>>| claim.as_ref().is_some_and(|c| c.terminating());
-        let lost = self.data_claim.is_none() && !self.pods.is_empty();
-        going(&self.data_claim) || going(&self.wal_claim) || lost
+        going(&self.data_claim) || (self.wants_wal && going(&self.wal_claim))
+    }
+
+    /// The claim that its StatefulSet mounts as a volume.
+    #[must_use]
+    pub fn mounted_claim(&self, volume: &str) -> Option<&str> {
+        let volumes = self.stateful_set.as_ref()?.at(&["spec", "template", "spec", "volumes"])?;
+        let volume = volumes.as_array()?.iter().find(|v| v.get("name").and_then(Value::as_str) == Some(volume))?;
+        volume.pointer("/persistentVolumeClaim/claimName")?.as_str()
     }
 
     /// Whether its Pod was made from the StatefulSet's present template; none while that can't be told.
@@ -110,6 +127,13 @@ impl Member {
         let revision = set.str_at(&["status", "updateRevision"])?;
         Some(pod.label("controller-revision-hash")? == revision)
     }
+}
+
+/// What an object says of the instance that it belongs to. A StatefulSet's labels can be taken away or
+/// changed by anybody, its selector by nobody.
+fn identity<'a>(object: &'a Object, label: &str) -> Option<&'a str> {
+    let selector = object.at(&["spec", "selector", "matchLabels"]).filter(|_| object.kind == Kind::StatefulSet);
+    selector.and_then(|s| s.get(label)?.as_str()).or_else(|| object.label(label))
 }
 
 impl Members {
@@ -131,8 +155,14 @@ impl Members {
                 return Err(Reason::Unreadable { what });
             };
             for object in objects {
-                members.take(object);
+                members.take(object, &cluster.uid);
             }
+        }
+        let Members { all, foreign, .. } = &mut members;
+        all.retain(|name, _| !foreign.contains(name));
+        for member in all.values_mut() {
+            let set = cluster.set(&member.set);
+            member.wants_wal = set.is_none_or(|s| s.spec.wal_volume_claim_spec.is_some());
         }
         let annotation = |name: &str, key: &str| match observed.find(Kind::Endpoints, name) {
             Read::Known(object) => {
@@ -143,14 +173,27 @@ impl Members {
         };
         members.lease = annotation(&names::scope(&cluster.name), "leader")?;
         members.system_identifier = annotation(&names::scope_config(&cluster.name), "initialize")?;
+        members.initialized = members.system_identifier.is_some();
+        if !members.initialized {
+            let remembered = cluster.status.patroni.as_ref().and_then(|p| p.system_identifier.clone());
+            members.system_identifier = remembered;
+        }
         Ok(members)
     }
 
-    fn take(&mut self, object: &Arc<Object>) {
-        let Some(instance) = object.label(labels::INSTANCE) else { return };
+    fn take(&mut self, object: &Arc<Object>, cluster_uid: &str) {
+        let Some(instance) = identity(object, labels::INSTANCE) else { return };
+        let workload_or_claim = [Kind::StatefulSet, Kind::PersistentVolumeClaim].contains(&object.kind);
+        if workload_or_claim && object.controller().is_some_and(|o| &*o.uid != cluster_uid) {
+            self.foreign.insert(instance.to_owned());
+            return;
+        }
         let member = self.all.entry(instance.to_owned()).or_default();
         instance.clone_into(&mut member.name);
-        if let Some(set) = object.label(labels::INSTANCE_SET) {
+        // The first to say so is the StatefulSet, whose selector can't be changed.
+        if let Some(set) = identity(object, labels::INSTANCE_SET)
+            && member.set.is_empty()
+        {
             set.clone_into(&mut member.set);
         }
         match object.kind {

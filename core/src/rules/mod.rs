@@ -23,3 +23,4 @@ pub mod status;
 pub mod users;
 pub mod validate;
 pub mod volumes;
+pub mod wal_volume;

@@ -32,7 +32,7 @@ pub fn ensure(pass: &mut Pass<'_>, instances: &[String], root: &Root) {
     let mut mounted = Vec::new();
     for repo in &cluster.spec.backups.pgbackrest.repos {
         let Some(volume) = &repo.volume else { continue };
-        let live = claims.iter().find(|c| c.label(labels::PGBACKREST_REPO) == Some(&repo.name));
+        let live = of_repo(&claims, &repo.name);
         let default = names::repo_volume(&cluster.name, &repo.name);
         let name = live.map_or(default, |c| c.meta.name.to_string());
         let desired = build_volumes::repository(cluster, &repo.name, &name, &volume.volume_claim_spec);
@@ -48,6 +48,12 @@ pub fn ensure(pass: &mut Pass<'_>, instances: &[String], root: &Root) {
     }
     unwanted(pass, &claims, &hosts);
     remember(pass, &claims, &hosts);
+}
+
+/// The claim of a repository: one that stays rather than one that goes.
+fn of_repo<'a>(claims: &'a [Arc<Object>], repo: &str) -> Option<&'a Arc<Object>> {
+    let all = claims.iter().filter(|c| c.label(labels::PGBACKREST_REPO) == Some(repo));
+    all.min_by_key(|c| (c.terminating(), c.meta.created_at, c.meta.name.clone()))
 }
 
 /// The name of the repository host: that of the oldest one there is.
@@ -84,21 +90,22 @@ fn remember(pass: &mut Pass<'_>, claims: &[Arc<Object>], hosts: &[Arc<Object>]) 
         .repos
         .iter()
         .map(|repo| {
-            let old = before.repos.iter().find(|r| r.name == repo.name).cloned().unwrap_or_default();
-            let claim = claims.iter().find(|c| c.label(labels::PGBACKREST_REPO) == Some(&repo.name));
+            let known = before.repos.iter().find(|r| r.name == repo.name);
+            let old = known.cloned().unwrap_or_default();
+            let claim = of_repo(claims, &repo.name).filter(|_| repo.volume.is_some());
             let volume = claim.and_then(|c| c.str_at(&["spec", "volumeName"])).map(str::to_owned);
             let hash = config::repos(cluster)
                 .iter()
                 .find(|r| format!("repo{}", r.number) == repo.name)
                 .and_then(crate::pgbackrest::config::repo_hash);
             let moved = (old.volume.is_some() && volume.is_some() && old.volume != volume)
-                || (old.repo_options_hash.is_some() && old.repo_options_hash != hash);
+                || (known.is_some() && old.repo_options_hash.as_deref().unwrap_or_default() != hash.as_deref().unwrap_or_default());
             let bound = claim.map(|c| c.str_at(&["status", "phase"]) == Some("Bound"));
             RepoStatus {
                 name: repo.name.clone(),
                 bound,
                 // An unknown volume is not a new one.
-                volume: volume.or(old.volume),
+                volume: volume.or(old.volume.filter(|_| repo.volume.is_some())),
                 repo_options_hash: hash,
                 stanza_created: old.stanza_created.filter(|_| !moved),
                 replica_create_backup_complete: old

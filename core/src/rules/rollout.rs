@@ -6,7 +6,7 @@ use crate::names;
 use crate::object::Object;
 use crate::pass::Pass;
 use crate::plan::{Op, Propagation};
-use crate::report::{Reason, Step};
+use crate::report::{Outcome, Reason, Step};
 use crate::rules::members::{Member, Members};
 use crate::rules::safety;
 
@@ -27,18 +27,15 @@ pub fn one(pass: &mut Pass<'_>, members: &Members) {
     outdated.sort_by_key(|m| (leader.as_ref() == Some(&m.name), m.ready(), m.name.clone()));
     let Some(next) = outdated.first().copied() else { return };
     let Some(pod) = next.pod().cloned() else { return };
-    if let Err(hold) = safety::may_take_down(members, next) {
+    if let Err(hold) = safety::may_restart(members, next) {
         let text = format!("instance {} is renewed later: {hold}", next.name);
         return pass.wait(Step::Rollout, "Rollout", text);
     }
-    if leader.as_ref() != Some(&next.name) || !next.running() {
+    if leader.as_ref() != Some(&next.name) {
         return renew(pass, next, &pod);
     }
-    let heir = members
-        .with_workload()
-        .find(|m| m.name != next.name && m.streaming() && m.up_to_date() == Some(true));
-    match heir {
-        Some(heir) => {
+    match safety::heir(members, next, |m| m.up_to_date() == Some(true)) {
+        Some(candidate) => {
             let reason = Reason::Because {
                 word: "HandOver",
                 text: format!("instance {} leads and is to be renewed", next.name),
@@ -46,7 +43,7 @@ pub fn one(pass: &mut Pass<'_>, members: &Members) {
             let command = Command::Switchover {
                 scope: names::scope(&pass.cluster.name),
                 leader: pod.meta.name.to_string(),
-                candidate: Some(names::instance_pod(&heir.name)),
+                candidate,
             };
             pass.exec(Step::Rollout, reason, &pod, command, 30);
         }
@@ -55,10 +52,13 @@ pub fn one(pass: &mut Pass<'_>, members: &Members) {
             pass.wait(Step::Rollout, "Rollout", text);
         }
         None => {
-            // Alone: a checkpoint now makes the stop short.
-            let text = format!("instance {} is to be renewed and is alone", next.name);
-            let reason = Reason::Because { word: "Checkpoint", text };
-            pass.exec(Step::Rollout, reason, &pod, Command::Checkpoint { timeout_s: CHECKPOINT_S }, CHECKPOINT_S + 5);
+            // Alone: a checkpoint now makes the stop short. One that does not serve is not asked for it.
+            if next.ready() {
+                let text = format!("instance {} is to be renewed and is alone", next.name);
+                let reason = Reason::Because { word: "Checkpoint", text };
+                let command = Command::Checkpoint { timeout_s: CHECKPOINT_S };
+                pass.exec(Step::Rollout, reason, &pod, command, CHECKPOINT_S + 5);
+            }
             renew(pass, next, &pod);
         }
     }
@@ -75,5 +75,111 @@ fn renew(pass: &mut Pass<'_>, member: &Member, pod: &Object) {
         resource_version: Some(pod.meta.resource_version),
         propagation: Propagation::Background,
     };
-    pass.write(Step::Rollout, Reason::Because { word: "Renew", text }, op);
+    let reason = Reason::Because { word: "Renew", text };
+    pass.say(Step::Rollout, Outcome::Waiting(reason.clone()));
+    pass.write(Step::Rollout, reason, op);
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use crate::command::Command;
+    use crate::test_support::{World, commands, deletes};
+    use crate::{Kind, names};
+
+    fn restart(spec: &mut Value, value: &str) {
+        spec["metadata"]["annotations"]["restarted"] = value.into();
+    }
+
+    #[test]
+    fn replicas_one_at_a_time_then_the_leader_after_a_switchover() {
+        let mut world = World::settled(3);
+        let (leader, replicas) = (world.leader(), world.replicas());
+        world.edit(|s| restart(s, "once"));
+        let mut pods = Vec::new();
+        world.settle_with(|world, plan| {
+            for pod in deletes(plan) {
+                let all = world.all(Kind::Pod);
+                let down = all.iter().filter(|p| !p.condition_true("Ready")).count();
+                assert_eq!(down, 0, "{pod} goes while another is down");
+                pods.push(pod);
+            }
+        });
+        let expected: Vec<_> =
+            replicas.iter().chain([&leader]).map(|i| format!("Pod {}", names::instance_pod(i))).collect();
+        assert_eq!(pods, expected);
+        let switched = world.commands.iter().filter(|(_, c)| matches!(c, Command::Switchover { .. }));
+        assert_eq!(switched.count(), 1);
+        assert_ne!(world.leader(), leader);
+        assert_eq!(world.condition("Reconciled"), Some(("True".into(), "InSync".into())));
+    }
+
+    #[test]
+    fn a_lone_leader_writes_a_checkpoint_first() {
+        let mut world = World::settled(1);
+        world.edit(|s| restart(s, "once"));
+        world.round();
+        let plan = world.plan();
+        assert!(matches!(commands(&plan)[..], [(_, Command::Checkpoint { .. })]));
+        assert_eq!(deletes(&plan), [format!("Pod {}-0", world.leader())]);
+        // The status does not claim to be done, and is not lost when the checkpoint fails.
+        world.failing.insert("checkpoint");
+        world.round();
+        let reconciled = world.condition("Reconciled");
+        assert_eq!(reconciled, Some(("False".into(), "Checkpoint".into())));
+        world.failing.clear();
+        world.settle();
+    }
+
+    #[test]
+    fn a_bad_image_stops_after_the_first_and_reverting_heals() {
+        for replicas in [1, 3] {
+            let mut world = World::settled(replicas);
+            world.edit(|s| s["image"] = "bad".into());
+            (0..15).for_each(|_| {
+                world.round();
+            });
+            let broken = |w: &World| w.all(Kind::Pod).iter().filter(|p| !p.condition_true("Ready")).count();
+            assert_eq!(broken(&world), 1, "of {replicas}");
+            if replicas == 1 {
+                assert_eq!(world.condition("Ready").map(|c| c.0).as_deref(), Some("False"));
+            }
+            world.edit(|s| s["image"] = "example.org/database:1".into());
+            world.settle();
+            assert_eq!(broken(&world), 0, "of {replicas}");
+            assert_eq!(world.condition("Ready").map(|c| c.0).as_deref(), Some("True"));
+        }
+    }
+
+    #[test]
+    fn a_workload_whose_status_lags_restarts_nobody() {
+        let mut world = World::settled(2);
+        for name in world.instances() {
+            world.change(Kind::StatefulSet, &name, |s| {
+                s["status"]["updateRevision"] = "new".into();
+                s["status"]["observedGeneration"] = 0.into();
+            });
+        }
+        assert_eq!(deletes(&world.plan()), [""; 0]);
+        assert_ne!(world.plan().writes.len(), 0, "and the status does not say that all is well");
+    }
+
+    #[test]
+    fn nobody_is_restarted_while_roles_disagree() {
+        let mut world = World::settled(2);
+        world.edit(|s| restart(s, "once"));
+        let replica = names::instance_pod(&world.replicas()[0]);
+        let plan = world.plan();
+        world.execute(&plan, usize::MAX).expect("no refusal");
+        for name in world.instances() {
+            world.change(Kind::StatefulSet, &name, |s| {
+                s["status"]["observedGeneration"] = s["metadata"]["generation"].clone();
+                s["status"]["updateRevision"] = "new".into();
+            });
+        }
+        assert_eq!(deletes(&world.plan()), [format!("Pod {replica}")]);
+        world.change(Kind::Pod, &replica, |p| p["metadata"]["labels"][crate::labels::ROLE] = "master".into());
+        assert_eq!(deletes(&world.plan()), [""; 0]);
+    }
 }

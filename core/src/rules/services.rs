@@ -1,11 +1,15 @@
 //! Services, and the Endpoints that lead from the primary Service to the leader.
 
+use serde_json::{Map, Value, json};
+
 use crate::build::services;
 use crate::kind::Kind;
 use crate::names;
+use crate::object::Object;
 use crate::pass::Pass;
+use crate::plan::Op;
 use crate::read::Read;
-use crate::report::Step;
+use crate::report::{Reason, Step};
 
 /// All Services of a cluster.
 pub fn ensure(pass: &mut Pass<'_>) {
@@ -17,7 +21,9 @@ pub fn ensure(pass: &mut Pass<'_>) {
         services::primary,
         services::replicas,
     ] {
-        pass.ensure(Step::Services, build(cluster));
+        let desired = build(cluster);
+        foreign_selector(pass, &desired);
+        pass.ensure(Step::Services, desired);
     }
     primary_endpoints(pass);
     for name in [names::scope(&cluster.name), names::scope_config(&cluster.name)] {
@@ -25,12 +31,45 @@ pub fn ensure(pass: &mut Pass<'_>) {
     }
 }
 
+/// An apply leaves what strangers added. A selector is more than they may add: with it Kubernetes itself
+/// would choose where the Service leads, in Patroni's place (`reference/reconcile.md` §1.12).
+fn foreign_selector(pass: &mut Pass<'_>, desired: &Object) {
+    let Read::Known(live) = pass.observed.find(Kind::Service, &desired.meta.name) else { return };
+    let wanted = desired.at(&["spec", "selector"]).and_then(Value::as_object);
+    let found = live.at(&["spec", "selector"]).and_then(Value::as_object);
+    let strange = found.into_iter().flatten().filter(|(key, _)| wanted.is_none_or(|w| !w.contains_key(*key)));
+    let nulls: Map<String, Value> = strange.map(|(key, _)| (key.clone(), Value::Null)).collect();
+    if nulls.is_empty() || live.terminating() || !live.controlled_by(&pass.cluster.uid) {
+        return;
+    }
+    let (kind, name) = (live.kind, live.meta.name.to_string());
+    let keys = nulls.keys().map(|k| format!(".spec.selector.{k}")).take(3).collect();
+    let op = Op::MergePatch {
+        kind,
+        namespace: pass.cluster.namespace.clone(),
+        name: name.clone(),
+        patch: json!({
+            "metadata": {"uid": &*live.meta.uid, "resourceVersion": live.meta.resource_version.to_string()},
+            "spec": {"selector": if wanted.is_some() { Value::Object(nulls) } else { Value::Null }},
+        }),
+    };
+    pass.write(Step::Services, Reason::Drifted { kind, name, fields: keys }, op);
+}
+
 /// The leader Service has its address only once the API server made it.
 fn primary_endpoints(pass: &mut Pass<'_>) {
     let leader = names::scope(&pass.cluster.name);
-    let Read::Known(service) = pass.observed.find(Kind::Service, &leader) else {
-        return pass.wait(Step::Services, "ServicePending", format!("Service {leader} has no address yet"));
+    let service = match pass.observed.find(Kind::Service, &leader) {
+        Read::Known(service) => service,
+        Read::Absent => {
+            let text = format!("Service {leader} has no address yet");
+            return pass.wait(Step::Services, "ServicePending", text);
+        }
+        Read::Unknown(_) => return pass.unreadable(Step::Services, format!("Service {leader}")),
     };
+    if !service.controlled_by(&pass.cluster.uid) {
+        return;
+    }
     match service.str_at(&["spec", "clusterIP"]).filter(|ip| !ip.is_empty() && *ip != "None") {
         Some(ip) => {
             let desired = services::primary_endpoints(pass.cluster, ip);

@@ -2,15 +2,15 @@
 //! that writes are accepted.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use crate::api::IvoryClusterStatus;
 use crate::api::status::{InstanceSetStatus, PatroniStatus};
-use crate::kind::Kind;
 use crate::pass::Pass;
-use crate::plan::Op;
+use crate::patroni::status::{Role, Status};
+use crate::plan::Write;
 use crate::report::{Outcome, Reason, Step};
-use crate::rules::members::Members;
+use crate::rules::members::{Member, Members};
 
 /// The condition types that are kept here.
 mod kinds {
@@ -43,20 +43,33 @@ pub fn observe(pass: &mut Pass<'_>, members: &Members) {
         .collect();
     let before = pass.status.patroni.take().unwrap_or_default();
     pass.status.patroni = Some(PatroniStatus {
-        primary: members.writable().map(|m| m.name.clone()),
+        primary: members.leader().filter(|m| leads(m)).map(|m| m.name.clone()),
         // A missing object does not unmake a database.
         system_identifier: members.system_identifier.clone().or(before.system_identifier.clone()),
         ..before
     });
 }
 
+/// Whether Patroni says that the holder of the lease does lead, in a cluster of its own or a standby one.
+fn leads(member: &Member) -> bool {
+    let leads = |s: &Status| s.running() && [Role::Primary, Role::StandbyLeader].contains(&s.role);
+    member.patroni.as_ref().is_some_and(leads)
+}
+
 /// Conditions and the generation, from everything that the pass found; then the write, if anything changed.
 pub fn write(pass: &mut Pass<'_>, members: &Members) {
     ready(pass, members);
     backups(pass);
-    reconciled(pass);
+    reconciled(pass, Some(members));
     remove(pass, kinds::PROGRESSING);
-    pass.status.observed_generation = Some(pass.cluster.object.meta.generation);
+    // A generation is observed when all of it was applied: not while a command must run first, nor while
+    // something could not be read.
+    let unread = |(_, outcome): &(Step, Outcome)| {
+        matches!(outcome, Outcome::Waiting(Reason::Unreadable { .. }))
+    };
+    if !pass.runs_commands() && !pass.report().lines.iter().any(unread) {
+        pass.status.observed_generation = Some(pass.cluster.object.meta.generation);
+    }
     patch(pass);
 }
 
@@ -69,7 +82,8 @@ pub fn paused(pass: &mut Pass<'_>) {
 
 /// Only what was found wrong with the spec; everything else stays as it was.
 pub fn blocked(pass: &mut Pass<'_>) {
-    reconciled(pass);
+    reconciled(pass, None);
+    remove(pass, kinds::PROGRESSING);
     patch(pass);
 }
 
@@ -82,14 +96,19 @@ fn ready(pass: &mut Pass<'_>, members: &Members) {
             (false, "UsersPending", "the users of the spec are not set in the database yet".into())
         }
         Some(leader) => (false, "PrimaryNotReady", format!("instance {} leads and is not ready", leader.name)),
-        None => (false, "NoPrimary", no_primary(pass, members)),
+        None => match members.leader().filter(|m| leads(m) && m.ready()) {
+            Some(leader) if pass.cluster.spec.active_standby().is_some() => {
+                (false, "Standby", format!("instance {} follows another cluster and accepts no writes", leader.name))
+            }
+            _ => (false, "NoPrimary", no_primary(pass, members)),
+        },
     };
     condition(pass, kinds::READY, Some(status), reason, &text);
 }
 
-/// Users count as set when nothing about them is to be written in this very pass.
+/// Users count as set once they were; a later change of one takes nothing from the others.
 fn users_are_set(pass: &Pass<'_>) -> bool {
-    !pass.writes().iter().any(|w| w.step == Step::Users && matches!(w.op, Op::Exec { .. }))
+    pass.status.users_revision.is_some()
 }
 
 /// What stands in the way of a primary, in the words of whoever knows best.
@@ -160,20 +179,28 @@ fn backups(pass: &mut Pass<'_>) {
 }
 
 /// Whether the spec is carried out, and what is awaited where it is not.
-fn reconciled(pass: &mut Pass<'_>) {
+fn reconciled(pass: &mut Pass<'_>, members: Option<&Members>) {
     let pick = |wanted: fn(&Outcome) -> Option<&Reason>| {
         pass.report().lines.iter().find_map(|(_, outcome)| wanted(outcome).cloned())
     };
     let blocked = pick(|o| if let Outcome::Blocked(r) = o { Some(r) } else { None });
     let waiting = pick(|o| if let Outcome::Waiting(r) = o { Some(r) } else { None });
-    let (status, reason) = match (blocked, waiting) {
-        (Some(reason), _) | (None, Some(reason)) => (false, Some(reason)),
-        (None, None) => (true, None),
-    };
+    let reason = blocked.or(waiting).or_else(|| members.and_then(|m| unsettled(pass, m)));
     match reason {
-        Some(reason) => condition(pass, kinds::RECONCILED, Some(status), reason.word(), &reason.to_string()),
-        None => condition(pass, kinds::RECONCILED, Some(status), "InSync", "everything is as the spec has it"),
+        Some(reason) => condition(pass, kinds::RECONCILED, Some(false), reason.word(), &reason.to_string()),
+        None => condition(pass, kinds::RECONCILED, Some(true), "InSync", "everything is as the spec has it"),
     }
+}
+
+/// The first set whose instances are not all there, ready and of the present template.
+fn unsettled(pass: &Pass<'_>, members: &Members) -> Option<Reason> {
+    pass.cluster.sets().find_map(|set| {
+        let wanted = usize::try_from(set.spec.replicas).unwrap_or(0);
+        let settled = |m: &&Member| m.ready() && m.up_to_date() == Some(true);
+        let (all, good) = (members.of_set(&set.name).count(), members.of_set(&set.name).filter(settled).count());
+        let text = format!("instance set {} has {good} of {wanted} instances ready and up to date", set.name);
+        (all != wanted || good != wanted).then_some(Reason::Because { word: "InstancesNotReady", text })
+    })
 }
 
 fn condition(pass: &mut Pass<'_>, kind: &str, status: Option<bool>, reason: &str, text: &str) {
@@ -203,7 +230,6 @@ fn remove(pass: &mut Pass<'_>, kind: &str) {
 
 /// Writes what differs, as a merge patch; what is gone is set to null.
 fn patch(pass: &mut Pass<'_>) {
-    super::events::of_changed_conditions(pass);
     let to = |s: &IvoryClusterStatus| serde_json::to_value(s).unwrap_or_default();
     let (before, after) = (to(&pass.cluster.status), to(&pass.status));
     let patch = difference(&before, &after);
@@ -212,13 +238,9 @@ fn patch(pass: &mut Pass<'_>) {
     }
     let fields: Vec<String> = patch.as_object().into_iter().flatten().map(|(k, _)| k.clone()).collect();
     let reason = Reason::Because { word: "Status", text: format!("{} changed", fields.join(", ")) };
-    let op = Op::Status {
-        kind: Kind::IvoryCluster,
-        namespace: pass.cluster.namespace.clone(),
-        name: pass.cluster.name.clone(),
-        patch: json!({"status": patch}),
-    };
-    pass.write(Step::Status, reason, op);
+    let mut writes = super::events::of_changed_conditions(pass);
+    writes.push(Write { step: Step::Status, reason, op: pass.status_op(patch) });
+    pass.write_before_commands(writes);
 }
 
 fn difference(before: &Value, after: &Value) -> Value {
@@ -243,6 +265,8 @@ fn difference(before: &Value, after: &Value) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

@@ -34,15 +34,21 @@ fn keep_what_cannot_change(pass: &mut Pass<'_>, step: Step, desired: &mut Object
     let mut differing = Vec::new();
     let live_spec = live.body.get("spec").cloned().unwrap_or_default();
     if let Some(Value::Object(spec)) = desired.body_mut().get_mut("spec") {
-        for (field, value) in spec.iter_mut().filter(|(field, _)| *field != "resources") {
-            match live_spec.get(field) {
-                Some(kept) if kept != value => {
-                    differing.push(field.clone());
-                    *value = kept.clone();
-                }
-                _ => {}
+        spec.retain(|field, value| {
+            // The class of attributes can change at any time.
+            if field == "volumeAttributesClassName" {
+                return true;
             }
-        }
+            let kept = if field == "resources" {
+                live_spec.get(field).map(|live| with_request_of(live, value))
+            } else {
+                live_spec.get(field).cloned()
+            };
+            if kept.as_ref() != Some(value) {
+                differing.push(field.clone());
+            }
+            kept.inspect(|kept| value.clone_from(kept)).is_some()
+        });
     }
     if !differing.is_empty() {
         let text = format!(
@@ -71,6 +77,16 @@ fn keep_what_cannot_change(pass: &mut Pass<'_>, step: Step, desired: &mut Object
         }
         pass.block(step, "VolumeResize", text);
     }
+}
+
+/// The resources of a live claim, with the request of another: all but the request is for ever.
+fn with_request_of(live: &Value, wanted: &Value) -> Value {
+    let mut kept = live.clone();
+    let request = "/requests/storage";
+    if let (Some(slot), Some(value)) = (kept.pointer_mut(request), wanted.pointer(request)) {
+        *slot = value.clone();
+    }
+    kept
 }
 
 /// Why the claim's storage can't be enlarged, as far as that is known.
