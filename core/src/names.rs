@@ -143,11 +143,13 @@ pub fn backup_job(cluster: &str, cluster_uid: &str, purpose: &str, attempt: &str
     )
 }
 
-/// The four DNS names of a Service, or of `pod.service`, longest first. `domain` ends with a dot.
+/// The DNS names of a Service, or of `pod.service`, longest first; that one in both spellings. `domain` ends
+/// with a dot, as pgBackRest is told it; libpq compares letter by letter what a user typed, mostly without.
 #[must_use]
 pub fn dns_names(name: &str, namespace: &str, domain: &str) -> Vec<String> {
     vec![
         format!("{name}.{namespace}.svc.{domain}"),
+        format!("{name}.{namespace}.svc.{}", domain.trim_end_matches('.')),
         format!("{name}.{namespace}.svc"),
         format!("{name}.{namespace}"),
         name.to_owned(),

@@ -12,6 +12,8 @@ pub const DIRECTORY: &str = "/etc/pgbackrest/conf.d";
 pub const CONFIG_HASH_PATH: &str = "/etc/pgbackrest/conf.d/config-hash";
 /// Where the instances' logs go.
 pub const INSTANCE_LOG_DIRECTORY: &str = "/pgdata/pgbackrest/log";
+/// Where pgBackRest in an instance keeps what it queues when `archive-async` is on.
+pub const INSTANCE_SPOOL_DIRECTORY: &str = "/pgdata/pgbackrest/spool";
 
 const SOCKET_DIRECTORY: &str = crate::postgres::parameters::SOCKET_DIRECTORY;
 /// The certificates with which one side connects to the other.
@@ -108,6 +110,9 @@ pub fn repo_log_directory(repos: &[Repo]) -> Option<String> {
 pub fn instance_conf(inputs: &Inputs<'_>) -> String {
     let mut global = Section::new();
     set(&mut global, "log-path", INSTANCE_LOG_DIRECTORY);
+    // Its default is below /var, which is read-only in our containers and not everybody's to read: a restore
+    // for a new replica ended there with "[053]: unable to list file info".
+    set(&mut global, "spool-path", INSTANCE_SPOOL_DIRECTORY);
     repos(&mut global, inputs);
     for repo in inputs.repos.iter().filter(|r| r.storage == Storage::Volume) {
         if let Some(host) = inputs.repo_host {

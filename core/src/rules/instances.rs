@@ -72,10 +72,8 @@ fn one(
         }
         None => member.and_then(|m| wal_volume::outgoing(pass, set, m)),
     };
-    if pass.context.config.gates.contains("TablespaceVolumes") {
-        for claim in build_volumes::tablespaces(cluster, set, name) {
-            volumes::ensure(pass, Step::Instances, claim);
-        }
+    for claim in build_volumes::tablespaces(cluster, set, name) {
+        volumes::ensure(pass, Step::Instances, claim);
     }
     let instance = Instance { name: name.to_owned(), data_claim, wal_claim, replicas: 1 };
     let desired = pass.memos.instance(cluster, &set.name, &instance, || stateful_set(cluster, set, &instance));
