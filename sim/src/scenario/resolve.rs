@@ -96,13 +96,21 @@ impl Scene<'_> {
         all
     }
 
-    /// The instances whose Pods are labelled as leaders; one that goes away counts only if no other leads.
+    /// The instances whose Pods are labelled as leaders; one that goes away counts only if no other leads. A
+    /// Pod on a dead node keeps its label: of several the one that holds Patroni's lease leads.
     #[must_use]
     pub fn leaders(&self) -> Vec<Instance> {
         let mut all = self.instances();
         all.retain(|i| i.leads());
         if all.iter().any(|i| !i.leaving()) {
             all.retain(|i| !i.leaving());
+        }
+        let scope = names::scope(self.cluster);
+        let lease = self.driver.get(self.kube, Kind::Endpoints, self.namespace, &scope);
+        let holder = lease.as_ref().and_then(|l| l.annotation("leader"));
+        let holds = |i: &Instance| holder == Some(&*names::instance_pod(&i.name));
+        if all.len() > 1 && all.iter().any(holds) {
+            all.retain(holds);
         }
         all
     }

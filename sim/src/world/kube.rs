@@ -38,6 +38,7 @@ impl Kube {
     /// A Kubernetes around an API server.
     #[must_use]
     pub fn new(api: ApiServer) -> Self {
+        let handed_out = api.resource_version();
         Self {
             api,
             registry: Registry::default(),
@@ -45,7 +46,7 @@ impl Kube {
             listeners: BTreeMap::new(),
             processes: BTreeMap::new(),
             watchers: BTreeMap::new(),
-            handed_out: 0,
+            handed_out,
         }
     }
 

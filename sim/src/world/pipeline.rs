@@ -441,10 +441,8 @@ impl World {
         }
         kube.handed_out = kube.api.resource_version();
         // The log is longer than what one request changes.
-        let Ok(changes) = kube.api.changes_since(from, None) else {
-            return;
-        };
-        for change in changes {
+        let changes = kube.api.changes_since(from, None);
+        for change in changes.expect("the log is longer than what one request changes") {
             let change = &Arc::new(change.clone());
             let Some(watchers) = kube.watchers.get(&change.object.kind) else {
                 continue;
