@@ -4,6 +4,7 @@
 #![expect(clippy::disallowed_macros, reason = "the command line prints")]
 
 mod bench;
+mod figures;
 mod input;
 mod run;
 mod schema;
@@ -17,6 +18,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 pub use bench::{Bench, Goal};
+pub use figures::BENCHES;
 pub use run::whole;
 
 use crate::scenario::driver::Build;
@@ -125,9 +127,6 @@ impl From<String> for Trouble {
         Self::Broken(message)
     }
 }
-
-/// The figures of `ivory-sim bench`.
-pub const BENCHES: &[Bench] = &[];
 
 /// Runs the command that the arguments of the process name.
 #[must_use]
