@@ -2,6 +2,7 @@
 //! operator. Deterministic: a run is a pure function of its inputs and one seed.
 
 pub mod cli;
+pub mod client;
 pub mod controllers;
 pub mod disk;
 pub mod kube;

@@ -3,8 +3,8 @@
 
 use std::path::Path;
 
-use ivory_sim::cli::{build, whole};
-use ivory_sim::scenario::{parse::load, run::run};
+use ivory_sim::cli::whole;
+use ivory_sim::scenario::{parse::load, run::run, site::build};
 
 fn story(path: &Path) -> datatest_stable::Result<()> {
     let scenario = load(path)?;

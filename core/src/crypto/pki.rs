@@ -264,6 +264,12 @@ impl Leaf {
         check_age(&self.certificate, now)
     }
 
+    /// The DNS names in it; none if there are none or they can't be read.
+    #[must_use]
+    pub fn dns_names(&self) -> Vec<String> {
+        x509::dns_names(&self.certificate).unwrap_or_default()
+    }
+
     /// Whether this authority issued the leaf, and the leaf is none itself.
     #[must_use]
     pub fn signed_by(&self, authority: &Authority) -> bool {

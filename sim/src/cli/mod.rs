@@ -19,8 +19,7 @@ use clap::{Args, Parser, Subcommand};
 pub use bench::{Bench, Goal};
 pub use run::whole;
 
-use crate::scenario::driver::{Build, Driver};
-use crate::scenario::language::WorldSpec;
+use crate::scenario::driver::Build;
 use crate::scenario::node::InputError;
 
 /// A Kubernetes in memory, with the operator, Patroni, PostgreSQL and pgBackRest in it: apply a manifest
@@ -125,14 +124,6 @@ impl From<String> for Trouble {
     fn from(message: String) -> Self {
         Self::Broken(message)
     }
-}
-
-/// Makes the simulated world of a story.
-///
-/// # Errors
-/// A sentence, when it can't be made.
-pub fn build(_world: &WorldSpec, _trace: bool) -> Result<Box<dyn Driver>, String> {
-    Err("this build has no simulated nodes yet".to_owned())
 }
 
 /// The figures of `ivory-sim bench`.

@@ -17,6 +17,7 @@ mod parse_steps;
 pub mod path;
 pub mod resolve;
 pub mod run;
+pub mod site;
 pub mod target;
 pub mod transcript;
 pub mod words;

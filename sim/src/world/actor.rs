@@ -172,6 +172,13 @@ impl Cx<'_> {
         self.world.reply(self.me, ticket, reply);
     }
 
+    /// Whether the asker of a call that this actor has not answered still lives and waits: what a server sees
+    /// of its connection.
+    #[must_use]
+    pub fn awaited(&self, ticket: Ticket) -> bool {
+        self.world.awaited(ticket)
+    }
+
     /// Runs a command in a container through the API server's `pods/exec`.
     pub fn exec(
         &mut self,
@@ -249,6 +256,12 @@ impl Cx<'_> {
     /// Destroys a disk and everything on it.
     pub fn remove_volume(&mut self, volume: &str) {
         self.world.kube_mut(self.kube).remove_volume(volume);
+    }
+
+    /// The contents of a volume, for looking at.
+    #[must_use]
+    pub fn disk(&self, volume: &str) -> Option<&crate::disk::Volume> {
+        self.world.kube(self.kube).volume(volume)
     }
 
     /// Name resolution as a Pod of this Kubernetes sees it: a Pod's own DNS name, or a Service's.

@@ -20,6 +20,7 @@ pub use actor::{Actor, ActorId, Cx, Input, KubeId, Place, Probe, Signal, WatchId
 pub use faults::{Faults, Matcher, Rule};
 pub use informer::{Informer, Key, Learned, key_of};
 pub use kube::Kube;
+pub use net::{CONTROL_PLANE, OUTSIDE};
 pub use message::{Back, Cut, Envelope, Point, Ticket, What, Where};
 pub use trace::Trace;
 

@@ -300,6 +300,11 @@ impl World {
         self.queue.push(self.now + HOP, event);
     }
 
+    /// Whether somebody still waits for the answer to a call.
+    pub(super) fn awaited(&self, ticket: Ticket) -> bool {
+        self.pending.get(&ticket).is_some_and(|p| self.alive(p.from))
+    }
+
     pub(super) fn expire(&mut self, ticket: Ticket) {
         if self.pending.contains_key(&ticket) {
             let from = self.pending[&ticket].from;

@@ -1,0 +1,4 @@
+//! The differential cases of patroni.md §8.5 against what was measured with real Patroni (§8.6).
+
+mod bench;
+mod cases;
