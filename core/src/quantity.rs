@@ -23,12 +23,18 @@ enum Format {
     Exponent,
 }
 
-/// The text is no quantity.
+/// The text is no quantity. The messages are the API server's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error(
-    "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
-)]
-pub struct InvalidQuantity;
+pub enum InvalidQuantity {
+    /// It does not even look like one.
+    #[error(
+        "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
+    )]
+    Syntax,
+    /// A number with a suffix that does not exist.
+    #[error("unable to parse quantity's suffix")]
+    Suffix,
+}
 
 const NANO: i128 = 1_000_000_000;
 /// What Kubernetes caps larger amounts at.
@@ -148,7 +154,7 @@ impl FromStr for Quantity {
         let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
         // A sign or a suffix without digits is zero to Kubernetes.
         if fraction.contains('.') || text.is_empty() {
-            return Err(InvalidQuantity);
+            return Err(InvalidQuantity::Syntax);
         }
         let (format, base, power) = parse_suffix(suffix)?;
         // Digits far beyond any amount are cut; they could only overflow or vanish.
@@ -204,7 +210,14 @@ fn parse_suffix(suffix: &str) -> Result<(Format, u32, i32), InvalidQuantity> {
     let exponent = suffix
         .strip_prefix(['e', 'E'])
         .and_then(|digits| digits.parse::<i16>().ok())
-        .ok_or(InvalidQuantity)?;
+        .ok_or_else(|| {
+            let like = |c: char| "eEinumkKMGTP+-".contains(c) || c.is_ascii_digit();
+            if suffix.chars().all(like) {
+                InvalidQuantity::Suffix
+            } else {
+                InvalidQuantity::Syntax
+            }
+        })?;
     Ok((Format::Exponent, 10, i32::from(exponent)))
 }
 
@@ -293,8 +306,18 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        for text in ["", "1.2.3", "1 Gi", "1gi", "1K", "1e", "0x1", "1GiB"] {
-            assert_eq!(text.parse::<Quantity>(), Err(InvalidQuantity), "{text:?}");
+        use InvalidQuantity::{Suffix, Syntax};
+        for (text, why) in [
+            ("", Syntax),
+            ("1.2.3", Syntax),
+            ("1 Gi", Syntax),
+            ("1gi", Syntax),
+            ("1K", Suffix),
+            ("1e", Suffix),
+            ("0x1", Syntax),
+            ("1GiB", Syntax),
+        ] {
+            assert_eq!(text.parse::<Quantity>(), Err(why), "{text:?}");
         }
     }
 

@@ -1,6 +1,8 @@
 //! A whole world from a few words: Kubernetes clusters with their control planes and nodes, the custom
 //! resources, and an operator in each. What is in it is the actors' business.
 
+pub mod site;
+
 use std::sync::Arc;
 
 use ivory_core::context::Config;
@@ -11,7 +13,8 @@ use crate::controllers;
 use crate::kube::{ApiServer, Request, Verb};
 use crate::node::{self, NodeConfig, Programs};
 use crate::operator::Operator;
-use crate::patroni::DatabasePrograms;
+use crate::patroni::config::Version;
+use crate::patroni::programs::DatabasePrograms;
 use crate::scenario::language::{KubeSpec, StorageSpec, WorldSpec};
 use crate::time::Span;
 use crate::world::{ActorId, Kube, KubeId, World};
@@ -38,6 +41,7 @@ impl Lab {
     pub fn new(spec: &WorldSpec) -> Self {
         let mut world = World::new(spec.seed);
         let kubes = spec.kubes.iter().map(|kube| build(&mut world, kube, spec.patroni)).collect();
+        world.check_with(crate::patroni::check::everywhere);
         world.advance(SETTLES);
         Self { world, kubes }
     }
@@ -91,7 +95,7 @@ fn build(world: &mut World, spec: &KubeSpec, patroni: u8) -> KubeId {
     }
     controllers::spawn_all(world, id);
     node::spawn_scheduler(world, id);
-    let programs: Arc<dyn Programs> = Arc::new(DatabasePrograms::new(patroni));
+    let programs: Arc<dyn Programs> = Arc::new(programs(patroni));
     for (number, node) in (1..).zip(&spec.nodes) {
         let config = NodeConfig {
             zone: node.zone.clone(),
@@ -105,6 +109,12 @@ fn build(world: &mut World, spec: &KubeSpec, patroni: u8) -> KubeId {
     }
     world.spawn(id, Arc::new(Operator::new(OPERATOR, config())), None, None);
     id
+}
+
+/// Databases whose images bring a major version of Patroni.
+fn programs(patroni: u8) -> DatabasePrograms {
+    let version = if patroni < 4 { Version(3, 3, 9) } else { Version::BASELINE };
+    DatabasePrograms { patroni: version, ..DatabasePrograms::default() }
 }
 
 /// What a cluster's administrator has put there before.

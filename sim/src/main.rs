@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    ivory_sim::cli::main(&ivory_sim::scenario::site::build, ivory_sim::cli::BENCHES)
+    ivory_sim::cli::main(&ivory_sim::lab::site::build, ivory_sim::cli::BENCHES)
 }

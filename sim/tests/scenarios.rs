@@ -4,7 +4,8 @@
 use std::path::Path;
 
 use ivory_sim::cli::whole;
-use ivory_sim::scenario::{parse::load, run::run, site::build};
+use ivory_sim::lab::site::build;
+use ivory_sim::scenario::{parse::load, run::run};
 
 fn story(path: &Path) -> datatest_stable::Result<()> {
     let scenario = load(path)?;

@@ -92,7 +92,7 @@ impl Walk<'_> {
             (Type::Map { value: item, .. }, Value::Object(map)) => {
                 let mut out = Map::new();
                 for (key, below) in map {
-                    self.path.push(key.clone());
+                    self.path.push(format!("[{key}]"));
                     if let Some(below) = self.value(*item, below) {
                         out.insert(key.clone(), below);
                     }
@@ -117,7 +117,10 @@ impl Walk<'_> {
             (Type::Scalar(scalar), value) => {
                 let out = canonical(*scalar, value);
                 if out.is_none() {
-                    self.wrong(id, value);
+                    match unreadable(*scalar, value) {
+                        Some(why) => self.findings.wrong.push(why),
+                        None => self.wrong(id, value),
+                    }
                 }
                 out
             }
@@ -237,9 +240,35 @@ impl Walk<'_> {
     }
 }
 
+/// What readers of texts say themselves, instead of a wrong type.
+fn unreadable(scalar: Scalar, value: &Value) -> Option<String> {
+    use base64::Engine as _;
+    let text = value.as_str()?;
+    match scalar {
+        Scalar::Quantity => text.parse::<Quantity>().err().map(|e| e.to_string()),
+        Scalar::Bytes => {
+            let at = match base64::engine::general_purpose::STANDARD
+                .decode(text)
+                .err()?
+            {
+                base64::DecodeError::InvalidByte(at, _)
+                | base64::DecodeError::InvalidLastSymbol(at, _) => at,
+                _ => text.len() / 4 * 4,
+            };
+            Some(format!("illegal base64 data at input byte {at}"))
+        }
+        _ => None,
+    }
+}
+
 fn canonical(scalar: Scalar, value: &Value) -> Option<Value> {
     match (scalar, value) {
-        (Scalar::Text | Scalar::Bytes, Value::String(_))
+        (Scalar::Bytes, Value::String(text)) => {
+            use base64::Engine as _;
+            let engine = base64::engine::general_purpose::STANDARD;
+            engine.decode(text).ok().map(|_| value.clone())
+        }
+        (Scalar::Text, Value::String(_))
         | (Scalar::Bool, Value::Bool(_))
         | (Scalar::Number, Value::Number(_))
         | (Scalar::IntOrText, Value::String(_))

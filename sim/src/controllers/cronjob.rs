@@ -93,7 +93,8 @@ fn due(cron: &Object, running: &[Arc<Object>], sync: &mut Sync) -> Option<Timest
     let forbidden = cron.str_at(&["spec", "concurrencyPolicy"]) == Some("Forbid");
     let name = job_name(cron, at);
     let started = Some(at) == last || running.iter().any(|j| *j.meta.name == *name);
-    (!too_late && !started && !(forbidden && !running.is_empty())).then_some(at)
+    let may = !forbidden || running.is_empty();
+    (!too_late && !started && may).then_some(at)
 }
 
 fn job_name(cron: &Object, at: Timestamp) -> String {

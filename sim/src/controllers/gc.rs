@@ -96,11 +96,11 @@ impl Controller for GarbageCollector {
             sync.update(without_finalizer(object, ORPHAN));
         } else if has(object, FOREGROUND) {
             let all: Vec<_> = dependents(object, caches).collect();
-            let blocks = |d: &&Arc<Object>| {
+            let blocks = |d: &&Arc<Object>| -> bool {
                 let mut refs = d.meta.owners.iter().filter(|o| o.uid == object.meta.uid);
                 refs.any(|o| o.block_owner_deletion == Some(true))
             };
-            if all.iter().any(|d| blocks(d)) {
+            if all.iter().any(blocks) {
                 let alive = all.iter().filter(|d| !d.terminating());
                 alive.for_each(|d| collect(d, caches, sync));
             } else {

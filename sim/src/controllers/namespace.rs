@@ -9,6 +9,7 @@ use ivory_core::plan::Propagation;
 use serde_json::Value;
 
 use crate::controllers::framework::{Caches, Controller, Key, Keys, Seen, Step, Sync, items_in};
+use crate::kube::Response;
 use crate::time::Span;
 
 /// How long objects with finalizers are expected to take.
@@ -52,7 +53,7 @@ impl Controller for Namespaces {
             }
             for &kind in kinds {
                 let list = sync.list_request(kind, &key.name);
-                sync.ask(list, |response| match items_in(response) {
+                sync.ask(list, |response| match found(response) {
                     Some([]) => Vec::new(),
                     Some(items) => vec![Step::Stop(wait_for(items))],
                     None => vec![Step::Fail],
@@ -75,13 +76,21 @@ fn delete_all(kind: Kind, namespace: &str, sync: &mut Sync) {
     let list = sync.list_request(kind, namespace);
     let maker = Sync::new(sync.user.clone(), sync.now, sync.rng.clone());
     sync.ask(list, move |response| {
-        let Some(items) = items_in(response) else {
+        let Some(items) = found(response) else {
             return vec![Step::Fail];
         };
         let alive = items.iter().filter(|o| !o.terminating());
         let delete = |o: &Arc<Object>| maker.delete_request(o, Propagation::Background);
         alive.map(|o| Step::Request(delete(o))).collect()
     });
+}
+
+/// What a list holds; nothing where the kind's definition isn't installed.
+fn found(response: &Response) -> Option<&[Arc<Object>]> {
+    match response {
+        Err(status) if status.code == 404 => Some(&[]),
+        _ => items_in(response),
+    }
 }
 
 /// Half of what the slowest is expected to take, and a second, as the real one.

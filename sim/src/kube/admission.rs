@@ -43,8 +43,13 @@ impl ApiServer {
                 "unable to create new content in namespace {name} because it is being terminated"
             );
             let cause = format!("namespace {name} is being terminated");
-            return Err(Status::forbidden(new.kind, &new.meta.name, &why)
-                .with_cause("NamespaceTerminating", &cause));
+            return Err(
+                Status::forbidden(new.kind, &new.meta.name, &why).with_cause(
+                    "metadata.namespace",
+                    "NamespaceTerminating",
+                    &cause,
+                ),
+            );
         }
         Ok(())
     }

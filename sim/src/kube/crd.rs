@@ -56,29 +56,39 @@ fn kind_of(definition: &Object) -> Option<(Kind, &Value)> {
         })
 }
 
-/// The status of a definition whose names are accepted, which they are at once.
-pub(crate) fn status_of(definition: &Object, now: Timestamp) -> Value {
+/// The status of a definition that was just created.
+pub(crate) fn first_status(definition: &Object) -> Value {
+    let names = json!({"kind": "", "plural": ""});
+    json!({"acceptedNames": names, "conditions": null, "storedVersions": stored(definition)})
+}
+
+fn stored(definition: &Object) -> Vec<Value> {
+    let versions = definition
+        .at(&["spec", "versions"])
+        .and_then(Value::as_array);
+    versions
+        .into_iter()
+        .flatten()
+        .filter(|v| v.get("storage") == Some(&Value::Bool(true)))
+        .filter_map(|v| v.get("name").cloned())
+        .collect()
+}
+
+/// The status of a definition whose names are accepted.
+pub(crate) fn established_status(definition: &Object, now: Timestamp) -> Value {
     let spec = definition.body.get("spec").unwrap_or(&Value::Null);
     let time = time_text(now);
     let condition = |kind: &str, reason: &str, message: &str| {
         json!({"type": kind, "status": "True", "reason": reason, "message": message,
             "lastTransitionTime": time})
     };
-    let stored: Vec<_> = spec
-        .get("versions")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-        .filter(|v| v.get("storage") == Some(&Value::Bool(true)))
-        .filter_map(|v| v.get("name").cloned())
-        .collect();
     json!({
         "acceptedNames": spec.get("names"),
         "conditions": [
             condition("NamesAccepted", "NoConflicts", "no conflicts found"),
             condition("Established", "InitialNamesAccepted", "the initial names have been accepted"),
         ],
-        "storedVersions": stored,
+        "storedVersions": stored(definition),
     })
 }
 
@@ -162,7 +172,7 @@ impl CustomKind {
     }
 }
 
-/// What messages show of a value at a dotted path: the word `object` or `array` for these, else itself.
+/// What messages show of a value at a dotted path: the name of its type.
 fn value_at(whole: &Value, path: &str) -> Value {
     let mut value = whole;
     for step in path.split(['.', '[', ']']).filter(|s| !s.is_empty()) {
@@ -178,7 +188,11 @@ fn value_at(whole: &Value, path: &str) -> Value {
     match value {
         Value::Object(_) => "object".into(),
         Value::Array(_) => "array".into(),
-        scalar => scalar.clone(),
+        Value::String(_) => "string".into(),
+        Value::Bool(_) => "boolean".into(),
+        Value::Number(n) if n.is_f64() => "number".into(),
+        Value::Number(_) => "integer".into(),
+        Value::Null => "null".into(),
     }
 }
 

@@ -76,7 +76,7 @@ impl ApiServer {
             return Err(Status::already_exists(kind, &new.meta.name));
         }
         let stored = self.put(new);
-        self.after_write(&stored);
+        self.after_write(cx, &stored);
         Ok(Reply::object(201, stored))
     }
 

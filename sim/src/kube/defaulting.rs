@@ -92,7 +92,24 @@ pub(crate) fn set_defaults(object: &mut Object, old: Option<&Object>) {
                 set(status, "phase", "Pending");
             }
         }
-        Kind::Secret => set(body, "type", "Opaque"),
+        Kind::Secret => {
+            encode_strings(body);
+            set(body, "type", "Opaque");
+        }
+        Kind::CustomResourceDefinition => {
+            if let Some(spec) = fields(body, "spec") {
+                set(spec, "conversion", json!({"strategy": "None"}));
+                if let Some(names) = fields(spec, "names") {
+                    let kind = names
+                        .get("kind")
+                        .and_then(Value::as_str)
+                        .unwrap_or_default();
+                    let (singular, list) = (kind.to_lowercase(), format!("{kind}List"));
+                    set(names, "singular", singular);
+                    set(names, "listKind", list);
+                }
+            }
+        }
         Kind::Namespace => {
             if let Some(status) = fields(body, "status") {
                 set(status, "phase", "Active");
@@ -155,8 +172,7 @@ pub(crate) fn set_defaults(object: &mut Object, old: Option<&Object>) {
         | Kind::PodDisruptionBudget
         | Kind::Lease
         | Kind::Role
-        | Kind::ClusterRole
-        | Kind::CustomResourceDefinition => {}
+        | Kind::ClusterRole => {}
     }
 }
 
@@ -175,6 +191,21 @@ pub(crate) fn items<'a>(map: &'a mut Fields, key: &str) -> impl Iterator<Item = 
 pub(crate) fn set(map: &mut Fields, key: &str, value: impl Into<Value>) {
     if map.get(key).is_none_or(Value::is_null) {
         map.insert(key.to_owned(), value.into());
+    }
+}
+
+/// `stringData` of a Secret goes into `data` and is never stored itself.
+fn encode_strings(body: &mut Fields) {
+    use base64::Engine as _;
+    let Some(Value::Object(strings)) = body.remove("stringData") else {
+        return;
+    };
+    let data = body.entry("data").or_insert(json!({}));
+    for (key, text) in strings {
+        let text = text.as_str().unwrap_or_default();
+        data[key] = base64::engine::general_purpose::STANDARD
+            .encode(text)
+            .into();
     }
 }
 

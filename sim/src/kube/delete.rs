@@ -38,6 +38,7 @@ impl ApiServer {
             Grace::Seconds(seconds) => mark(&mut new, cx, seconds),
         }
         if old.kind == Kind::Namespace {
+            new.meta.deletion_grace_seconds = None;
             if let Some(status) = new.body_mut().get_mut("status") {
                 status["phase"] = "Terminating".into();
             }
@@ -53,6 +54,9 @@ impl ApiServer {
         if is_released(&new) {
             let last = self.remove(&new);
             self.after_remove(&last);
+            if old.kind == Kind::Pod {
+                return Ok(Reply::object(200, last));
+            }
             return Ok(Reply {
                 code: 200,
                 content: Content::Deleted(Arc::clone(&last.meta.uid)),
@@ -72,9 +76,10 @@ impl ApiServer {
 }
 
 fn check(old: &Object, options: &DeleteOptions) -> Result<(), Status> {
+    // These messages name the kind where others name the resource.
     let why = if let Some(uid) = options.uid.as_ref().filter(|u| **u != old.meta.uid) {
         format!(
-            "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+            "the UID in the precondition ({uid}) does not match the UID in record ({}). The object might have been deleted and then recreated",
             old.meta.uid
         )
     } else if let Some(version) = options
@@ -82,13 +87,18 @@ fn check(old: &Object, options: &DeleteOptions) -> Result<(), Status> {
         .filter(|v| *v != old.meta.resource_version)
     {
         format!(
-            "Precondition failed: ResourceVersion in precondition: {version}, ResourceVersion in object meta: {}",
+            "the ResourceVersion in the precondition ({version}) does not match the ResourceVersion in record ({}). The object might have been modified",
             old.meta.resource_version
         )
     } else {
         return Ok(());
     };
-    Err(Status::conflict(old.kind, &old.meta.name, &why))
+    let message = format!(
+        "Operation cannot be fulfilled on {} \"{}\": {why}",
+        super::status::qualified(old.kind.name(), old.kind),
+        old.meta.name
+    );
+    Err(Status::new(409, "Conflict", message))
 }
 
 enum Grace {

@@ -35,8 +35,31 @@ impl ApiServer {
                 self.spend(cx, budget, &pod)?;
             }
         }
+        if !pod.terminating() {
+            self.announce(cx, &pod);
+        }
         self.delete(cx, target, options)?;
         Ok(done(201))
+    }
+
+    /// Marks the Pod as one that is going, before it is deleted.
+    fn announce(&mut self, cx: &Cx<'_>, pod: &Arc<Object>) {
+        let mut new = (**pod).clone();
+        if let Some(status) = new.body_mut().get_mut("status") {
+            if !status["conditions"].is_array() {
+                status["conditions"] = json!([]);
+            }
+            if let Some(conditions) = status["conditions"].as_array_mut() {
+                conditions.retain(|c| c["type"] != "DisruptionTarget");
+                conditions.push(json!({
+                    "type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI",
+                    "message": "Eviction API: evicting",
+                    "lastProbeTime": null, "lastTransitionTime": time_text(cx.now),
+                }));
+            }
+        }
+        // The condition is written without taking ownership of it.
+        self.put(new);
     }
 
     fn spend(&mut self, cx: &mut Cx<'_>, budget: &Arc<Object>, pod: &Object) -> Result<(), Status> {
@@ -44,8 +67,16 @@ impl ApiServer {
         let int = |key: &str| budget.i64_at(&["status", key]).unwrap_or(0);
         let refuse = "Cannot evict pod as it would violate the pod's disruption budget.";
         let refused = |why: &str| {
-            Status::new(429, "TooManyRequests", refuse).with_cause("DisruptionBudget", why)
+            Status::new(429, "TooManyRequests", refuse).with_cause("", "DisruptionBudget", why)
         };
+        // A Pod that is not ready may go if the budget is met without it, or if the budget says so.
+        if !pod.condition_true("Ready") {
+            let met = int("currentHealthy") >= int("desiredHealthy") && int("desiredHealthy") > 0;
+            let policy = budget.str_at(&["spec", "unhealthyPodEvictionPolicy"]);
+            if met || policy == Some("AlwaysAllow") {
+                return Ok(());
+            }
+        }
         if int("observedGeneration") < budget.meta.generation {
             let why =
                 format!("The disruption budget {name} is still being processed by the server.");
@@ -67,8 +98,40 @@ impl ApiServer {
             }
             status["disruptedPods"][&*pod.meta.name] = time_text(cx.now).into();
         }
-        self.put(new);
+        if let Some(status) = new.body_mut().get_mut("status") {
+            allow(status, left > 0, &time_text(cx.now));
+        }
+        self.put_own_status(cx, budget, new);
         Ok(())
+    }
+}
+
+/// The condition that says whether disruptions are allowed; its time moves with its status.
+fn allow(status: &mut Value, allowed: bool, now: &str) {
+    let generation = status
+        .get("observedGeneration")
+        .cloned()
+        .unwrap_or_default();
+    if !status["conditions"].is_array() {
+        status["conditions"] = json!([]);
+    }
+    let Some(list) = status["conditions"].as_array_mut() else {
+        return;
+    };
+    let word = if allowed { "True" } else { "False" };
+    let at = list.iter().position(|c| c["type"] == "DisruptionAllowed");
+    let time = match at.map(|at| &list[at]) {
+        Some(old) if old["status"] == word => old["lastTransitionTime"].clone(),
+        _ => now.into(),
+    };
+    let condition = json!({
+        "type": "DisruptionAllowed", "status": word, "message": "",
+        "reason": if allowed { "SufficientPods" } else { "InsufficientPods" },
+        "observedGeneration": generation, "lastTransitionTime": time,
+    });
+    match at {
+        Some(at) => list[at] = condition,
+        None => list.push(condition),
     }
 }
 

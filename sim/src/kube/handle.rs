@@ -99,7 +99,13 @@ impl ApiServer {
         };
         let mut reply = if request.dry_run {
             // A copy is cheap, and what happens to it is nobody's concern.
-            self.clone().dispatch(&mut cx)?
+            let mut reply = self.clone().dispatch(&mut cx)?;
+            if let Content::Object(object) = &mut reply.content {
+                let old = self.get(object.kind, &object.meta.namespace, &object.meta.name);
+                Arc::make_mut(object).meta.resource_version =
+                    old.map_or(0, |old| old.meta.resource_version);
+            }
+            reply
         } else {
             self.dispatch(&mut cx)?
         };

@@ -19,7 +19,7 @@ fn lower(b: u8) -> bool {
 }
 
 fn too_long(max: usize) -> String {
-    format!("must be no more than {max} bytes")
+    format!("must be no more than {max} characters")
 }
 
 fn is_label(text: &str) -> bool {

@@ -54,7 +54,7 @@ impl ApiServer {
             return Err(Status::bad_request("a patch must be a map"));
         };
         let merged = strategic::patch_map(schema.arena(), schema.root(), &value, patch)
-            .map_err(Status::bad_request)?;
+            .map_err(|message| Status::new(500, "", message))?;
         read(Value::Object(merged), old)
     }
 
@@ -102,7 +102,7 @@ impl ApiServer {
             };
             let empty = self.empty(cx, kind)?;
             let changes = ivory_core::ssa::compare_objects(self.schema(kind), &empty, &old);
-            managed = update_by(&changes, &[], before, &FieldSet::default(), cx.now).into();
+            managed = update_by(&changes, &[], before, &ignored, cx.now).into();
         }
         let live = view(&old);
         let applied = apply(
@@ -154,9 +154,6 @@ impl ApiServer {
         let mut new = with_view(&empty, applied.view);
         new.meta.name = Arc::clone(&desired.meta.name);
         new.meta.namespace = Arc::clone(&desired.meta.namespace);
-        if desired.meta.resource_version != 0 {
-            return Err(Status::modified(kind, &desired.meta.name));
-        }
         self.decode(cx, &mut new, None)?;
         self.create_decoded(cx, new, Some(applied.managed))
     }
@@ -225,12 +222,9 @@ fn json(old: &Object, patch: &Value) -> Result<Object, Status> {
     let operations: json_patch::Patch = serde_json::from_value(patch.clone())
         .map_err(|e| Status::bad_request(format!("error decoding patch: {e}")))?;
     let mut value = old.to_value();
-    json_patch::patch(&mut value, &operations).map_err(|e| {
-        Status::new(
-            422,
-            "Invalid",
-            format!("the server rejected our request due to an error in our request: {e}"),
-        )
+    json_patch::patch(&mut value, &operations).map_err(|_| {
+        let message = "the server rejected our request due to an error in our request";
+        Status::new(422, "Invalid", message)
     })?;
     read(value, old)
 }
@@ -239,9 +233,10 @@ fn json(old: &Object, patch: &Value) -> Result<Object, Status> {
 fn read(value: Value, old: &Object) -> Result<Object, Status> {
     let mut new = Object::from_value(value).map_err(|e| Status::bad_request(e.to_string()))?;
     if new.kind != old.kind || new.meta.name != old.meta.name {
-        return Err(Status::bad_request(
-            "the name of the object does not match the name on the URL",
-        ));
+        return Err(Status::bad_request(format!(
+            "the name of the object ({}) does not match the name on the URL ({})",
+            new.meta.name, old.meta.name
+        )));
     }
     if new.body == old.body {
         new.body = Arc::clone(&old.body);

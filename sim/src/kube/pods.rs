@@ -53,6 +53,19 @@ fn quality(pod: &Object) -> &'static str {
 impl ApiServer {
     /// What admission adds to a new Pod: priority, tolerations, the service account and its token.
     pub(crate) fn admit_pod(&self, cx: &mut Cx<'_>, new: &mut Object) -> Result<(), Status> {
+        let class = self.priority(new)?;
+        if let Some(spec) = fields(new.body_mut(), "spec") {
+            spec.insert("priority".into(), class.0.into());
+            set(spec, "preemptionPolicy", class.1);
+            tolerate(spec);
+        }
+        if self.service_accounts {
+            self.admit_account(cx, new)?;
+        }
+        Ok(())
+    }
+
+    fn admit_account(&self, cx: &mut Cx<'_>, new: &mut Object) -> Result<(), Status> {
         let namespace = Arc::clone(&new.meta.namespace);
         let asked = new.str_at(&["spec", "serviceAccountName"]);
         let account = asked
@@ -71,7 +84,6 @@ impl ApiServer {
             None => wants_token(found, &["automountServiceAccountToken"]),
         };
         let pull_secrets = found.at(&["imagePullSecrets"]).cloned();
-        let class = self.priority(new)?;
         let volume = format!("kube-api-access-{}", cx.suffix());
         let Some(spec) = fields(new.body_mut(), "spec") else {
             return Ok(());
@@ -81,9 +93,6 @@ impl ApiServer {
         if let Some(secrets) = pull_secrets {
             set(spec, "imagePullSecrets", secrets);
         }
-        spec.insert("priority".into(), class.0.into());
-        set(spec, "preemptionPolicy", class.1);
-        tolerate(spec);
         if token {
             mount_token(spec, &volume);
         }
@@ -152,7 +161,7 @@ impl ApiServer {
         }
         // The binding writes through its own endpoint and takes no fields.
         let stored = self.put(new);
-        self.after_write(&stored);
+        self.after_write(cx, &stored);
         Ok(done(201))
     }
 }

@@ -70,8 +70,20 @@ impl ApiServer {
         if let Some(spec) = fields(new.body_mut(), "spec") {
             spec.insert("clusterIP".into(), address.as_str().into());
             spec.insert("clusterIPs".into(), json!([address]));
-            set(spec, "ipFamilies", json!(["IPv4"]));
-            set(spec, "ipFamilyPolicy", "SingleStack");
+            // Nobody knows of what family the addresses of a headless Service without selector will be.
+            let any = address == "None" && !spec.contains_key("selector");
+            let families = if any {
+                json!(["IPv4", "IPv6"])
+            } else {
+                json!(["IPv4"])
+            };
+            let policy = if any {
+                "RequireDualStack"
+            } else {
+                "SingleStack"
+            };
+            set(spec, "ipFamilies", families);
+            set(spec, "ipFamilyPolicy", policy);
             for port in items(spec, "ports") {
                 if needs_ports && port.get("nodePort").is_none() {
                     let number = (0..PORTS)

@@ -48,7 +48,7 @@ pub(crate) fn resource(kind: Kind) -> String {
     qualified(kind.plural(), kind)
 }
 
-fn qualified(word: &str, kind: Kind) -> String {
+pub(crate) fn qualified(word: &str, kind: Kind) -> String {
     match kind.group() {
         "" => word.to_owned(),
         group => format!("{word}.{group}"),
@@ -138,9 +138,9 @@ impl Status {
         Self::new(410, "Expired", message)
     }
 
-    pub(crate) fn with_cause(mut self, reason: &'static str, message: &str) -> Self {
+    pub(crate) fn with_cause(mut self, field: &str, reason: &'static str, message: &str) -> Self {
         self.causes.push(Cause {
-            field: String::new(),
+            field: field.to_owned(),
             reason,
             message: message.to_owned(),
         });

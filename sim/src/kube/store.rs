@@ -29,6 +29,8 @@ pub struct ApiServer {
     forgotten: u64,
     pub(crate) open_lists: Arc<VecDeque<(u64, Kind, Arc<Collection>)>>,
     pub(crate) custom: Arc<BTreeMap<Kind, Arc<CustomKind>>>,
+    /// Whether Pods need a service account that exists, and get its token.
+    pub(crate) service_accounts: bool,
     pub(crate) next_cluster_ip: u32,
     pub(crate) next_node_port: u32,
 }
@@ -84,9 +86,17 @@ impl ApiServer {
             forgotten: 1,
             open_lists: Arc::default(),
             custom: Arc::default(),
+            service_accounts: true,
             next_cluster_ip: 0,
             next_node_port: 0,
         }
+    }
+
+    /// The same without the admission plugin `ServiceAccount`, as API servers without controllers run.
+    #[must_use]
+    pub fn without_service_accounts(mut self) -> Self {
+        self.service_accounts = false;
+        self
     }
 
     /// The version of the whole: that of the last change.

@@ -32,6 +32,15 @@ pub(crate) fn patch_map(
             have.retain(|v| !gone.contains(v));
         }
     }
+    for (key, order) in patch {
+        if let Some(field) = key.strip_prefix("$setElementOrder/")
+            && !patch.contains_key(field)
+            && let (Some(order), Some(Value::Array(have))) = (order.as_array(), out.get_mut(field))
+        {
+            let by = strategy(arena, ty, field).merge.unwrap_or_default();
+            *have = in_order(have, order, have, &by);
+        }
+    }
     for (key, value) in patch {
         if key.starts_with('$') {
             continue;
@@ -55,7 +64,9 @@ pub(crate) fn patch_map(
                     .map_or(&[][..], Vec::as_slice);
                 match (&strategy.merge, arena.get(below)) {
                     (Some(by), Type::List { item, .. }) => {
-                        Value::Array(patch_list(arena, *item, by, have, change)?)
+                        let order = patch.get(&format!("$setElementOrder/{key}"));
+                        let order = order.and_then(Value::as_array);
+                        Value::Array(patch_list(arena, *item, by, have, change, order)?)
                     }
                     _ => Value::Array(change.clone()),
                 }
@@ -63,14 +74,6 @@ pub(crate) fn patch_map(
             (_, value, _) => value.clone(),
         };
         out.insert(key.clone(), merged);
-    }
-    for (key, order) in patch {
-        if let Some(field) = key.strip_prefix("$setElementOrder/")
-            && let (Some(order), Some(Value::Array(have))) = (order.as_array(), out.get_mut(field))
-        {
-            let by = strategy(arena, ty, field).merge.unwrap_or_default();
-            sort_like(have, order, &by);
-        }
     }
     Ok(out)
 }
@@ -92,6 +95,7 @@ fn patch_list(
     by: &str,
     have: &[Value],
     change: &[Value],
+    order: Option<&Vec<Value>>,
 ) -> Result<Vec<Value>, String> {
     let replaces = |v: &Value| v.get("$patch").and_then(Value::as_str) == Some("replace");
     if change.iter().any(replaces) {
@@ -108,9 +112,11 @@ fn patch_list(
         let Some(map) = value.as_object() else {
             return Err("expected list of maps".into());
         };
-        let key = map
-            .get(by)
-            .ok_or_else(|| format!("map: {value} does not contain declared merge key: {by}"))?;
+        let key = map.get(by).ok_or_else(|| {
+            let entries: Vec<_> = map.iter().map(|(k, v)| format!("{k}:{}", go(v))).collect();
+            let map = entries.join(" ");
+            format!("map: map[{map}] does not contain declared merge key: {by}")
+        })?;
         let at = out.iter().position(|v| v.get(by) == Some(key));
         if map.get("$patch").and_then(Value::as_str) == Some("delete") {
             out.retain(|v| v.get(by) != Some(key));
@@ -124,32 +130,49 @@ fn patch_list(
             None => out.push(merged),
         }
     }
-    Ok(out)
+    Ok(in_order(
+        &out,
+        order.map_or(change, Vec::as_slice),
+        have,
+        by,
+    ))
 }
 
-/// Puts the items named in `order` into that order; the others keep their places after their neighbours.
-fn sort_like(list: &mut [Value], order: &[Value], by: &str) {
-    let rank = |v: &Value| {
-        let found = order.iter().position(|o| {
-            if by.is_empty() {
-                o == v
-            } else {
-                o.get(by).is_some() && o.get(by) == v.get(by)
-            }
-        });
-        found
-    };
-    let mut last = 0;
-    let mut ranked: Vec<(usize, usize, Value)> = list
+/// A value as Go prints it.
+fn go(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+fn place(list: &[Value], item: &Value, by: &str) -> Option<usize> {
+    list.iter().position(|other| match by {
+        "" => other == item,
+        by => other.get(by).is_some() && other.get(by) == item.get(by),
+    })
+}
+
+/// Items that the patch names come in its order; the others keep theirs, and go before a named one only
+/// if they were before it.
+fn in_order(merged: &[Value], patch: &[Value], before: &[Value], by: &str) -> Vec<Value> {
+    let (mut named, mut rest): (Vec<_>, Vec<_>) = merged
         .iter()
-        .enumerate()
-        .map(|(at, v)| {
-            last = rank(v).unwrap_or(last);
-            (last, at, v.clone())
-        })
-        .collect();
-    ranked.sort_by_key(|(rank, at, _)| (*rank, *at));
-    for (slot, (_, _, value)) in list.iter_mut().zip(ranked) {
-        *slot = value;
+        .partition(|item| place(patch, item, by).is_some());
+    named.sort_by_key(|item| place(patch, item, by));
+    rest.sort_by_key(|item| place(before, item, by));
+    let (mut named, mut rest) = (named.into_iter().peekable(), rest.into_iter().peekable());
+    let mut out = Vec::with_capacity(merged.len());
+    loop {
+        let take_rest = match (rest.peek(), named.peek()) {
+            (Some(r), Some(n)) => match (place(before, r, by), place(before, n, by)) {
+                (Some(r), Some(n)) => r < n,
+                _ => false,
+            },
+            (Some(_), None) => true,
+            (None, Some(_)) => false,
+            (None, None) => return out,
+        };
+        out.extend(if take_rest { rest.next() } else { named.next() }.cloned());
     }
 }

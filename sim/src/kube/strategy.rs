@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ivory_core::Kind;
 use ivory_core::object::Object;
-use ivory_core::ssa::FieldSet;
+use ivory_core::ssa::{FieldSet, Manager, compare_objects, update_by};
 use serde_json::{Value, json};
 
 use super::handle::Cx;
@@ -61,6 +61,7 @@ fn has_generation(kind: Kind) -> bool {
             | Kind::CronJob
             | Kind::PodDisruptionBudget
             | Kind::EndpointSlice
+            | Kind::PriorityClass
             | Kind::CustomResourceDefinition
             | Kind::IvoryCluster
             | Kind::IvyUpgrade
@@ -69,12 +70,13 @@ fn has_generation(kind: Kind) -> bool {
 
 /// The fields that an endpoint never stores, and that nobody owns through it.
 pub(crate) fn ignored(server: &ApiServer, kind: Kind, subresource: Subresource) -> FieldSet {
-    let custom = server.custom.contains_key(&kind);
     match subresource {
         Subresource::None if has_status(server, kind) => FieldSet::of(&["status"]),
         Subresource::None => FieldSet::default(),
-        Subresource::Status if custom => {
-            FieldSet::of(&["spec"]).union(&FieldSet::of(&["metadata"]))
+        // The labels of a custom resource are not stored through status, but they are owned then: so
+        // does the real server.
+        Subresource::Status if kind == Kind::Deployment => {
+            FieldSet::of(&["spec"]).union(&FieldSet::of(&["metadata", "labels"]))
         }
         Subresource::Status => FieldSet::of(&["spec"]),
         Subresource::Scale | Subresource::Finalize => FieldSet::of(&["status"]),
@@ -96,8 +98,14 @@ impl ApiServer {
                 reset_status(new, json!({"loadBalancer": {}}));
                 self.allocate(new, None)?;
             }
-            Kind::PersistentVolumeClaim | Kind::PersistentVolume => {
+            Kind::PersistentVolumeClaim => {
                 reset_status(new, json!({"phase": "Pending"}));
+                self::data_source(new);
+            }
+            Kind::PersistentVolume => {
+                let time = ivory_core::object::time_text(cx.now);
+                let status = json!({"phase": "Pending", "lastPhaseTransitionTime": time});
+                reset_status(new, status);
             }
             Kind::Namespace => {
                 new.body_mut()
@@ -120,7 +128,7 @@ impl ApiServer {
                 json!({"currentHealthy": 0, "desiredHealthy": 0, "disruptionsAllowed": 0, "expectedPods": 0}),
             ),
             Kind::CustomResourceDefinition => {
-                let status = super::crd::status_of(new, cx.now);
+                let status = super::crd::first_status(new);
                 reset_status(new, status);
             }
             Kind::IvoryCluster | Kind::IvyUpgrade if has_status(self, new.kind) => {
@@ -133,7 +141,6 @@ impl ApiServer {
 
     pub(crate) fn prepare_for_update(
         &mut self,
-        cx: &mut Cx<'_>,
         old: &Object,
         new: &mut Object,
         subresource: Subresource,
@@ -151,6 +158,9 @@ impl ApiServer {
                     let managed = Arc::clone(&new.meta.managed);
                     new.meta = old.meta.clone();
                     new.meta.managed = managed;
+                }
+                if kind == Kind::Deployment {
+                    new.meta.labels = Arc::clone(&old.meta.labels);
                 }
                 return Ok(());
             }
@@ -182,11 +192,6 @@ impl ApiServer {
                 new.body_mut().entry("spec").or_insert(json!({}))["finalizers"] = finalizers;
             }
         }
-        if kind == Kind::CustomResourceDefinition && !same_body {
-            let status = super::crd::status_of(new, cx.now);
-            let created = old.at(&["status"]).cloned();
-            reset_status(new, created.unwrap_or(status));
-        }
         if has_generation(kind) && grows(self, old, new) {
             new.meta.generation += 1;
         }
@@ -194,10 +199,34 @@ impl ApiServer {
     }
 
     /// What the server keeps about certain objects.
-    pub(crate) fn after_write(&mut self, stored: &Arc<Object>) {
-        if stored.kind == Kind::CustomResourceDefinition {
-            self.register(stored);
+    pub(crate) fn after_write(&mut self, cx: &Cx<'_>, stored: &Arc<Object>) {
+        if stored.kind != Kind::CustomResourceDefinition {
+            return;
         }
+        self.register(stored);
+        // A controller inside the server accepts the names; here it does so at once.
+        if stored
+            .at(&["status", "conditions"])
+            .is_none_or(Value::is_null)
+        {
+            let mut new = (**stored).clone();
+            let status = super::crd::established_status(stored, cx.now);
+            new.body_mut().insert("status".into(), status);
+            self.put_own_status(cx, stored, new);
+        }
+    }
+
+    /// Stores a status that the server itself writes.
+    pub(crate) fn put_own_status(&mut self, cx: &Cx<'_>, old: &Object, mut new: Object) {
+        let who = Manager {
+            name: "kube-apiserver",
+            subresource: "status",
+            api_version: new.kind.api_version(),
+        };
+        let changes = compare_objects(self.schema(new.kind), old, &new);
+        let ignored = FieldSet::default();
+        new.meta.managed = update_by(&changes, &old.meta.managed, who, &ignored, cx.now).into();
+        self.put(new);
     }
 
     pub(crate) fn after_remove(&mut self, last: &Arc<Object>) {
@@ -221,6 +250,28 @@ fn grows(server: &ApiServer, old: &Object, new: &Object) -> bool {
     // A Deployment's annotations are passed on to its ReplicaSets.
     let annotations = new.kind == Kind::Deployment && old.meta.annotations != new.meta.annotations;
     old.body.get("spec") != new.body.get("spec") || annotations
+}
+
+/// The old and the new field for a claim's source say the same.
+fn data_source(new: &mut Object) {
+    let Some(spec) = new
+        .body_mut()
+        .get_mut("spec")
+        .and_then(Value::as_object_mut)
+    else {
+        return;
+    };
+    for (from, to) in [
+        ("dataSource", "dataSourceRef"),
+        ("dataSourceRef", "dataSource"),
+    ] {
+        if let Some(source) = spec.get(from).cloned()
+            && source.get("namespace").is_none()
+            && !spec.contains_key(to)
+        {
+            spec.insert(to.to_owned(), source);
+        }
+    }
 }
 
 fn reset_status(new: &mut Object, status: Value) {

@@ -32,7 +32,9 @@ impl ApiServer {
                 "must be specified for an update",
             );
             let mut status = Status::invalid(new.kind, &new.meta.name, &[wrong]);
-            status.message = status.message.replace("value: 0:", "value: 0x0:");
+            // This one check names the resource, not the kind.
+            let (kind, resource) = (new.kind.name(), new.kind.plural());
+            status.message = status.message.replacen(kind, resource, 1);
             return Err(status);
         }
         if subresource == Subresource::Scale {
@@ -43,6 +45,17 @@ impl ApiServer {
                 spec["replicas"] = replicas;
             }
         }
+        if !new.meta.uid.is_empty() && new.meta.uid != old.meta.uid {
+            let why = format!(
+                "StorageError: invalid object, Code: 4, Key: /registry/{}/{}/{}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {}, UID in object meta: {}",
+                old.kind.plural(),
+                old.meta.namespace,
+                old.meta.name,
+                new.meta.uid,
+                old.meta.uid
+            );
+            return Err(Status::conflict(old.kind, &old.meta.name, &why));
+        }
         self.check_preconditions(&old, &new)?;
         self.finish(cx, &old, new, subresource, None)
     }
@@ -51,11 +64,8 @@ impl ApiServer {
     pub(crate) fn check_preconditions(&self, old: &Object, new: &Object) -> Result<(), Status> {
         let (kind, name) = (old.kind, &*old.meta.name);
         if !new.meta.uid.is_empty() && new.meta.uid != old.meta.uid {
-            let why = format!(
-                "Precondition failed: UID in precondition: {}, UID in object meta: {}",
-                new.meta.uid, old.meta.uid
-            );
-            return Err(Status::conflict(kind, name, &why));
+            let wrong = FieldError::invalid("metadata.uid", &*new.meta.uid, "field is immutable");
+            return Err(Status::invalid(kind, name, &[wrong]));
         }
         let version = new.meta.resource_version;
         if version != 0 && version != old.meta.resource_version {
@@ -82,7 +92,8 @@ impl ApiServer {
         let ignored = strategy::ignored(self, kind, subresource);
         new.meta.managed = match managed {
             Some(managed) => managed.into(),
-            // An explicitly emptied list stops the tracking of fields; so it stays until an apply.
+            // One empty entry stops the tracking of fields; so it stays until an apply.
+            None if is_reset(&asked_managed) => Arc::default(),
             None if old.meta.managed.is_empty() => Arc::clone(&old.meta.managed),
             None => {
                 let who = Manager {
@@ -100,11 +111,17 @@ impl ApiServer {
                 if changes.is_empty() && Arc::ptr_eq(base, &old.meta.managed) {
                     Arc::clone(base)
                 } else {
-                    update_by(&changes, base, who, &ignored, cx.now).into()
+                    let mut managed = update_by(&changes, base, who, &ignored, cx.now);
+                    if subresource == Subresource::Scale {
+                        // Entries of this endpoint bear no time.
+                        let scaled = managed.iter_mut().filter(|m| &*m.subresource == "scale");
+                        scaled.for_each(|m| m.time = None);
+                    }
+                    managed.into()
                 }
             }
         };
-        self.prepare_for_update(cx, old, &mut new, subresource)?;
+        self.prepare_for_update(old, &mut new, subresource)?;
         if same_but_times(old, &new) {
             return Ok(Reply::object(200, Arc::clone(old)));
         }
@@ -118,12 +135,17 @@ impl ApiServer {
         if super::delete::is_released(&new) {
             let last = self.remove(&new);
             self.after_remove(&last);
-            return Ok(Reply::object(200, last));
+            // The answer shows the object as it would have been, at the version it had.
+            return Ok(Reply::object(200, Arc::new(new)));
         }
         let stored = self.put(new);
-        self.after_write(&stored);
+        self.after_write(cx, &stored);
         Ok(Reply::object(200, stored))
     }
+}
+
+fn is_reset(managed: &[Managed]) -> bool {
+    matches!(managed, [only] if only.manager.is_empty() && only.fields.is_empty())
 }
 
 /// What a client can't change.

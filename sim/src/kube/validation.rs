@@ -59,7 +59,9 @@ impl ApiServer {
                 }
             }
             Kind::Pod if old.is_none() => pod(spec, "spec", &[], out),
-            Kind::StatefulSet | Kind::Deployment | Kind::ReplicaSet => workload(spec, out),
+            Kind::StatefulSet | Kind::Deployment | Kind::ReplicaSet => {
+                workload(new.kind, spec, out)
+            }
             Kind::Job if old.is_none() => {
                 let allowed = &["OnFailure", "Never"][..];
                 template(&spec["template"], "spec.template", allowed, out);
@@ -119,6 +121,7 @@ fn metadata(new: &Object, out: &mut Errors) {
         Kind::Role | Kind::RoleBinding | Kind::ClusterRole | Kind::ClusterRoleBinding => {
             names::path_segment(name)
         }
+        Kind::StatefulSet => names::label(name),
         Kind::CronJob if name.len() > 52 => {
             vec!["must be no more than 52 characters".to_owned()]
         }
@@ -129,8 +132,8 @@ fn metadata(new: &Object, out: &mut Errors) {
             .into_iter()
             .map(|e| FieldError::invalid("metadata.name", name, e)),
     );
-    for (at, owner) in new.meta.owners.iter().enumerate() {
-        let path = |key: &str| format!("metadata.ownerReferences[{at}].{key}");
+    for owner in new.meta.owners.iter() {
+        let path = |key: &str| format!("metadata.ownerReferences.{key}");
         for (key, value) in [
             ("apiVersion", owner.api_version.as_str()),
             ("kind", owner.kind.as_str()),
@@ -140,8 +143,6 @@ fn metadata(new: &Object, out: &mut Errors) {
             if value.is_empty() {
                 let detail = match key {
                     "apiVersion" => "version must not be empty",
-                    "kind" => "must not be empty",
-                    "name" => "must not be empty",
                     _ => "must not be empty",
                 };
                 out.push(FieldError::invalid(path(key), value, detail));
@@ -168,21 +169,22 @@ fn metadata(new: &Object, out: &mut Errors) {
     let labels = new.meta.labels.iter().map(|(k, v)| (&**k, &**v));
     names::labels("metadata.labels", labels, out);
     names::annotations("metadata.annotations", &new.meta.annotations, out);
-    for finalizer in new.meta.finalizers.iter() {
+    for (at, finalizer) in new.meta.finalizers.iter().enumerate() {
+        let field = format!("metadata.finalizers[{at}]");
         let known = matches!(
             finalizer.as_str(),
             super::delete::FOREGROUND | super::delete::ORPHAN
         );
         for wrong in names::qualified(finalizer) {
             out.push(FieldError::invalid(
-                "metadata.finalizers",
+                field.as_str(),
                 finalizer.as_str(),
                 wrong,
             ));
         }
         if !known && !finalizer.contains('/') {
             out.push(FieldError::invalid(
-                "metadata.finalizers",
+                field.as_str(),
                 finalizer.as_str(),
                 "name is neither a standard finalizer name nor is it fully qualified",
             ));
@@ -190,7 +192,7 @@ fn metadata(new: &Object, out: &mut Errors) {
     }
 }
 
-fn workload(spec: &Value, out: &mut Errors) {
+fn workload(kind: Kind, spec: &Value, out: &mut Errors) {
     if let Some(replicas) = spec
         .get("replicas")
         .and_then(Value::as_i64)
@@ -206,11 +208,20 @@ fn workload(spec: &Value, out: &mut Errors) {
             .all(|k| s.get(k).is_none())
     };
     match selector {
-        None => out.push(FieldError::required("spec.selector", "")),
+        None => {
+            out.push(FieldError::required("spec.selector", ""));
+            let labels = spec["template"]["metadata"]["labels"].clone();
+            let path = "spec.template.metadata.labels";
+            let detail = "`selector` does not match template `labels`";
+            out.push(FieldError::invalid(path, labels, detail));
+        }
         Some(selector) if empty(selector) => out.push(FieldError::invalid(
             "spec.selector",
             selector.clone(),
-            "empty selector is invalid for statefulset",
+            format!(
+                "empty selector is invalid for {}",
+                kind.name().to_lowercase()
+            ),
         )),
         Some(selector) => {
             let labels = &spec["template"]["metadata"]["labels"];
@@ -259,12 +270,9 @@ fn pod(spec: &Value, path: &str, policies: &[&str], out: &mut Errors) {
     if !policies.is_empty() && !policies.contains(&policy) {
         let field = format!("{path}.restartPolicy");
         if policies.len() > 1 && policy == "Always" {
-            let list: Vec<_> = policies.iter().map(|p| format!("{p:?}")).collect();
-            out.push(FieldError::new(
-                field,
-                Wrong::NotSupported(policy.into()),
-                format!("supported values: {}", list.join(", ")),
-            ));
+            // Jobs have no default that they allow.
+            let detail = "valid values: \"OnFailure\", \"Never\"";
+            out.push(FieldError::required(field, detail));
         } else {
             out.push(FieldError::not_supported(field, policy, policies));
         }
@@ -283,6 +291,7 @@ fn pod(spec: &Value, path: &str, policies: &[&str], out: &mut Errors) {
 }
 
 fn volume<'a>(volume: &'a Value, path: &str, seen: &mut BTreeSet<&'a str>, out: &mut Errors) {
+    let before = out.len();
     let name = text(volume, "name");
     if name.is_empty() {
         out.push(FieldError::required(format!("{path}.name"), ""));
@@ -290,7 +299,7 @@ fn volume<'a>(volume: &'a Value, path: &str, seen: &mut BTreeSet<&'a str>, out: 
         for wrong in names::label(name) {
             out.push(FieldError::invalid(format!("{path}.name"), name, wrong));
         }
-        if !seen.insert(name) {
+        if seen.contains(name) {
             let wrong = Wrong::Duplicate(name.into());
             out.push(FieldError::new(format!("{path}.name"), wrong, ""));
         }
@@ -317,6 +326,10 @@ fn volume<'a>(volume: &'a Value, path: &str, seen: &mut BTreeSet<&'a str>, out: 
         {
             out.push(FieldError::required(format!("{path}.{source}.{key}"), ""));
         }
+    }
+    // What is wrong in itself is not there for those who mount it.
+    if out.len() == before {
+        seen.insert(name);
     }
 }
 
@@ -469,6 +482,12 @@ fn service(spec: &Value, out: &mut Errors) {
         if !(1..=65535).contains(&number) {
             let detail = "must be between 1 and 65535, inclusive";
             out.push(FieldError::invalid(path("port"), number, detail));
+        }
+        if let Some(target) = port.get("targetPort").and_then(Value::as_i64)
+            && !(1..=65535).contains(&target)
+        {
+            let detail = "must be between 1 and 65535, inclusive";
+            out.push(FieldError::invalid(path("targetPort"), target, detail));
         }
         if !numbers.insert((text(port, "protocol"), number)) {
             let wrong = Wrong::Duplicate(

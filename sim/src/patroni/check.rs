@@ -32,6 +32,19 @@ pub fn writable_primaries(world: &World, kube: KubeId, namespace: &str, scope: &
         .collect()
 }
 
+/// What is wrong with any scope of the world now, in words.
+#[must_use]
+pub fn everywhere(world: &World) -> Vec<String> {
+    let mut found = Vec::new();
+    for kube in world.kube_ids() {
+        for cluster in world.kube(kube).api.list(Kind::IvoryCluster, None) {
+            let scope = ivory_core::names::scope(&cluster.meta.name);
+            found.extend(violations(world, kube, &cluster.meta.namespace, &scope));
+        }
+    }
+    found
+}
+
 /// What is wrong with a scope now, in words; empty when nothing is. Checks invariants 3 (one writable
 /// primary), 5 (at most one address in the leader's Endpoints) and 7 (one system identifier).
 #[must_use]

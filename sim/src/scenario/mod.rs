@@ -17,7 +17,6 @@ mod parse_steps;
 pub mod path;
 pub mod resolve;
 pub mod run;
-pub mod site;
 pub mod target;
 pub mod transcript;
 pub mod words;

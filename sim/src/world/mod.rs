@@ -47,6 +47,10 @@ pub struct World {
     pub faults: Faults,
     net: Net,
     journal: Arc<Vec<Entry>>,
+    /// Looks at the world whenever something worth telling happened.
+    check: Option<fn(&World) -> Vec<String>>,
+    checked: usize,
+    findings: Arc<Vec<String>>,
     /// The machine's record of the run.
     pub trace: Trace,
 }
@@ -84,6 +88,9 @@ impl World {
             faults: Faults::default(),
             net: Net::default(),
             journal: Arc::default(),
+            check: None,
+            checked: 0,
+            findings: Arc::default(),
             trace: Trace::default(),
         }
     }
@@ -264,7 +271,33 @@ impl World {
                 }
             }
         }
+        self.look();
         true
+    }
+
+    /// Lets a checker look at the world after every event that left an entry in the journal: a change of
+    /// roles always does.
+    pub fn check_with(&mut self, check: fn(&World) -> Vec<String>) {
+        self.check = Some(check);
+    }
+
+    /// What the checker found, each sentence once.
+    #[must_use]
+    pub fn findings(&self) -> &[String] {
+        &self.findings
+    }
+
+    fn look(&mut self) {
+        if self.checked == self.journal.len() {
+            return;
+        }
+        self.checked = self.journal.len();
+        let Some(check) = self.check else { return };
+        for finding in check(self) {
+            if !self.findings.contains(&finding) {
+                Arc::make_mut(&mut self.findings).push(finding);
+            }
+        }
     }
 
     /// Handles all events up to a moment, and makes it now. The only way in which time moves.

@@ -11,6 +11,7 @@ use crate::actor_boilerplate;
 use crate::controllers::framework::queue::Queue;
 use crate::controllers::framework::steps::{Disk, Step, Sync, Then, object_in};
 use crate::controllers::framework::{Caches, Controller, Key, Keys, Seen};
+use crate::controllers::support::heartbeat::is_heartbeat;
 use crate::kube::{ObjectRef, Request, Response, Verb};
 use crate::time::{Span, Time};
 use crate::world::{Actor, Cx, Informer, Input, Learned, Ticket};
@@ -177,6 +178,9 @@ impl Manager {
             old: old.map(|o| &**o),
             new: new.map(|o| &**o),
         };
+        if is_heartbeat(seen) {
+            return;
+        }
         for (index, unit) in self.units.iter_mut().enumerate() {
             if unit.controller.watches().contains(&kind) {
                 unit.controller.keys(seen, &self.caches, &mut self.scratch);

@@ -1,6 +1,7 @@
 //! What several controllers need to know about pods, selectors, templates and conditions.
 
 pub mod conditions;
+pub mod heartbeat;
 pub mod pods;
 pub mod selector;
 pub mod workload;

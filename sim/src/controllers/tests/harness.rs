@@ -36,7 +36,10 @@ fn object(mut map: Map<String, Value>) -> Object {
     let name = text("name").expect("a name");
     let uid = text("uid").unwrap_or_else(|| format!("{kind}-{name}"));
     let namespace = text("namespace").unwrap_or_else(|| NS.into());
-    let owners: Vec<String> = ["owner", "plain"].iter().filter_map(|k| Some(format!("{k}:{}", text(k)?))).collect();
+    let owners: Vec<String> = ["owner", "plain"]
+        .iter()
+        .filter_map(|k| Some(format!("{k}:{}", text(k)?)))
+        .collect();
     let mut object = Object::new(kind, if kind.namespaced() { &namespace } else { "" }, &name);
     object.meta.uid = uid.into();
     object.meta.resource_version = 1;
@@ -48,13 +51,18 @@ fn object(mut map: Map<String, Value>) -> Object {
     };
     object.meta.deleted_at = ago("deleted");
     object.meta.created_at = ago("created").or(Some(Time::START.timestamp()));
-    let mut strings = |key: &str| serde_json::from_value(map.remove(key).unwrap_or(json!({}))).expect("text");
+    let mut strings =
+        |key: &str| serde_json::from_value(map.remove(key).unwrap_or(json!({}))).expect("text");
     object.meta.labels = Arc::new(strings("labels"));
     object.meta.annotations = Arc::new(strings("annotations"));
     let finalizers = map.remove("finalizers").unwrap_or(json!([]));
     object.meta.finalizers = Arc::new(serde_json::from_value(finalizers).expect("a list of text"));
     if let Some(ready) = map.remove("ready") {
-        let status = if ready == json!(true) { "True" } else { "False" };
+        let status = if ready == json!(true) {
+            "True"
+        } else {
+            "False"
+        };
         map.insert("status".into(), json!({
             "phase": "Running", "podIP": format!("10.0.0.{}", name.len()),
             "conditions": [{"type": "Ready", "status": status, "lastTransitionTime": "2026-01-01T00:59:00Z"}],
@@ -75,7 +83,11 @@ fn owners_of(list: &str) -> Vec<OwnerRef> {
         let (name, uid) = name.split_once('=').unwrap_or((name, ""));
         let mut owner = Object::new(kind.parse().expect("a known kind"), NS, name);
         let default = format!("{kind}-{name}");
-        owner.meta.uid = if uid.is_empty() { default.into() } else { uid.into() };
+        owner.meta.uid = if uid.is_empty() {
+            default.into()
+        } else {
+            uid.into()
+        };
         if how == "owner" {
             OwnerRef::controller_of(&owner)
         } else {
@@ -86,7 +98,9 @@ fn owners_of(list: &str) -> Vec<OwnerRef> {
 }
 
 fn controller(name: &str) -> &'static dyn Controller {
-    *ALL.iter().find(|c| c.name() == name).expect("a controller of this name")
+    *ALL.iter()
+        .find(|c| c.name() == name)
+        .expect("a controller of this name")
 }
 
 /// The key of `Kind/name`.
@@ -123,7 +137,10 @@ pub(super) fn lines_with(sync: &Sync, answer: impl Fn(&Request) -> Response) -> 
                 }
             }
             Step::Disk(Disk::Add { volume, .. }) => lines.push(format!("add disk {volume}")),
-            Step::Disk(Disk::Grow { volume, capacity_bytes }) => {
+            Step::Disk(Disk::Grow {
+                volume,
+                capacity_bytes,
+            }) => {
                 lines.push(format!("grow disk {volume} to {capacity_bytes}"));
             }
             Step::Disk(Disk::Remove { volume }) => lines.push(format!("remove disk {volume}")),
@@ -145,11 +162,19 @@ fn describe(request: &Request) -> String {
     };
     match &request.verb {
         Verb::Create(object) => format!("create {}", of(object)),
-        Verb::Update { object, subresource: Subresource::Status } => format!("status {}", of(object)),
-        Verb::Update { object, subresource: Subresource::Finalize } => format!("finalize {}", of(object)),
+        Verb::Update {
+            object,
+            subresource: Subresource::Status,
+        } => format!("status {}", of(object)),
+        Verb::Update {
+            object,
+            subresource: Subresource::Finalize,
+        } => format!("finalize {}", of(object)),
         Verb::Update { object, .. } => format!("update {}", of(object)),
         Verb::Delete { target, options } => {
-            let how = options.propagation.filter(|p| *p != ivory_core::plan::Propagation::Background);
+            let how = options
+                .propagation
+                .filter(|p| *p != ivory_core::plan::Propagation::Background);
             let how = how.map(|h| format!(" {h:?}")).unwrap_or_default();
             format!("delete {} {}{how}", target.kind, target.name)
         }
@@ -161,15 +186,25 @@ fn describe(request: &Request) -> String {
 
 /// Not there.
 pub(super) fn missing() -> Response {
-    Err(Status { code: 404, reason: "NotFound", message: String::new(), causes: Vec::new() })
+    Err(Status {
+        code: 404,
+        reason: "NotFound",
+        message: String::new(),
+        causes: Vec::new(),
+    })
 }
 
 /// Checks what a controller decides, status apart; nothing that it asks for exists.
 pub(super) fn check(name: &str, about: &str, yaml: &str, expected: &[&str]) {
+    check_case("", name, about, yaml, expected);
+}
+
+/// The same, with a word for the case.
+pub(super) fn check_case(case: &str, name: &str, about: &str, yaml: &str, expected: &[&str]) {
     let sync = sync(name, about, yaml);
     let mut lines = lines_with(&sync, |_| missing());
     lines.retain(|line| !line.starts_with("status "));
-    assert_eq!(lines, expected, "{name} on {about} of\n{yaml}");
+    assert_eq!(lines, expected, "{case}: {name} on {about} of\n{yaml}");
 }
 
 /// The object that the decision writes by a line such as `create Pod s-0`.
@@ -188,7 +223,10 @@ pub(super) fn written(sync: &Sync, line: &str) -> Object {
 /// The first object of a kind that the decision creates.
 pub(super) fn created(sync: &Sync, kind: Kind) -> Object {
     let made = sync.steps.iter().find_map(|step| match step {
-        Step::Request(Request { verb: Verb::Create(object), .. }) if object.kind == kind => Some(object),
+        Step::Request(Request {
+            verb: Verb::Create(object),
+            ..
+        }) if object.kind == kind => Some(object),
         _ => None,
     });
     (**made.expect("it is made")).clone()
@@ -210,7 +248,13 @@ pub(super) fn keys(name: &str, old: &str, new: &str, others: &str) -> Vec<String
     let (old, new) = (objects(old), objects(new));
     let caches = Caches::of(objects(others).into_iter().chain(new.clone()));
     let mut keys = Keys::default();
-    let seen = Seen { old: old.first(), new: new.first() };
+    let seen = Seen {
+        old: old.first(),
+        new: new.first(),
+    };
     controller(name).keys(seen, &caches, &mut keys);
-    keys.ready().iter().map(|k| format!("{}/{}", k.kind, k.name)).collect()
+    keys.ready()
+        .iter()
+        .map(|k| format!("{}/{}", k.kind, k.name))
+        .collect()
 }
