@@ -119,6 +119,13 @@ impl Client {
         self.longest_gap
     }
 
+    /// The longest time without an acknowledgement, the one that lasts at this moment included.
+    #[must_use]
+    pub fn gap_until(&self, now: Time) -> Span {
+        let present = now - self.last_ack.unwrap_or(self.began);
+        self.longest_gap.max(present)
+    }
+
     /// Whether its last attempt was acknowledged.
     #[must_use]
     pub fn writable(&self) -> bool {

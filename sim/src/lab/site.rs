@@ -136,7 +136,7 @@ impl Site for LabSite {
             acknowledged,
             // Without a primary nobody can say that a row is there.
             lost_rows: lost.map_or(0, |l| l.values().map(|rows| rows.len() as u64).sum()),
-            longest_gap: client.longest_gap(),
+            longest_gap: client.gap_until(world.now()),
             writes: client.writable(),
         })
     }
