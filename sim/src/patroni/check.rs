@@ -37,9 +37,8 @@ pub fn writable_primaries(world: &World, kube: KubeId, namespace: &str, scope: &
 #[must_use]
 pub fn violations(world: &World, kube: KubeId, namespace: &str, scope: &str) -> Vec<String> {
     let mut found = Vec::new();
-    let now = world.now();
     let writable: Vec<Arc<str>> = members(world, kube, namespace, scope)
-        .filter(|(_, m)| m.writable() && !m.hung(now))
+        .filter(|(_, m)| m.writable() && !m.hung())
         .map(|(_, m)| m.config().name.clone())
         .collect();
     if writable.len() > 1 {

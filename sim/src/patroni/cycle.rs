@@ -33,6 +33,7 @@ impl Member {
     /// Runs the loop once.
     pub(super) fn cycle(&mut self, cx: &mut Cx<'_>) {
         let now = cx.now();
+        self.hung_until = None;
         // A turn that its timer called keeps the rhythm; one that an event called begins a new one (§1.4).
         let woken = std::mem::take(&mut self.wake) || now > self.next_at + Span::ms(500);
         self.base = if woken { now } else { self.base + self.dynamic.loop_wait };

@@ -9,7 +9,8 @@ use serde_json::{Map, Value};
 
 use crate::patroni::config::Dynamic;
 use crate::patroni::dcs::{Dcs, Slot};
-use crate::patroni::member::{Member, Side, Talk};
+use crate::patroni::durations;
+use crate::patroni::member::{Alarm, Member, Side, Talk};
 use crate::patroni::rest::RestRequest;
 use crate::patroni::switchover::{failed, printed};
 use crate::pgbackrest::{BackrestReply, BackrestRequest};
@@ -24,11 +25,11 @@ const HASH_MISMATCH: &str = "ivory operator error: pgBackRest config hash mismat
 
 impl Member {
     pub(super) fn exec(&mut self, cx: &mut Cx<'_>, asker: Ticket, command: Command) {
-        let output = match command {
+        let output = match &command {
             Command::Databases { databases, .. } => self.sql_command(cx, |member, cx| {
                 for name in databases {
-                    if !member.look(cx).is_some_and(|d| d.contents.has_database(&name)) {
-                        member.change(cx, Change::Database(name.into()));
+                    if !member.look(cx).is_some_and(|d| d.contents.has_database(name)) {
+                        member.change(cx, Change::Database(name.as_str().into()));
                     }
                 }
             }),
@@ -49,25 +50,35 @@ impl Member {
                 Some(data) => printed(format!("{}\n", data.wal_directory)),
                 None => failed(1, "realpath: No such file or directory"),
             },
-            Command::ReplaceDynamicConfiguration { config } => {
-                return self.replace_configuration(cx, asker, &config);
+            Command::ReplaceDynamicConfiguration { .. }
+            | Command::Switchover { .. }
+            | Command::Failover { .. }
+            | Command::RestartPending { .. } => {
+                self.alarm(cx, durations::PATRONICTL, Alarm::Ctl { asker, command });
+                return;
             }
-            Command::Switchover { leader, candidate, .. } => {
-                return self.ctl_switchover(cx, asker, &leader, candidate.as_deref(), false);
-            }
-            Command::Failover { candidate, .. } => {
-                return self.ctl_switchover(cx, asker, "", Some(&candidate), true);
-            }
-            Command::RestartPending { role, .. } => return self.restart_pending(cx, asker, &role),
             Command::StanzaCreate { config_hash, .. } => {
-                return self.create_stanza(cx, asker, &config_hash, false);
+                return self.create_stanza(cx, asker, config_hash, false);
             }
             Command::StanzaUpgrade { config_hash, .. } => {
-                return self.create_stanza(cx, asker, &config_hash, true);
+                return self.create_stanza(cx, asker, config_hash, true);
             }
             Command::BackupInfo => return self.backup_info(cx, asker),
         };
         cx.reply(asker, Reply::Exec(output));
+    }
+
+    /// patronictl has started, and has read the store.
+    pub(super) fn ctl(&mut self, cx: &mut Cx<'_>, asker: Ticket, command: &Command) {
+        match command {
+            Command::ReplaceDynamicConfiguration { config } => self.replace_configuration(cx, asker, config),
+            Command::Switchover { leader, candidate, .. } => {
+                self.ctl_switchover(cx, asker, leader, candidate.as_deref(), false);
+            }
+            Command::Failover { candidate, .. } => self.ctl_switchover(cx, asker, "", Some(candidate), true),
+            Command::RestartPending { role, .. } => self.restart_pending(cx, asker, role),
+            _ => {}
+        }
     }
 
     fn no_connection(&self) -> Output {

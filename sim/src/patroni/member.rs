@@ -217,6 +217,8 @@ pub(super) enum Alarm {
     Poll { asker: Ticket, request: super::dcs::FailoverRequest, old: String, left: u32 },
     /// A backup to a cloud repository, made in this container, is copied.
     Backup { asker: Ticket, repo: u8, kind: crate::pgbackrest::BackupKind, started: Time },
+    /// patronictl has started.
+    Ctl { asker: Ticket, command: ivory_core::command::Command },
     /// The process ends.
     Exit(i32),
     /// The harness wants the postmaster dead.
@@ -602,6 +604,7 @@ impl Member {
             Alarm::Reloaded => self.reloaded(cx),
             Alarm::Poll { asker, request, old, left } => self.poll(cx, asker, request, old, left),
             Alarm::Backup { asker, repo, kind, started } => self.backup_copied(cx, asker, repo, kind, started),
+            Alarm::Ctl { asker, command } => self.ctl(cx, asker, &command),
             Alarm::Exit(code) => cx.exit(code),
             Alarm::CrashPostmaster => self.postmaster_died(cx),
         }

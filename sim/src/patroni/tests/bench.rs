@@ -16,6 +16,8 @@ use crate::kube::{ApiServer, Body, ObjectRef, Request, Subresource, Verb};
 use crate::patroni::config::{MemberConfig, Version};
 use crate::patroni::rest::{RestReply, RestRequest};
 use crate::patroni::{Member, MemberStart, check};
+use crate::pgbackrest::server::{BackrestServer, ServerStart};
+use crate::pgbackrest::{RepoPlace, RepoTarget};
 use crate::time::{Span, Time};
 use crate::world::call::{Call, Reply};
 use crate::world::{Actor, ActorId, Cx, Input, Kube, KubeId, Place, Signal, Where, World};
@@ -31,6 +33,10 @@ pub struct Bench {
     pub dynamic: Value,
     pub tester: ActorId,
     pub alive: BTreeMap<String, ActorId>,
+    /// Repositories of members that are started from now on.
+    pub repositories: Vec<RepoTarget>,
+    /// `bootstrap.method`, and what else differs in the cluster's file.
+    pub method: Option<&'static str>,
     /// Extra YAML of a member's own file.
     pub extra: BTreeMap<String, String>,
     uids: BTreeMap<String, Arc<str>>,
@@ -90,15 +96,36 @@ impl Bench {
             dynamic,
             tester,
             alive: BTreeMap::new(),
+            repositories: Vec::new(),
+            method: None,
             extra: BTreeMap::new(),
             uids: BTreeMap::new(),
         };
         let namespace = Object::new(Kind::Namespace, "", NS);
         bench.request(Verb::Create(Arc::new(namespace)));
+        let account = Object::new(Kind::ServiceAccount, NS, "default");
+        bench.request(Verb::Create(Arc::new(account)));
         let mut service = Object::new(Kind::Service, NS, SCOPE);
         service.body_mut().insert("spec".into(), json!({"ports": [{"name": "ivory", "port": 5432}]}));
         bench.request(Verb::Create(Arc::new(service)));
         bench
+    }
+
+    /// Another cluster of the same scope's name in a second Kubernetes of this world.
+    pub fn beside(mut self, dynamic: Value) -> Self {
+        let kube = self.world.add_kube(Kube::new(ApiServer::default()));
+        let tester = self.world.spawn(kube, Arc::new(Tester::default()), None, None);
+        self.kube = kube;
+        self.tester = tester;
+        self.dynamic = dynamic;
+        self.alive.clear();
+        for object in [
+            Object::new(Kind::Namespace, "", NS),
+            Object::new(Kind::ServiceAccount, NS, "default"),
+        ] {
+            self.request(Verb::Create(Arc::new(object)));
+        }
+        self
     }
 
     /// T/L/R = 20/5/5, as most of the measurements.
@@ -124,7 +151,7 @@ impl Bench {
     }
 
     fn config(&self, name: &str, index: usize) -> MemberConfig {
-        let cluster = json!({
+        let mut cluster = json!({
             "scope": SCOPE,
             "kubernetes": {
                 "namespace": NS, "scope_label": "patroni", "role_label": "role", "use_endpoints": true,
@@ -132,6 +159,9 @@ impl Bench {
             },
             "bootstrap": {"dcs": self.dynamic, "initdb": ["data-checksums", {"waldir": "/pgdata/pg18_wal"}]},
         });
+        if let Some(method) = self.method {
+            cluster["bootstrap"]["method"] = method.into();
+        }
         let env = BTreeMap::from(
             [
                 ("PATRONI_NAME", name.to_owned()),
@@ -178,7 +208,7 @@ impl Bench {
             config,
             volume: name.into(),
             certificate: None,
-            repositories: Vec::new(),
+            repositories: self.repositories.clone(),
             config_hash: "".into(),
             files: None,
         });
@@ -322,6 +352,56 @@ impl Bench {
             Some(Reply::Rest(RestReply::Code(code, text))) => (code, text, seconds),
             _ => (200, String::new(), seconds),
         }
+    }
+
+    /// A repository host, `repo-host-0`, with one repository that all members know.
+    pub fn repo_host(&mut self) {
+        let index = self.uids.len();
+        let mut pod = Object::new(Kind::Pod, NS, "repo-host-0");
+        pod.meta.labels = Arc::new(BTreeMap::from([("repo".to_owned(), "host".to_owned())]));
+        let containers = json!([{"name": "pgbackrest", "image": "pgbackrest"}]);
+        pod.body_mut().insert("spec".into(), json!({"nodeName": "node9", "containers": containers}));
+        self.request(Verb::Create(Arc::new(pod)));
+        let ip = format!("10.0.1.{index}");
+        self.request(Verb::Patch {
+            target: ObjectRef::new(Kind::Pod, NS, "repo-host-0"),
+            subresource: Subresource::Status,
+            body: Body::Merge(Arc::new(json!({"status": {"podIP": ip}}))),
+        });
+        self.world.kube_mut(self.kube).add_volume("repo1", Volume::of(1 << 30));
+        let server = BackrestServer::new(ServerStart {
+            namespace: NS.into(),
+            pod: "repo-host-0".into(),
+            volumes: BTreeMap::from([(1, "repo1".into())]),
+            instances: (0..3).map(|i| (format!("{}.hippo-pods", name(i)).into(), 5432)).collect(),
+            config_hash: "".into(),
+            files: None,
+        });
+        let place = Place {
+            node: "node9".into(),
+            namespace: NS.into(),
+            pod: "repo-host-0".into(),
+            pod_uid: "uid-repo".into(),
+            container: "pgbackrest".into(),
+            ip: ip.into(),
+            ports: vec![8432],
+        };
+        self.world.spawn(self.kube, Arc::new(server), Some(place), None);
+        self.repositories = vec![RepoTarget {
+            number: 1,
+            place: RepoPlace::Host {
+                host: "repo-host-0.hippo-pods".into(),
+                port: 8432,
+            },
+        }];
+    }
+
+    /// Runs a process until it ends; gives whether it ended well, by what it told the journal.
+    pub fn process(&mut self, actor: Arc<dyn Actor>) -> Vec<String> {
+        let before = self.world.journal().len();
+        let id = self.world.spawn(self.kube, actor, None, None);
+        self.until(300.0, |b| !b.world.alive(id));
+        self.world.journal()[before..].iter().map(|e| format!("{:?}", e.what)).collect()
     }
 
     /// An application that commits every 50 ms.

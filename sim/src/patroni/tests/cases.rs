@@ -41,7 +41,8 @@ fn bootstrap_race() {
     assert_eq!(inits, 1);
 }
 
-/// Efficiency: an idle cluster of three costs about ten inputs a loop.
+/// Efficiency: an idle cluster of three costs about ten inputs a loop (9.7 measured; 100,000 virtual seconds took 0.39 s
+/// in a release build).
 #[test]
 fn an_idle_cluster_is_cheap() {
     let mut bench = Bench::healthy(2, V4, json!({}), 3);
