@@ -25,8 +25,6 @@ mod sync;
 #[cfg(test)]
 mod tests;
 
-
-
 pub use member::{Member, MemberStart};
 
 use crate::time::Span;
