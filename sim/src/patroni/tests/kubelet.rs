@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::bench::{NS, SCOPE, Tester};
 use crate::disk::Volume;
-use crate::kube::{ApiServer, DeleteOptions, ObjectRef, Request, Verb};
+use crate::kube::{ApiServer, Body, DeleteOptions, ObjectRef, Request, Subresource, Verb};
 use crate::node::{NodeConfig, spawn_node};
 use crate::patroni::check;
 use crate::patroni::programs::DatabasePrograms;
@@ -83,6 +83,13 @@ fn world() -> (World, KubeId, ActorId) {
     ] {
         create(&mut world, kube, tester, object);
     }
+    let bind = Verb::Patch {
+        target: ObjectRef::new(Kind::PersistentVolumeClaim, NS, "data"),
+        subresource: Subresource::Status,
+        body: Body::Merge(Arc::new(json!({"status": {"phase": "Bound"}}))),
+    };
+    world.submit(tester, kube, Request::new("tester", bind));
+    world.advance(Span::ms(10));
     (world, kube, tester)
 }
 
