@@ -41,10 +41,22 @@ impl ClientStart {
     /// From a user Secret (and the cluster's certificate Secret) as they stand in the API; none when a key is
     /// missing.
     #[must_use]
-    pub fn from_secrets(world: &World, kube: KubeId, namespace: &str, user: &str, certificate: Option<&str>, name: &str, every: Span) -> Option<Self> {
+    pub fn from_secrets(
+        world: &World,
+        kube: KubeId,
+        namespace: &str,
+        user: &str,
+        certificate: Option<&str>,
+        name: &str,
+        every: Span,
+    ) -> Option<Self> {
         let api = &world.kube(kube).api;
         let secret = api.get(Kind::Secret, namespace, user)?;
-        let text = |key: &str| secret.data(key).and_then(|v| v.expose_text().map(Arc::<str>::from));
+        let text = |key: &str| {
+            secret
+                .data(key)
+                .and_then(|v| v.expose_text().map(Arc::<str>::from))
+        };
         let roots = match certificate {
             Some(certificate) => {
                 let secret = api.get(Kind::Secret, namespace, certificate)?;
@@ -156,7 +168,10 @@ impl Client {
             return self.failed(cx, "could not translate host name to address");
         };
         let start = &self.start;
-        let verify = start.roots.as_ref().map(|roots| (roots.clone(), start.host.clone()));
+        let verify = start
+            .roots
+            .as_ref()
+            .map(|roots| (roots.clone(), start.host.clone()));
         let request = SqlRequest {
             user: start.user.clone(),
             password: start.password.clone(),

@@ -127,7 +127,7 @@ impl Member {
                 self.bootstrap_failed = true;
                 self.done(cx);
             }
-            Kind::Copy(copying) => self.copy_step(cx, copying, stage),
+            Kind::Copy(copying) => self.copy_step(cx, copying),
             Kind::StartPrimary => {
                 self.accept(cx, State::Primary);
                 self.role = Role::Primary;
@@ -156,7 +156,8 @@ impl Member {
     fn initialized(&mut self, cx: &mut Cx<'_>) {
         // A system identifier is made of the time, the process and luck: 19 digits.
         let id = 7_000_000_000_000_000_000 + cx.rng("system-id").below(900_000_000_000_000_000);
-        let fresh = DataDirectory::initialize(self.config.postgres_version, id, &self.config.wal_directory);
+        let fresh =
+            DataDirectory::initialize(self.config.postgres_version, id, &self.config.wal_directory);
         let directory = self.config.directory.clone();
         let Some(volume) = cx.volume(&self.volume) else {
             self.word = Word::InitdbFailed;
@@ -172,7 +173,9 @@ impl Member {
     fn existing_started(&mut self, cx: &mut Cx<'_>) {
         let directory = self.config.directory.clone();
         let prepared = format!("{directory}_bootstrap");
-        let there = cx.volume(&self.volume).is_some_and(|v| v.rename(&prepared, &directory));
+        let there = cx
+            .volume(&self.volume)
+            .is_some_and(|v| v.rename(&prepared, &directory));
         if !there {
             self.word = Word::CustomFailed;
             self.bootstrap_failed = true;
@@ -190,10 +193,17 @@ impl Member {
     fn ask_for_timeline(&mut self, cx: &mut Cx<'_>) {
         let asked = self.repositories.first().cloned().and_then(|target| {
             let to = self.repository(cx, &target)?;
-            Some((to, BackrestRequest::NewestTimeline { repo: target.number }))
+            Some((
+                to,
+                BackrestRequest::NewestTimeline {
+                    repo: target.number,
+                },
+            ))
         });
         match asked {
-            Some((to, request)) => self.ask(cx, to, Call::Backrest(request), Span::s(2), Side::Action),
+            Some((to, request)) => {
+                self.ask(cx, to, Call::Backrest(request), Span::s(2), Side::Action)
+            }
             None => self.promote_to(cx, 0),
         }
     }
@@ -247,7 +257,11 @@ impl Member {
     fn restart_step(&mut self, cx: &mut Cx<'_>, asker: Option<Ticket>, stage: u8) {
         if stage == 0 {
             let primary = self.pg.primary();
-            self.restart_as = if primary { State::Primary } else { State::Standby };
+            self.restart_as = if primary {
+                State::Primary
+            } else {
+                State::Standby
+            };
             let upstream = self.receiver.upstream.clone();
             self.stop_now(cx, primary, true);
             self.receiver.upstream = upstream;
@@ -282,7 +296,13 @@ impl Member {
     }
 
     /// Fills the directory from a member or the remote, or from a repository.
-    pub(super) fn copy_from(&mut self, cx: &mut Cx<'_>, source: Option<Upstream>, methods: Vec<ReplicaMethod>, rewind: bool) {
+    pub(super) fn copy_from(
+        &mut self,
+        cx: &mut Cx<'_>,
+        source: Option<Upstream>,
+        methods: Vec<ReplicaMethod>,
+        rewind: bool,
+    ) {
         self.act(cx, Kind::Copy(Copying::new(source, methods, rewind)));
     }
 }

@@ -25,7 +25,12 @@ pub fn members<'a>(
 /// The members of a scope whose PostgreSQL accepts writes now. More than one is the window of §8.4-3, and
 /// allowed only while the older one's Patroni hangs.
 #[must_use]
-pub fn writable_primaries(world: &World, kube: KubeId, namespace: &str, scope: &str) -> Vec<ActorId> {
+pub fn writable_primaries(
+    world: &World,
+    kube: KubeId,
+    namespace: &str,
+    scope: &str,
+) -> Vec<ActorId> {
     members(world, kube, namespace, scope)
         .filter(|(_, m)| m.writable())
         .map(|(id, _)| id)
@@ -50,13 +55,16 @@ pub fn everywhere(world: &World) -> Vec<String> {
 #[must_use]
 pub fn violations(world: &World, kube: KubeId, namespace: &str, scope: &str) -> Vec<String> {
     let mut found = Vec::new();
-    let now = world.now();
     let writable: Vec<Arc<str>> = members(world, kube, namespace, scope)
-        .filter(|(_, m)| m.writable() && !m.hung(now))
+        .filter(|(_, m)| m.writable() && !m.hung())
         .map(|(_, m)| m.config().name.clone())
         .collect();
     if writable.len() > 1 {
-        found.push(format!("{} members are writable: {}", writable.len(), writable.join(", ")));
+        found.push(format!(
+            "{} members are writable: {}",
+            writable.len(),
+            writable.join(", ")
+        ));
     }
     let api = &world.kube(kube).api;
     if let Some(leader) = api.get(Kind::Endpoints, namespace, scope) {
@@ -81,7 +89,10 @@ pub fn violations(world: &World, kube: KubeId, namespace: &str, scope: &str) -> 
             let volume = world.kube(kube).volume(member.volume());
             let data = volume.and_then(|v| v.directories.get(&member.config().directory));
             if member.accepts() && data.is_some_and(|d| d.system_id != id) {
-                found.push(format!("{} runs another cluster's data", member.config().name));
+                found.push(format!(
+                    "{} runs another cluster's data",
+                    member.config().name
+                ));
             }
         }
     }

@@ -56,7 +56,10 @@ impl Member {
         }
         let now = cx.now();
         let leader = self.store().leader(now).map(str::to_owned);
-        let initialize = self.store().annotation(Slot::Config, "initialize").map(str::to_owned);
+        let initialize = self
+            .store()
+            .annotation(Slot::Config, "initialize")
+            .map(str::to_owned);
         if let Some(leader) = leader.filter(|l| **l != *self.config.name) {
             let Some(source) = self.upstream_to(&leader) else {
                 return self.finish(cx);
@@ -79,7 +82,16 @@ impl Member {
             .config
             .replica_methods
             .iter()
-            .filter(|m| matches!(m, ReplicaMethod::Pgbackrest { no_leader: true, refused: false, .. }))
+            .filter(|m| {
+                matches!(
+                    m,
+                    ReplicaMethod::Pgbackrest {
+                        no_leader: true,
+                        refused: false,
+                        ..
+                    }
+                )
+            })
             .cloned()
             .collect();
         if !leaderless.is_empty() && initialize.is_some_and(|i| !i.is_empty()) {
@@ -103,7 +115,13 @@ impl Member {
                 };
                 remote.methods.is_empty() || remote.methods.iter().any(|w| w == name)
             };
-            let methods = self.config.replica_methods.iter().filter(wanted).cloned().collect();
+            let methods = self
+                .config
+                .replica_methods
+                .iter()
+                .filter(wanted)
+                .cloned()
+                .collect();
             return self.copy_from(cx, source, methods, false);
         }
         match self.config.bootstrap.clone() {
@@ -132,15 +150,25 @@ impl Member {
         self.begin_wait(cx);
     }
 
-    pub(super) fn copy_step(&mut self, cx: &mut Cx<'_>, copying: Copying, _stage: u8) {
+    pub(super) fn copy_step(&mut self, cx: &mut Cx<'_>, copying: Copying) {
         if let Some(arrived) = copying.arrived.clone() {
             return self.place(cx, &copying, &arrived);
         }
         if copying.rewind {
-            let Some(to) = copying.source.as_ref().and_then(|s| s.resolve(cx, &self.config.namespace)) else {
+            let Some(to) = copying
+                .source
+                .as_ref()
+                .and_then(|s| s.resolve(cx, &self.config.namespace))
+            else {
                 return self.copy_failed(cx, copying);
             };
-            return self.ask(cx, to, Call::Stream(StreamRequest::Copy), Span::s(60), Side::Action);
+            return self.ask(
+                cx,
+                to,
+                Call::Stream(StreamRequest::Copy),
+                Span::s(60),
+                Side::Action,
+            );
         }
         match copying.methods.front() {
             None => {
@@ -161,27 +189,56 @@ impl Member {
                 let Some(to) = target.and_then(|t| self.repository(cx, &t)) else {
                     return self.copy_failed(cx, copying);
                 };
-                let request = BackrestRequest::Restore { repo, target: None, set: None };
+                let request = BackrestRequest::Restore {
+                    repo,
+                    target: None,
+                    set: None,
+                };
                 self.ask(cx, to, Call::Backrest(request), Span::s(60), Side::Action);
             }
             Some(ReplicaMethod::Basebackup) => {
-                let to = copying.source.as_ref().and_then(|s| s.resolve(cx, &self.config.namespace));
+                let to = copying
+                    .source
+                    .as_ref()
+                    .and_then(|s| s.resolve(cx, &self.config.namespace));
                 let Some(to) = to else {
                     return self.copy_failed(cx, copying);
                 };
-                self.ask(cx, to, Call::Stream(StreamRequest::Copy), Span::s(60), Side::Action);
+                self.ask(
+                    cx,
+                    to,
+                    Call::Stream(StreamRequest::Copy),
+                    Span::s(60),
+                    Side::Action,
+                );
             }
         }
     }
 
     /// What the source sent, or not.
-    pub(super) fn copied(&mut self, cx: &mut Cx<'_>, mut copying: Copying, reply: Result<Reply, CallError>) {
+    pub(super) fn copied(
+        &mut self,
+        cx: &mut Cx<'_>,
+        mut copying: Copying,
+        reply: Result<Reply, CallError>,
+    ) {
         let arrived = match reply {
-            Ok(Reply::Stream(StreamReply::Copy(data)) | Reply::Backrest(BackrestReply::Restored(data))) => data,
+            Ok(
+                Reply::Stream(StreamReply::Copy(data))
+                | Reply::Backrest(BackrestReply::Restored(data)),
+            ) => data,
             _ => return self.copy_failed(cx, copying),
         };
-        let least = if copying.rewind { durations::REWIND } else { durations::BASEBACKUP };
-        let bytes = if copying.rewind { 0 } else { arrived.contents.bytes() };
+        let least = if copying.rewind {
+            durations::REWIND
+        } else {
+            durations::BASEBACKUP
+        };
+        let bytes = if copying.rewind {
+            0
+        } else {
+            arrived.contents.bytes()
+        };
         copying.arrived = Some(arrived);
         if let Some(action) = &mut self.action {
             action.kind = Kind::Copy(copying);
@@ -193,7 +250,9 @@ impl Member {
         let directory = self.config.directory.clone();
         let wal = self.config.wal_directory.clone();
         if let Some(volume) = cx.volume(&self.volume) {
-            volume.directories.insert(directory, arrived.copy_for_standby(&wal));
+            volume
+                .directories
+                .insert(directory, arrived.copy_for_standby(&wal));
         }
         self.word = Word::Stopped;
         self.rewind = RewindState::Idle;
@@ -221,7 +280,8 @@ impl Member {
             return;
         }
         copying.attempts += 1;
-        let again = copying.methods.front() == Some(&ReplicaMethod::Basebackup) && copying.attempts < 2;
+        let again =
+            copying.methods.front() == Some(&ReplicaMethod::Basebackup) && copying.attempts < 2;
         if !again {
             copying.methods.pop_front();
             copying.attempts = 0;

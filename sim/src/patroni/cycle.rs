@@ -12,7 +12,9 @@ use crate::patroni::dcs::Slot;
 use crate::patroni::demote::Mode;
 use crate::patroni::durations;
 use crate::patroni::follow::RewindState;
-use crate::patroni::member::{Alarm, Doing, Member, Possible, Released, Renew, Role, Side, Stage, Then, Word};
+use crate::patroni::member::{
+    Alarm, Doing, Member, Possible, Released, Renew, Role, Side, Stage, Then, Word,
+};
 use crate::postgres::data::Control;
 use crate::postgres::parameters;
 use crate::postgres::server::State;
@@ -21,7 +23,9 @@ use crate::world::Cx;
 
 /// A time as Patroni writes it.
 fn stamp(now: Time) -> String {
-    now.timestamp().strftime("%Y-%m-%dT%H:%M:%S.%6f+00:00").to_string()
+    now.timestamp()
+        .strftime("%Y-%m-%dT%H:%M:%S.%6f+00:00")
+        .to_string()
 }
 
 /// Whether an `initialize` annotation is a system identifier.
@@ -33,9 +37,14 @@ impl Member {
     /// Runs the loop once.
     pub(super) fn cycle(&mut self, cx: &mut Cx<'_>) {
         let now = cx.now();
+        self.hung_until = None;
         // A turn that its timer called keeps the rhythm; one that an event called begins a new one (§1.4).
         let woken = std::mem::take(&mut self.wake) || now > self.next_at + Span::ms(500);
-        self.base = if woken { now } else { self.base + self.dynamic.loop_wait };
+        self.base = if woken {
+            now
+        } else {
+            self.base + self.dynamic.loop_wait
+        };
         if !self.store().readable() {
             self.next_at = now + Span::s(5);
             return self.tick_by(cx, self.next_at);
@@ -106,7 +115,11 @@ impl Member {
 
     /// C: PostgreSQL is starting.
     fn step_starting(&mut self, cx: &mut Cx<'_>) {
-        if self.word == Word::Starting && self.pg.state == State::Starting && !self.dynamic.pause && self.holds_key(cx.now()) {
+        if self.word == Word::Starting
+            && self.pg.state == State::Starting
+            && !self.dynamic.pause
+            && self.holds_key(cx.now())
+        {
             return self.renew(cx, Renew::Starting);
         }
         self.step_bootstrap(cx);
@@ -133,12 +146,19 @@ impl Member {
         match done {
             0 => {
                 let id = self.look(cx).map_or(0, |d| d.system_id);
-                let write = self.store().write(Slot::Config, text("initialize", id.to_string()), None, false);
+                let write = self.store().write(
+                    Slot::Config,
+                    text("initialize", id.to_string()),
+                    None,
+                    false,
+                );
                 self.begin(cx, write, Then::Finish(1));
             }
             1 => {
                 let document = self.document();
-                let write = self.store().write(Slot::Config, text("config", document), None, false);
+                let write = self
+                    .store()
+                    .write(Slot::Config, text("config", document), None, false);
                 self.begin(cx, write, Then::Finish(2));
             }
             2 => {
@@ -171,7 +191,10 @@ impl Member {
             self.recovering = false;
             if self.pg.up() {
                 self.crash_recovered = false;
-            } else if self.pg.state == State::Down && self.holds_key(cx.now()) && !self.crash_recovered {
+            } else if self.pg.state == State::Down
+                && self.holds_key(cx.now())
+                && !self.crash_recovered
+            {
                 self.role = Role::Demoted;
                 return self.release(cx, Released::Nothing);
             }
@@ -207,7 +230,10 @@ impl Member {
                     return self.foreign_data(cx);
                 }
             }
-            None if self.store().leader(now).is_none() && !self.dynamic.pause && !self.called_back => {
+            None if self.store().leader(now).is_none()
+                && !self.dynamic.pause
+                && !self.called_back =>
+            {
                 if self.pg.state == State::Standby {
                     return cx.exit(1);
                 }
@@ -298,7 +324,10 @@ impl Member {
             Some(leader) if leader == &*self.config.name => {
                 if self.dynamic.pause && !self.pg.primary() && self.dynamic.standby.is_none() {
                     let me = Some(&*self.config.name);
-                    let wanted = self.store().failover().is_some_and(|f| f.candidate.as_deref() == me);
+                    let wanted = self
+                        .store()
+                        .failover()
+                        .is_some_and(|f| f.candidate.as_deref() == me);
                     if wanted {
                         return self.finish(cx);
                     }
@@ -351,7 +380,14 @@ impl Member {
     /// Renews the key.
     fn renew(&mut self, cx: &mut Cx<'_>, why: Renew) {
         let request = self.renew_request(cx, why != Renew::Busy);
-        self.begin(cx, request, Then::Renew { why, stage: Stage::First });
+        self.begin(
+            cx,
+            request,
+            Then::Renew {
+                why,
+                stage: Stage::First,
+            },
+        );
     }
 
     fn renew_request(&self, cx: &Cx<'_>, with_position: bool) -> Request {
@@ -372,13 +408,19 @@ impl Member {
     fn lease(&self, now: Time) -> Map<String, Value> {
         let mut map = Map::new();
         map.insert("leader".into(), (*self.config.name).into());
-        map.insert("ttl".into(), (self.dynamic.ttl.0 / 1_000_000).to_string().into());
+        map.insert(
+            "ttl".into(),
+            (self.dynamic.ttl.0 / 1_000_000).to_string().into(),
+        );
         map.insert("renewTime".into(), stamp(now).into());
         map
     }
 
     fn subset_is_mine(&self) -> bool {
-        let subsets = self.store().object(Slot::Leader).and_then(|o| o.at(&["subsets"])?.as_array());
+        let subsets = self
+            .store()
+            .object(Slot::Leader)
+            .and_then(|o| o.at(&["subsets"])?.as_array());
         let Some([subset]) = subsets.map(Vec::as_slice) else {
             return false;
         };
@@ -409,15 +451,26 @@ impl Member {
         let now = cx.now();
         let mut map = self.lease(now);
         map.insert("acquireTime".into(), stamp(now).into());
-        let before = store.annotation(Slot::Leader, "transitions").and_then(|t| t.parse::<u64>().ok());
+        let before = store
+            .annotation(Slot::Leader, "transitions")
+            .and_then(|t| t.parse::<u64>().ok());
         let same = store.recorded_leader() == Some(&*self.config.name);
         let transitions = match before {
-            None if store.object(Slot::Leader).is_none_or(|o| o.annotation("leader").is_none()) => 0,
+            None if store
+                .object(Slot::Leader)
+                .is_none_or(|o| o.annotation("leader").is_none()) =>
+            {
+                0
+            }
             before => before.unwrap_or(0) + u64::from(!same),
         };
         map.insert("transitions".into(), transitions.to_string().into());
         // Before 3.2 the address came only with the first renewal (§1.2).
-        let subsets = if self.version() >= Version(3, 2, 0) { self.subset() } else { json!([]) };
+        let subsets = if self.version() >= Version(3, 2, 0) {
+            self.subset()
+        } else {
+            json!([])
+        };
         store.write(Slot::Leader, map, Some(subsets), true)
     }
 
@@ -471,7 +524,14 @@ impl Member {
                 // The same holder with a newer version: somebody changed labels; write once more (§1.3).
                 if object.annotation("leader") == Some(&*self.config.name) {
                     let request = self.renew_request(cx, why != Renew::Busy);
-                    return self.begin(cx, request, Then::Renew { why, stage: Stage::Again });
+                    return self.begin(
+                        cx,
+                        request,
+                        Then::Renew {
+                            why,
+                            stage: Stage::Again,
+                        },
+                    );
                 }
                 self.renewal_failed(cx, why);
             }
@@ -481,7 +541,14 @@ impl Member {
             }
             (Stage::First, Err(_)) if conflict => {
                 let request = self.store().read(Slot::Leader);
-                self.begin(cx, request, Then::Renew { why, stage: Stage::Read });
+                self.begin(
+                    cx,
+                    request,
+                    Then::Renew {
+                        why,
+                        stage: Stage::Read,
+                    },
+                );
             }
             _ => self.renewal_failed(cx, why),
         }
@@ -575,7 +642,11 @@ impl Member {
         let now = cx.now();
         let leader = self.store().leader(now);
         let other = leader.is_some_and(|l| l != &*self.config.name);
-        let extra = if other || self.version() <= Version(3, 0, 3) { Span::ms(500) } else { Span::ZERO };
+        let extra = if other || self.version() <= Version(3, 0, 3) {
+            Span::ms(500)
+        } else {
+            Span::ZERO
+        };
         let next = self.base + self.dynamic.loop_wait + extra;
         self.next_at = if self.wake { now } else { next.max(now) };
         self.tick_by(cx, self.next_at);
@@ -624,7 +695,8 @@ impl Member {
 
     /// Appends to the history after a promotion; nothing to do on timeline 1.
     fn write_history(&mut self, cx: &mut Cx<'_>) {
-        let Some((timeline, ancestors)) = self.look(cx).map(|d| (d.timeline, d.history.clone())) else {
+        let Some((timeline, ancestors)) = self.look(cx).map(|d| (d.timeline, d.history.clone()))
+        else {
             return;
         };
         if self.history_written == timeline {
@@ -632,7 +704,9 @@ impl Member {
         }
         self.history_written = timeline;
         let old = self.store().annotation(Slot::Config, "history");
-        let mut list: Vec<Value> = old.and_then(|h| serde_json::from_str(h).ok()).unwrap_or_default();
+        let mut list: Vec<Value> = old
+            .and_then(|h| serde_json::from_str(h).ok())
+            .unwrap_or_default();
         let last = list.last().and_then(|l| l.get(0)?.as_u64());
         let Some(newest) = ancestors.last() else {
             return;

@@ -47,7 +47,10 @@ impl Member {
     }
 
     fn not_healthiest(&mut self, cx: &mut Cx<'_>) {
-        let named = self.store().failover().is_some_and(|f| f.candidate.is_some());
+        let named = self
+            .store()
+            .failover()
+            .is_some_and(|f| f.candidate.is_some());
         if (named || self.config.nofailover()) && !self.dynamic.pause {
             self.arm_rewind();
             self.begin_wait(cx);
@@ -76,7 +79,9 @@ impl Member {
         if self.pg.primary() {
             let initialize = self.store().annotation(Slot::Config, "initialize");
             if self.dynamic.pause {
-                return Some(initialize.is_none_or(|i| i.is_empty() || i.parse().ok() == self.look(cx).map(|d| d.system_id)));
+                return Some(initialize.is_none_or(|i| {
+                    i.is_empty() || i.parse().ok() == self.look(cx).map(|d| d.system_id)
+                }));
             }
             if self.version() < Version(3, 1, 0) {
                 return Some(true);
@@ -144,7 +149,12 @@ impl Member {
     }
 
     /// One answer of those that the loop waits for.
-    pub(super) fn probed(&mut self, cx: &mut Cx<'_>, name: Arc<str>, reply: Result<Reply, CallError>) {
+    pub(super) fn probed(
+        &mut self,
+        cx: &mut Cx<'_>,
+        name: Arc<str>,
+        reply: Result<Reply, CallError>,
+    ) {
         let Some(doing) = &mut self.doing else {
             return;
         };
@@ -178,7 +188,7 @@ impl Member {
             }
             Then::Possible(why) => {
                 let request = self.store().failover();
-                let possible = self.anybody(cx, &doing.answers, &why, request.as_ref());
+                let possible = self.anybody(cx, &doing.answers, request.as_ref());
                 self.possible(cx, why, possible);
             }
             _ => self.finish(cx),
@@ -192,7 +202,11 @@ impl Member {
             return false;
         };
         let request = self.store().failover();
-        let known = || answers.iter().filter_map(|(name, status)| Some((name, status.as_ref()?)));
+        let known = || {
+            answers
+                .iter()
+                .filter_map(|(name, status)| Some((name, status.as_ref()?)))
+        };
         let fit = |status: &Status| status.running && !status.nofailover;
         if let Some(request) = &request {
             if let Some(candidate) = &request.candidate
@@ -208,12 +222,17 @@ impl Member {
         }
         if self.dynamic.check_timeline
             && self.dynamic.standby.is_none()
-            && self.history_timeline().is_some_and(|last| u64::from(timeline) < last)
+            && self
+                .history_timeline()
+                .is_some_and(|last| u64::from(timeline) < last)
         {
             return false;
         }
         let former = request.as_ref().and_then(|r| r.leader.as_deref());
-        let recorded = self.store().sync_state().map(|(leader, _)| leader.to_owned());
+        let recorded = self
+            .store()
+            .sync_state()
+            .map(|(leader, _)| leader.to_owned());
         let sync = self.dynamic.synchronous == SyncMode::On;
         for (name, status) in known() {
             if former == Some(&**name) || status.nofailover {
@@ -251,7 +270,10 @@ impl Member {
         if self.dynamic.synchronous != SyncMode::On || !any {
             return self.rivals();
         }
-        let all = self.store().members().filter(|p| p.meta.name != self.config.name);
+        let all = self
+            .store()
+            .members()
+            .filter(|p| p.meta.name != self.config.name);
         all.filter_map(|p| {
             let (host, port) = Dcs::rest_of(p)?;
             Some((p.meta.name.clone(), host, port))
@@ -263,18 +285,20 @@ impl Member {
         &self,
         cx: &Cx<'_>,
         answers: &[(Arc<str>, Option<Status>)],
-        _why: &Possible,
         request: Option<&FailoverRequest>,
     ) -> bool {
         let (end, timeline) = self.look(cx).map_or((0, 0), |d| (d.end, d.timeline));
         let candidate = request.and_then(|r| r.candidate.as_deref());
-        answers.iter().filter_map(|(n, s)| Some((n, s.as_ref()?))).any(|(name, status)| {
-            candidate.is_none_or(|c| c == &**name)
-                && status.running
-                && !status.nofailover
-                && end.saturating_sub(status.position) <= self.dynamic.maximum_lag_bytes
-                && (!self.dynamic.check_timeline || status.timeline >= timeline)
-        })
+        answers
+            .iter()
+            .filter_map(|(n, s)| Some((n, s.as_ref()?)))
+            .any(|(name, status)| {
+                candidate.is_none_or(|c| c == &**name)
+                    && status.running
+                    && !status.nofailover
+                    && end.saturating_sub(status.position) <= self.dynamic.maximum_lag_bytes
+                    && (!self.dynamic.check_timeline || status.timeline >= timeline)
+            })
     }
 
     /// Clears the request for a switchover or failover.

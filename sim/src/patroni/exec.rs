@@ -9,7 +9,8 @@ use serde_json::{Map, Value};
 
 use crate::patroni::config::Dynamic;
 use crate::patroni::dcs::{Dcs, Slot};
-use crate::patroni::member::{Member, Side, Talk};
+use crate::patroni::durations;
+use crate::patroni::member::{Alarm, Member, Side, Talk};
 use crate::patroni::rest::RestRequest;
 use crate::patroni::switchover::{failed, printed};
 use crate::pgbackrest::{BackrestReply, BackrestRequest};
@@ -24,11 +25,14 @@ const HASH_MISMATCH: &str = "ivory operator error: pgBackRest config hash mismat
 
 impl Member {
     pub(super) fn exec(&mut self, cx: &mut Cx<'_>, asker: Ticket, command: Command) {
-        let output = match command {
+        let output = match &command {
             Command::Databases { databases, .. } => self.sql_command(cx, |member, cx| {
                 for name in databases {
-                    if !member.look(cx).is_some_and(|d| d.contents.has_database(&name)) {
-                        member.change(cx, Change::Database(name.into()));
+                    if !member
+                        .look(cx)
+                        .is_some_and(|d| d.contents.has_database(name))
+                    {
+                        member.change(cx, Change::Database(name.as_str().into()));
                     }
                 }
             }),
@@ -49,45 +53,75 @@ impl Member {
                 Some(data) => printed(format!("{}\n", data.wal_directory)),
                 None => failed(1, "realpath: No such file or directory"),
             },
-            Command::ReplaceDynamicConfiguration { config } => {
-                return self.replace_configuration(cx, asker, &config);
+            Command::ReplaceDynamicConfiguration { .. }
+            | Command::Switchover { .. }
+            | Command::Failover { .. }
+            | Command::RestartPending { .. } => {
+                self.alarm(cx, durations::PATRONICTL, Alarm::Ctl { asker, command });
+                return;
             }
-            Command::Switchover { leader, candidate, .. } => {
-                return self.ctl_switchover(cx, asker, &leader, candidate.as_deref(), false);
-            }
-            Command::Failover { candidate, .. } => {
-                return self.ctl_switchover(cx, asker, "", Some(&candidate), true);
-            }
-            Command::RestartPending { role, .. } => return self.restart_pending(cx, asker, &role),
             Command::StanzaCreate { config_hash, .. } => {
-                return self.create_stanza(cx, asker, &config_hash, false);
+                return self.create_stanza(cx, asker, config_hash, false);
             }
             Command::StanzaUpgrade { config_hash, .. } => {
-                return self.create_stanza(cx, asker, &config_hash, true);
+                return self.create_stanza(cx, asker, config_hash, true);
             }
             Command::BackupInfo => return self.backup_info(cx, asker),
         };
         cx.reply(asker, Reply::Exec(output));
     }
 
+    /// patronictl has started, and has read the store.
+    pub(super) fn ctl(&mut self, cx: &mut Cx<'_>, asker: Ticket, command: &Command) {
+        match command {
+            Command::ReplaceDynamicConfiguration { config } => {
+                self.replace_configuration(cx, asker, config)
+            }
+            Command::Switchover {
+                leader, candidate, ..
+            } => {
+                self.ctl_switchover(cx, asker, leader, candidate.as_deref(), false);
+            }
+            Command::Failover { candidate, .. } => {
+                self.ctl_switchover(cx, asker, "", Some(candidate), true)
+            }
+            Command::RestartPending { role, .. } => self.restart_pending(cx, asker, role),
+            _ => {}
+        }
+    }
+
     fn no_connection(&self) -> Output {
         let why = match self.pg.state {
             State::Starting => "FATAL:  the database system is starting up",
             State::Stopping => "FATAL:  the database system is shutting down",
-            _ => "No such file or directory\n\tIs the server running locally and accepting connections on that socket?",
+            _ => {
+                "No such file or directory\n\tIs the server running locally and accepting connections on that socket?"
+            }
         };
-        failed(2, format!("psql: error: connection to server on socket \"/tmp/postgres/.s.PGSQL.5432\" failed: {why}"))
+        failed(
+            2,
+            format!(
+                "psql: error: connection to server on socket \"/tmp/postgres/.s.PGSQL.5432\" failed: {why}"
+            ),
+        )
     }
 
     /// SQL that changes something: needs a primary.
-    fn sql_command(&mut self, cx: &mut Cx<'_>, work: impl FnOnce(&mut Self, &mut Cx<'_>)) -> Output {
+    fn sql_command(
+        &mut self,
+        cx: &mut Cx<'_>,
+        work: impl FnOnce(&mut Self, &mut Cx<'_>),
+    ) -> Output {
         match self.pg.state {
             State::Primary => {
                 work(self, cx);
                 self.written(cx);
                 printed("")
             }
-            State::Standby => failed(3, "ERROR:  cannot execute CREATE DATABASE in a read-only transaction"),
+            State::Standby => failed(
+                3,
+                "ERROR:  cannot execute CREATE DATABASE in a read-only transaction",
+            ),
             _ => self.no_connection(),
         }
     }
@@ -102,9 +136,12 @@ impl Member {
     fn alter_user(&self, cx: &mut Cx<'_>, user: &UserStatement) {
         let verifier = (!user.verifier.is_empty()).then(|| user.verifier.clone());
         let databases: Arc<[Arc<str>]> = user.databases.iter().map(|d| Arc::from(&**d)).collect();
-        let known = self.look(cx).and_then(|d| d.contents.role(&user.name).cloned());
+        let known = self
+            .look(cx)
+            .and_then(|d| d.contents.role(&user.name).cloned());
         let same = known.is_some_and(|role| {
-            (verifier.is_none() || role.verifier == verifier) && databases.iter().all(|d| role.databases.contains(d))
+            (verifier.is_none() || role.verifier == verifier)
+                && databases.iter().all(|d| role.databases.contains(d))
         });
         if !same {
             self.change(
@@ -121,10 +158,19 @@ impl Member {
     /// `patronictl edit-config --replace=- --force`.
     fn replace_configuration(&mut self, cx: &mut Cx<'_>, asker: Ticket, config: &str) {
         let Ok(Value::Object(new)) = serde_json::from_str::<Value>(config) else {
-            return cx.reply(asker, Reply::Exec(failed(1, "Traceback (most recent call last)")));
+            return cx.reply(
+                asker,
+                Reply::Exec(failed(1, "Traceback (most recent call last)")),
+            );
         };
         let Some(old) = self.store().annotation(Slot::Config, "config") else {
-            return cx.reply(asker, Reply::Exec(failed(1, "Error: The config key does not exist in the cluster")));
+            return cx.reply(
+                asker,
+                Reply::Exec(failed(
+                    1,
+                    "Error: The config key does not exist in the cluster",
+                )),
+            );
         };
         if serde_json::from_str::<Value>(old).ok() == Some(Value::Object(new.clone())) {
             return cx.reply(asker, Reply::Exec(printed("Not changed\n")));
@@ -161,7 +207,13 @@ impl Member {
             if let Some(to) = cx.resolve(&self.config.namespace, &host, port) {
                 open += 1;
                 let call = Call::Rest(RestRequest::Restart { pending: true });
-                self.ask(cx, to, call, Span::s(60), Side::Talk(asker, Talk::CtlRestart));
+                self.ask(
+                    cx,
+                    to,
+                    call,
+                    Span::s(60),
+                    Side::Talk(asker, Talk::CtlRestart),
+                );
             }
         }
         if open == 0 {
@@ -176,7 +228,13 @@ impl Member {
             return cx.reply(asker, Reply::Exec(failed(1, HASH_MISMATCH)));
         }
         let Some((system_id, version)) = self.look(cx).map(|d| (d.system_id, d.version)) else {
-            return cx.reply(asker, Reply::Exec(failed(56, "ERROR: [056]: unable to find primary cluster - cannot proceed")));
+            return cx.reply(
+                asker,
+                Reply::Exec(failed(
+                    56,
+                    "ERROR: [056]: unable to find primary cluster - cannot proceed",
+                )),
+            );
         };
         let targets = self.repositories.clone();
         let mut open = 0;
@@ -189,17 +247,29 @@ impl Member {
                     version,
                     upgrade,
                 };
-                self.ask(cx, to, Call::Backrest(request), Span::s(30), Side::Talk(asker, Talk::Stanza));
+                self.ask(
+                    cx,
+                    to,
+                    Call::Backrest(request),
+                    Span::s(30),
+                    Side::Talk(asker, Talk::Stanza),
+                );
             }
         }
         if open < targets.len() || open == 0 {
             let text = "ERROR: [049]: unable to connect to the repository host: [HostConnectError]";
             return cx.reply(asker, Reply::Exec(failed(49, text)));
         }
-        self.talks.insert(asker, (u32::try_from(open).unwrap_or(1), true));
+        self.talks
+            .insert(asker, (u32::try_from(open).unwrap_or(1), true));
     }
 
-    pub(super) fn stanza_reply(&mut self, cx: &mut Cx<'_>, asker: Ticket, reply: Result<Reply, CallError>) {
+    pub(super) fn stanza_reply(
+        &mut self,
+        cx: &mut Cx<'_>,
+        asker: Ticket,
+        reply: Result<Reply, CallError>,
+    ) {
         let Some((open, _)) = self.talks.get_mut(&asker) else {
             return;
         };
@@ -208,7 +278,10 @@ impl Member {
         let error = match reply {
             Ok(Reply::Backrest(BackrestReply::Done)) => None,
             Ok(Reply::Backrest(BackrestReply::Failed(text))) => Some(failed(28, text)),
-            _ => Some(failed(49, "ERROR: [049]: unable to connect to the repository host: [HostConnectError]")),
+            _ => Some(failed(
+                49,
+                "ERROR: [049]: unable to connect to the repository host: [HostConnectError]",
+            )),
         };
         match error {
             Some(output) => {
@@ -234,7 +307,13 @@ impl Member {
                 Some(to) => {
                     open += 1;
                     let call = Call::Backrest(BackrestRequest::Info { repo: number });
-                    self.ask(cx, to, call, Span::s(10), Side::Talk(asker, Talk::Info(number)));
+                    self.ask(
+                        cx,
+                        to,
+                        call,
+                        Span::s(10),
+                        Side::Talk(asker, Talk::Info(number)),
+                    );
                 }
                 None => {
                     self.infos.entry(asker).or_default().insert(number, None);
@@ -245,7 +324,13 @@ impl Member {
         self.info_complete(cx, asker);
     }
 
-    pub(super) fn info_reply(&mut self, cx: &mut Cx<'_>, asker: Ticket, repo: u8, reply: Result<Reply, CallError>) {
+    pub(super) fn info_reply(
+        &mut self,
+        cx: &mut Cx<'_>,
+        asker: Ticket,
+        repo: u8,
+        reply: Result<Reply, CallError>,
+    ) {
         let info = match reply {
             Ok(Reply::Backrest(BackrestReply::Info(info))) => Some(info),
             _ => None,

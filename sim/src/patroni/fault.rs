@@ -1,7 +1,7 @@
 //! Faults inside a member's container that no message could bring: for harnesses.
 
 use crate::patroni::member::{Alarm, Member};
-use crate::time::{Span, Time};
+use crate::time::Span;
 use crate::world::{ActorId, Cx, Input, World};
 
 /// Tokens of timers that a harness sets; far above those of the member's own alarms.
@@ -78,15 +78,14 @@ impl Member {
 
     /// SIGCONT: what was under way is lost, the loop runs at once.
     fn wake_up(&mut self, cx: &mut Cx<'_>) {
-        self.hung_until = None;
         self.doing = None;
         self.tick_at = None;
         self.wake(cx);
     }
 
-    /// Whether Patroni is stopped at this moment.
+    /// Whether Patroni is stopped, or has not yet run its loop since.
     #[must_use]
-    pub fn hung(&self, now: Time) -> bool {
-        self.hung_until.is_some_and(|until| now < until)
+    pub fn hung(&self) -> bool {
+        self.hung_until.is_some()
     }
 }

@@ -71,7 +71,9 @@ impl Member {
         }
         match leader {
             // The address of a leader whose Pod is gone is unknown; the old upstream stays.
-            Some(name) if !mine => self.upstream_to(name).or_else(|| self.receiver.upstream.clone()),
+            Some(name) if !mine => self
+                .upstream_to(name)
+                .or_else(|| self.receiver.upstream.clone()),
             _ => None,
         }
     }
@@ -113,7 +115,11 @@ impl Member {
         }
         if self.pg.state == State::Standby {
             let mine = self.holds_key(cx.now());
-            self.role = if mine && self.dynamic.standby.is_some() { Role::StandbyLeader } else { Role::Replica };
+            self.role = if mine && self.dynamic.standby.is_some() {
+                Role::StandbyLeader
+            } else {
+                Role::Replica
+            };
             if changed {
                 self.arm_rewind();
                 self.receive(cx);
@@ -123,7 +129,12 @@ impl Member {
     }
 
     /// The loop waits for answers of others.
-    pub(super) fn begin_probes(&mut self, cx: &mut Cx<'_>, asked: Vec<(Ticket, std::sync::Arc<str>)>, then: Then) {
+    pub(super) fn begin_probes(
+        &mut self,
+        cx: &mut Cx<'_>,
+        asked: Vec<(Ticket, std::sync::Arc<str>)>,
+        then: Then,
+    ) {
         self.doing = Some(Doing {
             since: cx.now(),
             ticket: None,
@@ -191,7 +202,10 @@ impl Member {
     /// Replay stopped because a parameter is too low: going on makes the standby exit, and the next turn starts it
     /// again with what is wanted now (§6.6).
     pub(super) fn resume_replay(&mut self, cx: &mut Cx<'_>) {
-        if self.pg.state == State::Standby && self.look(cx).is_some_and(|d| d.replay_paused) && !self.dynamic.pause {
+        if self.pg.state == State::Standby
+            && self.look(cx).is_some_and(|d| d.replay_paused)
+            && !self.dynamic.pause
+        {
             self.stop_now(cx, false, false);
             self.wake = true;
         }
@@ -221,8 +235,14 @@ mod tests {
             in_recovery: false,
             checkpointed: true,
             history: Arc::new(vec![
-                Ancestor { timeline: 1, switch: 100 },
-                Ancestor { timeline: 2, switch: 300 },
+                Ancestor {
+                    timeline: 1,
+                    switch: 100,
+                },
+                Ancestor {
+                    timeline: 2,
+                    switch: 300,
+                },
             ]),
         };
         for (timeline, end, expected) in [
@@ -234,7 +254,11 @@ mod tests {
             (1, 101, true),
             (0, 1, true),
         ] {
-            assert_eq!(diverged(&leader, timeline, end), expected, "{timeline} {end}");
+            assert_eq!(
+                diverged(&leader, timeline, end),
+                expected,
+                "{timeline} {end}"
+            );
         }
     }
 }

@@ -8,8 +8,8 @@ use crate::patroni::action::Action;
 use crate::patroni::config::{Dynamic, MemberConfig, Version};
 use crate::patroni::dcs::{Dcs, Heard};
 use crate::patroni::durations;
-use crate::patroni::receive::Receiver;
 use crate::patroni::programs::Files;
+use crate::patroni::receive::Receiver;
 use crate::patroni::rest::Status;
 use crate::pgbackrest::RepoTarget;
 use crate::postgres::auth::Certificate;
@@ -161,8 +161,8 @@ pub(super) enum Side {
     Fetch,
     /// The answer of the archive to a standby that can't stream.
     ArchiveGet,
-    /// Log given to the archive, up to a position; which repository.
-    ArchivePush(u64, usize),
+    /// Log given to the archive, up to a position.
+    ArchivePush(u64),
     /// Part of the running action.
     Action,
     /// The key is given away at the end of a graceful stop.
@@ -175,13 +175,20 @@ pub(super) enum Side {
 #[derive(Clone, Debug)]
 pub(super) enum Talk {
     /// A REST switchover asks the candidates.
-    Candidates { request: super::dcs::FailoverRequest },
+    Candidates {
+        request: super::dcs::FailoverRequest,
+    },
     /// A REST switchover writes its request.
-    FailoverWritten { request: super::dcs::FailoverRequest, old: String },
+    FailoverWritten {
+        request: super::dcs::FailoverRequest,
+        old: String,
+    },
     /// A configuration is written by REST.
     ConfigWritten,
     /// patronictl waits for a REST answer to a switchover.
-    CtlSwitchover { request: super::dcs::FailoverRequest },
+    CtlSwitchover {
+        request: super::dcs::FailoverRequest,
+    },
     /// patronictl has written the request itself.
     CtlWritten,
     /// patronictl waits for restarts.
@@ -214,9 +221,24 @@ pub(super) enum Alarm {
     /// Changed parameters are known to need a restart.
     Reloaded,
     /// A REST switchover looks whether it is done.
-    Poll { asker: Ticket, request: super::dcs::FailoverRequest, old: String, left: u32 },
+    Poll {
+        asker: Ticket,
+        request: super::dcs::FailoverRequest,
+        old: String,
+        left: u32,
+    },
     /// A backup to a cloud repository, made in this container, is copied.
-    Backup { asker: Ticket, repo: u8, kind: crate::pgbackrest::BackupKind, started: Time },
+    Backup {
+        asker: Ticket,
+        repo: u8,
+        kind: crate::pgbackrest::BackupKind,
+        started: Time,
+    },
+    /// patronictl has started.
+    Ctl {
+        asker: Ticket,
+        command: ivory_core::command::Command,
+    },
     /// The process ends.
     Exit(i32),
     /// The harness wants the postmaster dead.
@@ -404,7 +426,9 @@ impl Member {
 
     /// The data directory, for looking at.
     pub(super) fn look<'a>(&self, cx: &'a Cx<'_>) -> Option<&'a DataDirectory> {
-        cx.disk(&self.volume)?.directories.get(&self.config.directory)
+        cx.disk(&self.volume)?
+            .directories
+            .get(&self.config.directory)
     }
 
     pub(super) fn say(&self, cx: &mut Cx<'_>, text: impl Into<String>) {
@@ -415,7 +439,9 @@ impl Member {
     }
 
     pub(super) fn store(&self) -> &Dcs {
-        self.dcs.as_ref().unwrap_or_else(|| unreachable!("opened at the start"))
+        self.dcs
+            .as_ref()
+            .unwrap_or_else(|| unreachable!("opened at the start"))
     }
 
     /// The leader's name, if it has one that is valid.
@@ -435,7 +461,14 @@ impl Member {
         self.side.insert(ticket, side);
     }
 
-    pub(super) fn ask(&mut self, cx: &mut Cx<'_>, to: Where, call: Call, deadline: Span, side: Side) {
+    pub(super) fn ask(
+        &mut self,
+        cx: &mut Cx<'_>,
+        to: Where,
+        call: Call,
+        deadline: Span,
+        side: Side,
+    ) {
         let ticket = cx.call(to, call, deadline);
         self.side.insert(ticket, side);
     }
@@ -519,12 +552,19 @@ impl Member {
     }
 
     fn response(&mut self, cx: &mut Cx<'_>, ticket: Ticket, response: Response) {
-        if let Ok(crate::kube::Reply { content: Content::Object(object), .. }) = &response
+        if let Ok(crate::kube::Reply {
+            content: Content::Object(object),
+            ..
+        }) = &response
             && let Some(dcs) = &mut self.dcs
         {
             dcs.wrote(cx.now(), object);
         }
-        if self.doing.as_ref().is_some_and(|d| d.ticket == Some(ticket)) {
+        if self
+            .doing
+            .as_ref()
+            .is_some_and(|d| d.ticket == Some(ticket))
+        {
             return self.answered(cx, response);
         }
         match self.side.remove(&ticket) {
@@ -574,7 +614,7 @@ impl Member {
         match self.side.remove(&ticket) {
             Some(Side::Fetch) => self.fetched(cx, reply),
             Some(Side::ArchiveGet) => self.archive_got(cx, reply),
-            Some(Side::ArchivePush(end, repo)) => self.archive_pushed(cx, end, repo, reply),
+            Some(Side::ArchivePush(end)) => self.archive_pushed(cx, end, reply),
             Some(Side::Action) => self.action_reply(cx, reply),
             Some(Side::Talk(asker, talk)) => self.talk_reply(cx, asker, talk, reply),
             _ => {}
@@ -600,8 +640,19 @@ impl Member {
                 }
             }
             Alarm::Reloaded => self.reloaded(cx),
-            Alarm::Poll { asker, request, old, left } => self.poll(cx, asker, request, old, left),
-            Alarm::Backup { asker, repo, kind, started } => self.backup_copied(cx, asker, repo, kind, started),
+            Alarm::Poll {
+                asker,
+                request,
+                old,
+                left,
+            } => self.poll(cx, asker, request, old, left),
+            Alarm::Backup {
+                asker,
+                repo,
+                kind,
+                started,
+            } => self.backup_copied(cx, asker, repo, kind, started),
+            Alarm::Ctl { asker, command } => self.ctl(cx, asker, &command),
             Alarm::Exit(code) => cx.exit(code),
             Alarm::CrashPostmaster => self.postmaster_died(cx),
         }

@@ -25,8 +25,6 @@ mod sync;
 #[cfg(test)]
 mod tests;
 
-
-
 pub use member::{Member, MemberStart};
 
 use crate::time::Span;
@@ -79,6 +77,8 @@ pub mod durations {
     pub const PROBE: Span = Span::s(2);
     /// From the last write to the process's end.
     pub const EXIT: Span = Span::ms(250);
+    /// Until patronictl has started and read the store.
+    pub const PATRONICTL: Span = Span::ms(150);
     /// Between the last archived segment and a forced switch (`archive_timeout`).
     pub const ARCHIVE_TIMEOUT: Span = Span::s(60);
 

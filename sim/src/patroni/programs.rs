@@ -91,7 +91,10 @@ impl Default for DatabasePrograms {
 
 impl DatabasePrograms {
     fn version(&self, image: &str) -> Version {
-        let rule = self.patroni_by_image.iter().find(|(part, _)| image.contains(part));
+        let rule = self
+            .patroni_by_image
+            .iter()
+            .find(|(part, _)| image.contains(part));
         rule.map_or(self.patroni, |(_, version)| *version)
     }
 
@@ -134,7 +137,10 @@ fn backup_job(start: &ContainerStart) -> Arc<dyn Actor> {
         .repo_conf(mounts)
         .or_else(|| files.text(mounts, &format!("{BACKREST}/pgbackrest_instance.conf")));
     let fast = conf.is_some_and(|c| {
-        c.lines().any(|l| l.split_once('=').is_some_and(|(k, v)| k.trim() == "start-fast" && v.trim() == "y"))
+        c.lines().any(|l| {
+            l.split_once('=')
+                .is_some_and(|(k, v)| k.trim() == "start-fast" && v.trim() == "y")
+        })
     });
     match BackupStart::read(&environment(start), &start.pod.meta.name, &hash, fast) {
         Ok(read) => Arc::new(BackupJob::new(read)),
@@ -152,13 +158,15 @@ fn restore_job(start: &ContainerStart) -> Arc<dyn Actor> {
         .flatten()
         .filter_map(|w| w.as_str())
         .collect();
-    let (Some([data, options]), Some(volume)) = (
-        words.last_chunk::<2>(),
-        start.volumes.get("/pgdata"),
-    ) else {
+    let (Some([data, options]), Some(volume)) =
+        (words.last_chunk::<2>(), start.volumes.get("/pgdata"))
+    else {
         return fails(start);
     };
-    let wal = options.split("--link-map=pg_wal=").nth(1).and_then(|w| w.split_whitespace().next());
+    let wal = options
+        .split("--link-map=pg_wal=")
+        .nth(1)
+        .and_then(|w| w.split_whitespace().next());
     Arc::new(RestoreJob::new(RestoreStart {
         namespace: start.pod.meta.namespace.clone(),
         pod: start.pod.meta.name.clone(),
@@ -229,8 +237,14 @@ impl Programs for DatabasePrograms {
             // pgBackRest's and Patroni's ports are not declared.
             "pgbackrest" => ports.push(8432),
             DATABASE_CONTAINER => {
-                for (name, default) in [("PATRONI_POSTGRESQL_LISTEN", 5432), ("PATRONI_RESTAPI_LISTEN", 8008)] {
-                    let set = start.env.get(name).and_then(|v| v.rsplit(':').next()?.parse().ok());
+                for (name, default) in [
+                    ("PATRONI_POSTGRESQL_LISTEN", 5432),
+                    ("PATRONI_RESTAPI_LISTEN", 8008),
+                ] {
+                    let set = start
+                        .env
+                        .get(name)
+                        .and_then(|v| v.rsplit(':').next()?.parse().ok());
                     ports.push(set.unwrap_or(default));
                 }
             }
@@ -264,16 +278,25 @@ fn startup(start: &ContainerStart, disks: &mut Disks<'_, '_>) -> InitOutcome {
         return fail("mkdir: cannot create directory '/pgdata': Permission denied".into());
     };
     if !wal_mounted {
-        return fail(format!("mkdir: cannot create directory '{wal}': Permission denied"));
+        return fail(format!(
+            "mkdir: cannot create directory '{wal}': Permission denied"
+        ));
     }
     let data = format!("pg{version}");
     let prepared = format!("{data}_bootstrap");
-    let name = if volume.directories.contains_key(&*prepared) { prepared } else { data };
+    let name = if volume.directories.contains_key(&*prepared) {
+        prepared
+    } else {
+        data
+    };
     let Some(directory) = volume.directories.get_mut(&*name) else {
         return InitOutcome::fine();
     };
     if directory.version.to_string() != **version {
-        return fail(format!("Expected PostgreSQL data version {version}, found {}", directory.version));
+        return fail(format!(
+            "Expected PostgreSQL data version {version}, found {}",
+            directory.version
+        ));
     }
     if *directory.wal_directory != **wal {
         directory.wal_directory = (*wal).into();

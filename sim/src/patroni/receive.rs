@@ -88,7 +88,8 @@ impl Member {
         if self.pg.state != State::Standby || self.receiver.asking {
             return;
         }
-        let Some((id, timeline, from)) = self.look(cx).map(|d| (d.system_id, d.timeline, d.end)) else {
+        let Some((id, timeline, from)) = self.look(cx).map(|d| (d.system_id, d.timeline, d.end))
+        else {
             return;
         };
         self.receiver.position = from;
@@ -107,7 +108,13 @@ impl Member {
             from,
         };
         self.receiver.asking = true;
-        self.ask(cx, to, Call::Stream(request), durations::RECEIVE_TIMEOUT, Side::Fetch);
+        self.ask(
+            cx,
+            to,
+            Call::Stream(request),
+            durations::RECEIVE_TIMEOUT,
+            Side::Fetch,
+        );
     }
 
     pub(super) fn fetched(&mut self, cx: &mut Cx<'_>, reply: Result<Reply, CallError>) {
@@ -160,7 +167,13 @@ impl Member {
                 timeline,
                 from,
             };
-            return self.ask(cx, to, Call::Backrest(request), Span::s(10), Side::ArchiveGet);
+            return self.ask(
+                cx,
+                to,
+                Call::Backrest(request),
+                Span::s(10),
+                Side::ArchiveGet,
+            );
         }
         self.alarm(cx, durations::RECEIVE_RETRY, Alarm::Receive);
     }
@@ -200,7 +213,11 @@ impl Member {
         if self.archive.planned || self.repositories.is_empty() || !self.pg.primary() {
             return;
         }
-        let on = self.dynamic.parameters.get("archive_mode").is_some_and(|m| m == "on");
+        let on = self
+            .dynamic
+            .parameters
+            .get("archive_mode")
+            .is_some_and(|m| m == "on");
         if !on {
             return;
         }
@@ -238,14 +255,24 @@ impl Member {
             records: records.into(),
             end,
         };
-        let requests: Vec<_> = self.repositories.iter().map(|t| (t.clone(), request(t.number))).collect();
+        let requests: Vec<_> = self
+            .repositories
+            .iter()
+            .map(|t| (t.clone(), request(t.number)))
+            .collect();
         self.archive.switched_at = now;
         self.push_log(cx);
-        for (index, (target, request)) in requests.into_iter().enumerate() {
+        for (target, request) in requests {
             match self.repository(cx, &target) {
                 Some(to) => {
                     self.archive.open += 1;
-                    self.ask(cx, to, Call::Backrest(request), Span::s(60), Side::ArchivePush(end, index));
+                    self.ask(
+                        cx,
+                        to,
+                        Call::Backrest(request),
+                        Span::s(60),
+                        Side::ArchivePush(end),
+                    );
                 }
                 None => self.archive.failed = true,
             }
@@ -255,7 +282,12 @@ impl Member {
         }
     }
 
-    pub(super) fn archive_pushed(&mut self, cx: &mut Cx<'_>, end: Lsn, _repo: usize, reply: Result<Reply, CallError>) {
+    pub(super) fn archive_pushed(
+        &mut self,
+        cx: &mut Cx<'_>,
+        end: Lsn,
+        reply: Result<Reply, CallError>,
+    ) {
         self.archive.open = self.archive.open.saturating_sub(1);
         if !matches!(reply, Ok(Reply::Backrest(BackrestReply::Done))) {
             self.archive.failed = true;

@@ -8,9 +8,9 @@ use crate::patroni::dcs::{FailoverRequest, Slot};
 use crate::patroni::member::{Alarm, Member, Side, Talk};
 use crate::patroni::rest::{RestReply, RestRequest, Status};
 use crate::pgbackrest::{BackrestReply, BackrestRequest, BackupKind, backup_time, checkpoint_wait};
-use crate::time::Time;
 use crate::postgres::server::{Outcome, State};
 use crate::postgres::{SqlRequest, Statement, StreamReply, StreamRequest};
+use crate::time::Time;
 use crate::world::call::{Call, Reply};
 use crate::world::{Cx, Ticket};
 
@@ -61,7 +61,9 @@ impl Member {
                 system_id,
                 timeline,
                 from,
-            } => self.pg.fetch(now, data, ticket, &standby, system_id, timeline, from),
+            } => self
+                .pg
+                .fetch(now, data, ticket, &standby, system_id, timeline, from),
         };
         if let Some(reply) = reply {
             cx.reply(ticket, Reply::Stream(reply));
@@ -109,7 +111,9 @@ impl Member {
                 self.begin_action(cx, Kind::Restart(Some(ticket)));
                 self.touch(cx);
             }
-            RestRequest::Config { document, replace } => self.rest_config(cx, ticket, &document, replace),
+            RestRequest::Config { document, replace } => {
+                self.rest_config(cx, ticket, &document, replace)
+            }
             RestRequest::Reinitialize => {
                 if self.holds_key(cx.now()) {
                     return code(cx, 503, "I am the leader, can not reinitialize");
@@ -130,14 +134,20 @@ impl Member {
 
     fn rest_config(&mut self, cx: &mut Cx<'_>, ticket: Ticket, document: &str, replace: bool) {
         let Ok(Value::Object(new)) = serde_json::from_str(document) else {
-            return cx.reply(ticket, Reply::Rest(RestReply::Code(400, "invalid document".into())));
+            return cx.reply(
+                ticket,
+                Reply::Rest(RestReply::Code(400, "invalid document".into())),
+            );
         };
         let old = self.store().annotation(Slot::Config, "config");
         let mut all: Map<String, Value> = match (replace, old) {
             (true, _) => Map::new(),
             (false, Some(old)) => serde_json::from_str(old).unwrap_or_default(),
             (false, None) => {
-                return cx.reply(ticket, Reply::Rest(RestReply::Code(503, "no config".into())));
+                return cx.reply(
+                    ticket,
+                    Reply::Rest(RestReply::Code(503, "no config".into())),
+                );
             }
         };
         merge(&mut all, new);
@@ -158,10 +168,17 @@ impl Member {
                 },
                 None => BackrestReply::Failed("no data directory".into()),
             },
-            BackrestRequest::Backup { repo, kind, config_hash, fast } => {
+            BackrestRequest::Backup {
+                repo,
+                kind,
+                config_hash,
+                fast,
+            } => {
                 return self.backup(cx, ticket, repo, kind, &config_hash, fast);
             }
-            BackrestRequest::Instance => BackrestReply::Failed("unable to connect to the database".into()),
+            BackrestRequest::Instance => {
+                BackrestReply::Failed("unable to connect to the database".into())
+            }
             other => {
                 let now = cx.now();
                 crate::pgbackrest::bucket_request(cx, now, &self.repositories, &other)
@@ -171,30 +188,67 @@ impl Member {
     }
 
     /// `pgbackrest backup` in this container, to a bucket.
-    fn backup(&mut self, cx: &mut Cx<'_>, asker: Ticket, repo: u8, kind: BackupKind, config_hash: &str, fast: bool) {
+    fn backup(
+        &mut self,
+        cx: &mut Cx<'_>,
+        asker: Ticket,
+        repo: u8,
+        kind: BackupKind,
+        config_hash: &str,
+        fast: bool,
+    ) {
         let failed = |cx: &mut Cx<'_>, text: &str| {
-            cx.reply(asker, Reply::Backrest(BackrestReply::Failed(text.to_owned())));
+            cx.reply(
+                asker,
+                Reply::Backrest(BackrestReply::Failed(text.to_owned())),
+            );
         };
         if *config_hash != *self.config_hash {
             return failed(cx, "pgBackRest configuration on this Pod differs");
         }
         let Some(data) = self.look(cx).filter(|_| self.pg.primary()) else {
-            return failed(cx, "ERROR: [056]: unable to find primary cluster - cannot proceed");
+            return failed(
+                cx,
+                "ERROR: [056]: unable to find primary cluster - cannot proceed",
+            );
         };
         let wait = checkpoint_wait(fast) + backup_time(data, kind);
         let started = cx.now();
-        self.alarm(cx, wait, Alarm::Backup { asker, repo, kind, started });
+        self.alarm(
+            cx,
+            wait,
+            Alarm::Backup {
+                asker,
+                repo,
+                kind,
+                started,
+            },
+        );
     }
 
-    pub(super) fn backup_copied(&mut self, cx: &mut Cx<'_>, asker: Ticket, repo: u8, kind: BackupKind, started: Time) {
+    pub(super) fn backup_copied(
+        &mut self,
+        cx: &mut Cx<'_>,
+        asker: Ticket,
+        repo: u8,
+        kind: BackupKind,
+        started: Time,
+    ) {
         let reply = match self.look(cx).filter(|_| self.pg.primary()) {
             Some(data) => {
                 let data = std::sync::Arc::new(data.clone());
-                let request = BackrestRequest::Store { repo, kind, data, started };
+                let request = BackrestRequest::Store {
+                    repo,
+                    kind,
+                    data,
+                    started,
+                };
                 let now = cx.now();
                 crate::pgbackrest::bucket_request(cx, now, &self.repositories, &request)
             }
-            None => BackrestReply::Failed("ERROR: [057]: the primary was lost during the backup".into()),
+            None => {
+                BackrestReply::Failed("ERROR: [057]: the primary was lost during the backup".into())
+            }
         };
         cx.reply(asker, Reply::Backrest(reply));
     }

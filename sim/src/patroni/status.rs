@@ -85,7 +85,10 @@ impl Member {
         self.published.facts = Some(facts);
         self.published.label.clone_from(&label);
         let mut labels = serde_json::Map::new();
-        labels.insert(self.config.role_label.clone(), label.map_or(Value::Null, |l| (*l).into()));
+        labels.insert(
+            self.config.role_label.clone(),
+            label.map_or(Value::Null, |l| (*l).into()),
+        );
         let patch = json!({"metadata": {
             "annotations": {"status": *self.published.text},
             "labels": labels,
@@ -104,7 +107,9 @@ impl Member {
 
     fn facts(&self, cx: &Cx<'_>) -> Facts {
         let role = match self.role {
-            Role::Replica if self.dynamic.standby.is_some() && self.holds_key(cx.now()) => Role::StandbyLeader,
+            Role::Replica if self.dynamic.standby.is_some() && self.holds_key(cx.now()) => {
+                Role::StandbyLeader
+            }
             role => role,
         };
         let shows = matches!(self.word, Word::Running | Word::Restarting | Word::Starting)
@@ -112,7 +117,11 @@ impl Member {
         Facts {
             word: self.word,
             role,
-            position: if shows { self.look(cx).map(|d| (d.end, d.timeline)) } else { None },
+            position: if shows {
+                self.look(cx).map(|d| (d.end, d.timeline))
+            } else {
+                None
+            },
             replication: match self.pg.state {
                 State::Standby if self.receiver.streaming() => Some("streaming"),
                 State::Standby if self.receiver.from_archive => Some("in archive recovery"),
@@ -136,7 +145,10 @@ impl Member {
         if let Some((position, timeline)) = facts.position {
             let _ = write!(text, ",\"xlog_location\":{position}");
             if version >= Version(4, 1, 0) && facts.role != Role::Primary {
-                let _ = write!(text, ",\"replay_lsn\":{position},\"receive_lsn\":{position}");
+                let _ = write!(
+                    text,
+                    ",\"replay_lsn\":{position},\"receive_lsn\":{position}"
+                );
             }
             if let (Some(replication), true) = (facts.replication, version >= Version(3, 0, 4)) {
                 let _ = write!(text, ",\"replication_state\":\"{replication}\"");
@@ -166,10 +178,15 @@ impl Member {
         let leads = self.store().leader(now) == Some(&*config.name);
         if leads {
             let standby = role == Role::StandbyLeader;
-            let value = if standby { &config.standby_leader_label } else { &config.leader_label };
+            let value = if standby {
+                &config.standby_leader_label
+            } else {
+                &config.leader_label
+            };
             return Some(value.as_str().into());
         }
-        (self.word == Word::Running && role != Role::Primary).then(|| role.text(self.version()).into())
+        (self.word == Word::Running && role != Role::Primary)
+            .then(|| role.text(self.version()).into())
     }
 
     /// What the kubelet's probes find.
@@ -177,7 +194,11 @@ impl Member {
         if self.hung_until.is_some_and(|until| now < until) {
             return None;
         }
-        if self.stopping.as_ref().is_some_and(super::demote::Stop::exits) {
+        if self
+            .stopping
+            .as_ref()
+            .is_some_and(super::demote::Stop::exits)
+        {
             return Some(false);
         }
         let Some(store) = &self.dcs else {
@@ -187,7 +208,8 @@ impl Member {
             Probe::Startup => Some(true),
             Probe::Liveness => {
                 let spans = if self.pg.primary() { 1 } else { 2 };
-                let late = self.last_loop + Span(self.dynamic.ttl.0 * spans) + self.dynamic.loop_wait;
+                let late =
+                    self.last_loop + Span(self.dynamic.ttl.0 * spans) + self.dynamic.loop_wait;
                 Some(self.dynamic.pause || now <= late)
             }
             Probe::Readiness => {

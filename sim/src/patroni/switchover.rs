@@ -34,7 +34,11 @@ pub(super) fn failed(exit: i32, text: impl Into<String>) -> Output {
 }
 
 fn word(request: &FailoverRequest) -> &'static str {
-    if request.leader.is_some() { "Switchover" } else { "Failover" }
+    if request.leader.is_some() {
+        "Switchover"
+    } else {
+        "Failover"
+    }
 }
 
 impl Member {
@@ -63,7 +67,12 @@ impl Member {
     }
 
     /// `POST /switchover` and `/failover`.
-    pub(super) fn rest_switchover(&mut self, cx: &mut Cx<'_>, asker: Ticket, request: FailoverRequest) {
+    pub(super) fn rest_switchover(
+        &mut self,
+        cx: &mut Cx<'_>,
+        asker: Ticket,
+        request: FailoverRequest,
+    ) {
         if let Some((code, text)) = self.refusal(cx, &request) {
             return self.answer_rest(cx, asker, code, text);
         }
@@ -78,7 +87,9 @@ impl Member {
         }
         let mut open = 0;
         for (name, host, port) in others {
-            let talk = Talk::Candidates { request: request.clone() };
+            let talk = Talk::Candidates {
+                request: request.clone(),
+            };
             if *name == *self.config.name {
                 open += 1;
                 let status = Ok(Reply::Rest(RestReply::Status(self.status(cx))));
@@ -87,11 +98,20 @@ impl Member {
             } else if let Some(to) = cx.resolve(&self.config.namespace, &host, port) {
                 open += 1;
                 self.talks.entry(asker).or_insert((0, false)).0 += 1;
-                self.ask(cx, to, Call::Rest(RestRequest::Status), durations::PROBE, Side::Talk(asker, talk));
+                self.ask(
+                    cx,
+                    to,
+                    Call::Rest(RestRequest::Status),
+                    durations::PROBE,
+                    Side::Talk(asker, talk),
+                );
             }
         }
         if open == 0 {
-            let text = format!("{} failed: no good candidates have been found", word(&request).to_lowercase());
+            let text = format!(
+                "{} failed: no good candidates have been found",
+                word(&request).to_lowercase()
+            );
             self.answer_rest(cx, asker, 412, text);
         }
     }
@@ -103,11 +123,21 @@ impl Member {
         let action = word(request);
         let candidate = request.candidate.as_deref();
         match (&request.leader, candidate) {
-            (None, None) => return Some((400, "Failover could be performed only to a specific candidate".into())),
-            (_, None) if self.dynamic.pause => {
-                return Some((400, format!("{action} is possible only to a specific candidate in a paused state")));
+            (None, None) => {
+                return Some((
+                    400,
+                    "Failover could be performed only to a specific candidate".into(),
+                ));
             }
-            (Some(leader), Some(candidate)) if leader == candidate && self.version() >= Version(3, 2, 0) => {
+            (_, None) if self.dynamic.pause => {
+                return Some((
+                    400,
+                    format!("{action} is possible only to a specific candidate in a paused state"),
+                ));
+            }
+            (Some(leader), Some(candidate))
+                if leader == candidate && self.version() >= Version(3, 2, 0) =>
+            {
                 return Some((400, format!("{action} target and source are the same")));
             }
             _ => {}
@@ -120,12 +150,30 @@ impl Member {
                 return Some((412, "candidate does not exists".into()));
             }
             let sync = self.dynamic.synchronous == SyncMode::On && request.leader.is_some();
-            let listed = self.store().sync_state().is_some_and(|(_, s)| s.contains(&candidate));
+            let listed = self
+                .store()
+                .sync_state()
+                .is_some_and(|(_, s)| s.contains(&candidate));
             if sync && !listed {
-                return Some((412, "candidate name does not match with sync_standby".into()));
+                return Some((
+                    412,
+                    "candidate name does not match with sync_standby".into(),
+                ));
             }
-        } else if self.store().members().filter(|p| Some(&*p.meta.name) != leader).count() == 0 {
-            return Some((412, format!("{} is not possible: cluster does not have members except leader", action.to_lowercase())));
+        } else if self
+            .store()
+            .members()
+            .filter(|p| Some(&*p.meta.name) != leader)
+            .count()
+            == 0
+        {
+            return Some((
+                412,
+                format!(
+                    "{} is not possible: cluster does not have members except leader",
+                    action.to_lowercase()
+                ),
+            ));
         }
         None
     }
@@ -142,7 +190,13 @@ impl Member {
     }
 
     /// A reply for a conversation.
-    pub(super) fn talk_reply(&mut self, cx: &mut Cx<'_>, asker: Ticket, talk: Talk, reply: Result<Reply, CallError>) {
+    pub(super) fn talk_reply(
+        &mut self,
+        cx: &mut Cx<'_>,
+        asker: Ticket,
+        talk: Talk,
+        reply: Result<Reply, CallError>,
+    ) {
         match talk {
             Talk::Candidates { request } => {
                 let good = matches!(&reply, Ok(Reply::Rest(RestReply::Status(s))) if s.running && !s.nofailover);
@@ -154,17 +208,29 @@ impl Member {
                 let (open, any) = (*open, *any);
                 if any {
                     self.talks.remove(&asker);
-                    let old = self.store().recorded_leader().unwrap_or_default().to_owned();
-                    let talk = Talk::FailoverWritten { request: request.clone(), old };
+                    let old = self
+                        .store()
+                        .recorded_leader()
+                        .unwrap_or_default()
+                        .to_owned();
+                    let talk = Talk::FailoverWritten {
+                        request: request.clone(),
+                        old,
+                    };
                     self.write_failover(cx, &request, Side::Talk(asker, talk));
                 } else if open == 0 {
                     self.talks.remove(&asker);
-                    let text = format!("{} failed: no good candidates have been found", word(&request).to_lowercase());
+                    let text = format!(
+                        "{} failed: no good candidates have been found",
+                        word(&request).to_lowercase()
+                    );
                     self.answer_rest(cx, asker, 412, text);
                 }
             }
             Talk::CtlSwitchover { request } => match reply {
-                Ok(Reply::Rest(RestReply::Code(200 | 202, text))) => cx.reply(asker, Reply::Exec(printed(text))),
+                Ok(Reply::Rest(RestReply::Code(200 | 202, text))) => {
+                    cx.reply(asker, Reply::Exec(printed(text)))
+                }
                 Ok(Reply::Rest(RestReply::Code(code, text))) => {
                     let text = format!("{} failed, details: {code}, {text}", word(&request));
                     cx.reply(asker, Reply::Exec(printed(text)));
@@ -174,7 +240,9 @@ impl Member {
             Talk::CtlRestart => {
                 let text = match reply {
                     Ok(Reply::Rest(RestReply::Code(200, _))) => "Success: restart on member".into(),
-                    Ok(Reply::Rest(RestReply::Code(code, text))) => format!("Failed: restart for member, status code={code}, ({text})"),
+                    Ok(Reply::Rest(RestReply::Code(code, text))) => {
+                        format!("Failed: restart for member, status code={code}, ({text})")
+                    }
                     _ => "Failed: restart for member, connection refused".to_owned(),
                 };
                 if let Some((open, _)) = self.talks.get_mut(&asker) {
@@ -187,19 +255,37 @@ impl Member {
             }
             Talk::Stanza => self.stanza_reply(cx, asker, reply),
             Talk::Info(repo) => self.info_reply(cx, asker, repo, reply),
-            Talk::FailoverWritten { .. } | Talk::ConfigWritten | Talk::CtlWritten | Talk::CtlConfig => {}
+            Talk::FailoverWritten { .. }
+            | Talk::ConfigWritten
+            | Talk::CtlWritten
+            | Talk::CtlConfig => {}
         }
     }
 
     /// A conversation's write is answered.
-    pub(super) fn talk_written(&mut self, cx: &mut Cx<'_>, asker: Ticket, talk: Talk, response: &Response) {
+    pub(super) fn talk_written(
+        &mut self,
+        cx: &mut Cx<'_>,
+        asker: Ticket,
+        talk: Talk,
+        response: &Response,
+    ) {
         let ok = response.is_ok();
         match talk {
             Talk::FailoverWritten { request, old } if ok => {
                 self.wake(cx);
                 let rounds = 2 * (self.dynamic.loop_wait.0 / 1_000_000).max(10);
                 let left = u32::try_from(rounds).unwrap_or(20);
-                self.alarm(cx, Span::s(1), Alarm::Poll { asker, request, old, left });
+                self.alarm(
+                    cx,
+                    Span::s(1),
+                    Alarm::Poll {
+                        asker,
+                        request,
+                        old,
+                        left,
+                    },
+                );
             }
             Talk::FailoverWritten { .. } => {
                 self.answer_rest(cx, asker, 503, "failed to write failover key into DCS");
@@ -207,7 +293,9 @@ impl Member {
             Talk::ConfigWritten if ok => self.answer_rest(cx, asker, 200, self.document()),
             Talk::ConfigWritten => self.answer_rest(cx, asker, 409, "conflict"),
             Talk::CtlWritten => cx.reply(asker, Reply::Exec(printed("request written"))),
-            Talk::CtlConfig if ok => cx.reply(asker, Reply::Exec(printed("Configuration changed\n"))),
+            Talk::CtlConfig if ok => {
+                cx.reply(asker, Reply::Exec(printed("Configuration changed\n")))
+            }
             Talk::CtlConfig => {
                 let text = "Error: Config modification aborted due to concurrent changes";
                 cx.reply(asker, Reply::Exec(failed(1, text)));
@@ -217,14 +305,29 @@ impl Member {
     }
 
     /// Once a second: whether somebody else leads now.
-    pub(super) fn poll(&mut self, cx: &mut Cx<'_>, asker: Ticket, request: FailoverRequest, old: String, left: u32) {
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Cx<'_>,
+        asker: Ticket,
+        request: FailoverRequest,
+        old: String,
+        left: u32,
+    ) {
         let leader = self.store().leader(cx.now()).map(str::to_owned);
-        let verb = if request.leader.is_some() { "switched" } else { "failed" };
+        let verb = if request.leader.is_some() {
+            "switched"
+        } else {
+            "failed"
+        };
         match leader {
             Some(new) if new != old => {
                 let text = match &request.candidate {
                     Some(candidate) if *candidate != new => {
-                        let verb = if request.leader.is_some() { "Switched" } else { "Failed" };
+                        let verb = if request.leader.is_some() {
+                            "Switched"
+                        } else {
+                            "Failed"
+                        };
                         format!("{verb} over to \"{new}\" instead of \"{candidate}\"")
                     }
                     _ => format!("Successfully {verb} over to \"{new}\""),
@@ -239,11 +342,27 @@ impl Member {
         if left == 0 {
             return self.answer_rest(cx, asker, 503, format!("{} status unknown", word(&request)));
         }
-        self.alarm(cx, Span::s(1), Alarm::Poll { asker, request, old, left: left - 1 });
+        self.alarm(
+            cx,
+            Span::s(1),
+            Alarm::Poll {
+                asker,
+                request,
+                old,
+                left: left - 1,
+            },
+        );
     }
 
     /// `patronictl switchover|failover --force`, which believes the leader's record whatever its age.
-    pub(super) fn ctl_switchover(&mut self, cx: &mut Cx<'_>, asker: Ticket, leader: &str, candidate: Option<&str>, failover: bool) {
+    pub(super) fn ctl_switchover(
+        &mut self,
+        cx: &mut Cx<'_>,
+        asker: Ticket,
+        leader: &str,
+        candidate: Option<&str>,
+        failover: bool,
+    ) {
         let recorded = self.store().recorded_leader().map(str::to_owned);
         let say = |cx: &mut Cx<'_>, text: String| cx.reply(asker, Reply::Exec(failed(1, text)));
         let candidate = candidate.filter(|c| !c.is_empty());
@@ -251,20 +370,41 @@ impl Member {
             match &recorded {
                 None => return say(cx, "Error: This cluster has no leader".into()),
                 Some(recorded) if !leader.is_empty() && recorded != leader => {
-                    return say(cx, format!("Error: Member {leader} is not the leader of cluster {}", self.config.scope));
+                    return say(
+                        cx,
+                        format!(
+                            "Error: Member {leader} is not the leader of cluster {}",
+                            self.config.scope
+                        ),
+                    );
                 }
                 _ => {}
             }
         } else if candidate.is_none() {
-            return say(cx, "Error: Failover could be performed only to a specific candidate".into());
+            return say(
+                cx,
+                "Error: Failover could be performed only to a specific candidate".into(),
+            );
         }
         let is_leader = |name: &str| recorded.as_deref() == Some(name);
         if let Some(candidate) = candidate {
             if is_leader(candidate) {
-                return say(cx, format!("Error: Member {candidate} is already the leader of cluster {}", self.config.scope));
+                return say(
+                    cx,
+                    format!(
+                        "Error: Member {candidate} is already the leader of cluster {}",
+                        self.config.scope
+                    ),
+                );
             }
             if !self.store().members().any(|p| &*p.meta.name == candidate) {
-                return say(cx, format!("Error: Member {candidate} does not exist in cluster {}", self.config.scope));
+                return say(
+                    cx,
+                    format!(
+                        "Error: Member {candidate} does not exist in cluster {}",
+                        self.config.scope
+                    ),
+                );
             }
         } else if self.store().members().all(|p| is_leader(&p.meta.name)) {
             return say(cx, "Error: No candidates found to switchover to".into());
@@ -274,7 +414,9 @@ impl Member {
             candidate: candidate.map(str::to_owned),
         };
         let host = recorded.as_deref().or(candidate);
-        let to = host.and_then(|h| self.store().pod(h)).and_then(|p| Dcs::rest_of(p));
+        let to = host
+            .and_then(|h| self.store().pod(h))
+            .and_then(|p| Dcs::rest_of(p));
         let to = to.and_then(|(host, port)| cx.resolve(&self.config.namespace, &host, port));
         let Some(to) = to else {
             return self.write_failover(cx, &request, Side::Talk(asker, Talk::CtlWritten));
@@ -283,6 +425,12 @@ impl Member {
             leader: request.leader.clone(),
             candidate: request.candidate.clone(),
         });
-        self.ask(cx, to, call, Span::s(60), Side::Talk(asker, Talk::CtlSwitchover { request }));
+        self.ask(
+            cx,
+            to,
+            call,
+            Span::s(60),
+            Side::Talk(asker, Talk::CtlSwitchover { request }),
+        );
     }
 }

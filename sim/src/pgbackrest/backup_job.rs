@@ -39,7 +39,12 @@ impl BackupStart {
     ///
     /// # Errors
     /// The name of the variable that is missing.
-    pub fn read(env: &BTreeMap<String, String>, pod: &str, config_hash: &str, fast: bool) -> Result<Self, &'static str> {
+    pub fn read(
+        env: &BTreeMap<String, String>,
+        pod: &str,
+        config_hash: &str,
+        fast: bool,
+    ) -> Result<Self, &'static str> {
         let var = |name: &'static str| env.get(name).cloned().ok_or(name);
         if var("COMMAND")? != "backup" {
             return Err("COMMAND");
@@ -75,10 +80,16 @@ fn requirements(text: &str) -> Vec<Requirement> {
     for part in parts.map(str::trim).filter(|p| !p.is_empty()) {
         if let Some((key, values)) = part.split_once(" in ") {
             let values = values.trim_matches(|c: char| "() ".contains(c)).split(',');
-            list.push(Requirement::In(key.trim().into(), values.map(|v| v.trim().into()).collect()));
+            list.push(Requirement::In(
+                key.trim().into(),
+                values.map(|v| v.trim().into()).collect(),
+            ));
         } else if let Some((key, value)) = part.split_once('=') {
             let value = value.trim_start_matches('=');
-            list.push(Requirement::In(key.trim().into(), vec![value.trim().into()]));
+            list.push(Requirement::In(
+                key.trim().into(),
+                vec![value.trim().into()],
+            ));
         } else {
             list.push(Requirement::Exists(part.into()));
         }
@@ -139,16 +150,25 @@ impl BackupJob {
         let Some(ip) = pod.str_at(&["status", "podIP"]) else {
             return self.failed(cx, "the Pod has no address");
         };
-        let port = if self.start.container == "database" { self.start.sql_port } else { 8432 };
+        let port = if self.start.container == "database" {
+            self.start.sql_port
+        } else {
+            8432
+        };
         let repo = self.start.options.split("--repo=").nth(1);
-        let repo = repo.and_then(|r| r.chars().next()?.to_digit(10)).and_then(|d| u8::try_from(d).ok());
+        let repo = repo
+            .and_then(|r| r.chars().next()?.to_digit(10))
+            .and_then(|d| u8::try_from(d).ok());
         let request = BackrestRequest::Backup {
             repo: repo.unwrap_or(1),
             kind: BackupKind::of_options(&self.start.options),
             config_hash: self.start.config_hash.clone(),
             fast: self.start.fast || self.start.options.contains("--start-fast"),
         };
-        let to = Where::Address { ip: ip.into(), port };
+        let to = Where::Address {
+            ip: ip.into(),
+            port,
+        };
         cx.call(to, Call::Backrest(request), Span::s(24 * 3600));
     }
 
@@ -172,7 +192,9 @@ impl Actor for BackupJob {
             Input::Start => self.list(cx),
             Input::Response(_, response) => self.listed(cx, response),
             Input::Reply(_, Ok(Reply::Backrest(BackrestReply::Done))) => cx.exit(0),
-            Input::Reply(_, Ok(Reply::Backrest(BackrestReply::Failed(why)))) => self.failed(cx, &why),
+            Input::Reply(_, Ok(Reply::Backrest(BackrestReply::Failed(why)))) => {
+                self.failed(cx, &why)
+            }
             Input::Reply(_, _) => self.failed(cx, "the connection was lost"),
             Input::Signal(Signal::Term) => cx.exit(143),
             _ => {}
@@ -186,7 +208,10 @@ mod tests {
 
     #[test]
     fn selectors_are_read_as_kubectl_does() {
-        let labels = BTreeMap::from([("a".to_owned(), "b".to_owned()), ("e".to_owned(), String::new())]);
+        let labels = BTreeMap::from([
+            ("a".to_owned(), "b".to_owned()),
+            ("e".to_owned(), String::new()),
+        ]);
         for (text, expected) in [
             ("a=b", true),
             ("a==b", true),

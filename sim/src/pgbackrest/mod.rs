@@ -188,7 +188,11 @@ pub fn checkpoint_wait(fast: bool) -> Span {
 #[must_use]
 pub fn backup_time(data: &DataDirectory, kind: BackupKind) -> Span {
     let bytes = data.contents.bytes();
-    let moved = if kind == BackupKind::Full { bytes } else { bytes / 20 };
+    let moved = if kind == BackupKind::Full {
+        bytes
+    } else {
+        bytes / 20
+    };
     crate::patroni::durations::copy(moved, Span::ms(2_500))
 }
 
@@ -232,7 +236,9 @@ pub fn info_json(repos: &BTreeMap<u8, Option<StanzaInfo>>) -> String {
     for (number, info) in repos {
         let (code, message) = match info {
             None => (99, "other"),
-            Some(StanzaInfo { system_id: None, .. }) => (1, "missing stanza path"),
+            Some(StanzaInfo {
+                system_id: None, ..
+            }) => (1, "missing stanza path"),
             Some(info) if info.backups.is_empty() => (2, "no valid backups"),
             Some(_) => (0, "ok"),
         };
@@ -256,11 +262,17 @@ pub fn info_json(repos: &BTreeMap<u8, Option<StanzaInfo>>) -> String {
             }));
         }
     }
-    json!([{"name": ivory_core::names::STANZA, "repo": list, "db": databases, "backup": backups}]).to_string()
+    json!([{"name": ivory_core::names::STANZA, "repo": list, "db": databases, "backup": backups}])
+        .to_string()
 }
 
 /// Answers a request for a repository in an object store, from within a container that reaches it.
-pub fn bucket_request(cx: &mut Cx<'_>, now: Time, targets: &[RepoTarget], request: &BackrestRequest) -> BackrestReply {
+pub fn bucket_request(
+    cx: &mut Cx<'_>,
+    now: Time,
+    targets: &[RepoTarget],
+    request: &BackrestRequest,
+) -> BackrestReply {
     let number = repository::repo_of(request);
     let bucket = targets.iter().find_map(|t| match &t.place {
         RepoPlace::Bucket(bucket) if Some(t.number) == number => Some(bucket.clone()),
@@ -283,7 +295,9 @@ mod tests {
             repo2-s3-bucket = backups\nrepo2-type = s3\n\n[db]\npg1-path = /pgdata/pg18\n";
         let found = targets(conf);
         assert_eq!(found.len(), 2);
-        assert!(matches!(&found[0].place, RepoPlace::Host { host, port: 8432 } if host.starts_with("hippo-repo-host-0.")));
+        assert!(
+            matches!(&found[0].place, RepoPlace::Host { host, port: 8432 } if host.starts_with("hippo-repo-host-0."))
+        );
         assert_eq!(found[1].place, RepoPlace::Bucket("bucket:backups".into()));
     }
 }

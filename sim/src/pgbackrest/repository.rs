@@ -105,9 +105,16 @@ pub fn handle(volume: &mut Volume, now: Time, request: &BackrestRequest) -> Back
     }
 }
 
-fn create(repository: &mut Repository, system_id: u64, version: i32, upgrade: bool) -> BackrestReply {
+fn create(
+    repository: &mut Repository,
+    system_id: u64,
+    version: i32,
+    upgrade: bool,
+) -> BackrestReply {
     match &mut repository.stanza {
-        Some(stanza) if (stanza.system_id, stanza.version) == (system_id, version) => BackrestReply::Done,
+        Some(stanza) if (stanza.system_id, stanza.version) == (system_id, version) => {
+            BackrestReply::Done
+        }
         Some(stanza) if upgrade => {
             (stanza.system_id, stanza.version) = (system_id, version);
             BackrestReply::Done
@@ -160,7 +167,11 @@ fn answer(stanza: &mut Stanza, now: Time, request: &BackrestRequest) -> Backrest
             // A promoted standby sends what it has of the old timeline, too (`.partial`).
             for record in records.iter() {
                 let archive = stanza.archive.entry(record.timeline).or_default();
-                if archive.records.last().is_none_or(|last| last.end < record.end) {
+                if archive
+                    .records
+                    .last()
+                    .is_none_or(|last| last.end < record.end)
+                {
                     Arc::make_mut(&mut archive.records).push(record.clone());
                 }
             }
@@ -195,7 +206,9 @@ fn answer(stanza: &mut Stanza, now: Time, request: &BackrestRequest) -> Backrest
             stanza.store(now, *kind, data, *started);
             BackrestReply::Done
         }
-        BackrestRequest::Restore { target, set, .. } => stanza.restore(target.as_ref(), set.as_deref()),
+        BackrestRequest::Restore { target, set, .. } => {
+            stanza.restore(target.as_ref(), set.as_deref())
+        }
         BackrestRequest::StanzaCreate { .. }
         | BackrestRequest::Instance
         | BackrestRequest::Info { .. }
@@ -223,7 +236,10 @@ impl Stanza {
         let mut begin = from;
         for ancestor in archive.history.iter().filter(|a| a.timeline >= timeline) {
             if let Some(older) = self.archive.get(&ancestor.timeline) {
-                let part = older.records.iter().filter(|r| r.end > begin && r.end <= ancestor.switch);
+                let part = older
+                    .records
+                    .iter()
+                    .filter(|r| r.end > begin && r.end <= ancestor.switch);
                 records.extend(part.cloned());
             }
             begin = begin.max(ancestor.switch);
@@ -240,8 +256,12 @@ impl Stanza {
         let full = self.backups.iter().rfind(|b| b.kind == BackupKind::Full);
         let (kind, label) = match (wanted, full) {
             (BackupKind::Full, _) | (_, None) => (BackupKind::Full, format!("{}F", stamp(started))),
-            (BackupKind::Diff, Some(full)) => (wanted, format!("{}_{}D", full.label, stamp(started))),
-            (BackupKind::Incr, Some(full)) => (wanted, format!("{}_{}I", full.label, stamp(started))),
+            (BackupKind::Diff, Some(full)) => {
+                (wanted, format!("{}_{}D", full.label, stamp(started)))
+            }
+            (BackupKind::Incr, Some(full)) => {
+                (wanted, format!("{}_{}I", full.label, stamp(started)))
+            }
         };
         self.backups.push(Backup {
             label,
@@ -272,7 +292,10 @@ impl Stanza {
                 records.retain(|r| r.at <= *at);
                 // Without a later record the target is not reached (PostgreSQL 13+: fatal).
                 if !reached {
-                    return BackrestReply::Failed("FATAL:  recovery ended before configured recovery target was reached".into());
+                    return BackrestReply::Failed(
+                        "FATAL:  recovery ended before configured recovery target was reached"
+                            .into(),
+                    );
                 }
             }
             Some(Target::Immediate) => records.clear(),

@@ -55,7 +55,10 @@ fn option<'a>(options: &'a str, name: &str) -> Option<&'a str> {
 /// Reads `2026-01-01 00:10:00+00` and the like; PostgreSQL takes hours alone as offset.
 fn moment(text: &str) -> Option<Time> {
     let text = text.trim().replacen(' ', "T", 1);
-    let text = text.strip_suffix(" UTC").map(|t| format!("{t}Z")).unwrap_or(text);
+    let text = text
+        .strip_suffix(" UTC")
+        .map(|t| format!("{t}Z"))
+        .unwrap_or(text);
     let full = match text.rfind(['+', '-']) {
         Some(at) if at > 10 && text.len() - at == 3 => format!("{text}:00"),
         Some(at) if at > 10 => text,
@@ -78,8 +81,14 @@ impl RestoreJob {
     }
 
     fn repository(&self, cx: &Cx<'_>) -> Option<(u8, Where)> {
-        let number = option(&self.start.options, "repo").and_then(|r| r.parse().ok()).unwrap_or(1);
-        let target = self.start.repositories.iter().find(|t| t.number == number)?;
+        let number = option(&self.start.options, "repo")
+            .and_then(|r| r.parse().ok())
+            .unwrap_or(1);
+        let target = self
+            .start
+            .repositories
+            .iter()
+            .find(|t| t.number == number)?;
         Some((number, target.resolve(cx, &self.start.namespace)?))
     }
 
@@ -105,13 +114,23 @@ impl RestoreJob {
         let Some((repo, to)) = self.repository(cx) else {
             return self.failed(cx, "ERROR: [049]: the repository host can't be reached");
         };
-        cx.call(to.clone(), Call::Backrest(BackrestRequest::NewestTimeline { repo }), Span::s(30));
-        cx.call(to, Call::Backrest(BackrestRequest::Restore { repo, target, set }), Span::s(60));
+        cx.call(
+            to.clone(),
+            Call::Backrest(BackrestRequest::NewestTimeline { repo }),
+            Span::s(30),
+        );
+        cx.call(
+            to,
+            Call::Backrest(BackrestRequest::Restore { repo, target, set }),
+            Span::s(60),
+        );
     }
 
     fn heard(&mut self, cx: &mut Cx<'_>, reply: Result<Reply, CallError>) {
         match reply {
-            Ok(Reply::Backrest(BackrestReply::Timeline(newest))) => self.newest_timeline = Some(newest),
+            Ok(Reply::Backrest(BackrestReply::Timeline(newest))) => {
+                self.newest_timeline = Some(newest)
+            }
             Ok(Reply::Backrest(BackrestReply::Restored(data))) => {
                 let wait = crate::patroni::durations::copy(data.contents.bytes(), Span::s(4));
                 self.arrived = Some(data);
@@ -138,7 +157,10 @@ impl RestoreJob {
         volume.directories.remove(&self.start.directory);
         volume.directories.insert(prepared, data);
         cx.note(Milestone::Backup {
-            text: format!("{}: the data are restored (timeline {timeline})", self.start.pod),
+            text: format!(
+                "{}: the data are restored (timeline {timeline})",
+                self.start.pod
+            ),
         });
         cx.exit(0);
     }
@@ -165,7 +187,8 @@ impl Actor for RestoreJob {
             // A repository in an object store is reached from within this container.
             Input::Call(ticket, Call::Backrest(request)) => {
                 let now = cx.now();
-                let reply = crate::pgbackrest::bucket_request(cx, now, &self.start.repositories, &request);
+                let reply =
+                    crate::pgbackrest::bucket_request(cx, now, &self.start.repositories, &request);
                 cx.reply(ticket, Reply::Backrest(reply));
             }
             Input::Timer(COPIED) => self.place(cx),

@@ -88,11 +88,19 @@ impl BackrestServer {
     }
 
     fn answer(&mut self, cx: &mut Cx<'_>, asker: Ticket, request: BackrestRequest) {
-        if let BackrestRequest::Backup { repo, kind, config_hash, fast } = request {
+        if let BackrestRequest::Backup {
+            repo,
+            kind,
+            config_hash,
+            fast,
+        } = request
+        {
             return self.backup(cx, asker, repo, kind, &config_hash, fast);
         }
         let now = cx.now();
-        let volume = repo_of(&request).and_then(|r| self.start.volumes.get(&r)).cloned();
+        let volume = repo_of(&request)
+            .and_then(|r| self.start.volumes.get(&r))
+            .cloned();
         let reply = match volume.and_then(|v| cx.volume(&v)) {
             Some(volume) => handle(volume, now, &request),
             None => BackrestReply::Failed("ERROR: [073]: repository path is not there".into()),
@@ -100,13 +108,23 @@ impl BackrestServer {
         cx.reply(asker, Reply::Backrest(reply));
     }
 
-    fn backup(&mut self, cx: &mut Cx<'_>, asker: Ticket, repo: u8, kind: BackupKind, config_hash: &str, fast: bool) {
+    fn backup(
+        &mut self,
+        cx: &mut Cx<'_>,
+        asker: Ticket,
+        repo: u8,
+        kind: BackupKind,
+        config_hash: &str,
+        fast: bool,
+    ) {
         if *config_hash != *self.start.config_hash {
             let text = "pgBackRest configuration on this Pod differs".into();
             return cx.reply(asker, Reply::Backrest(BackrestReply::Failed(text)));
         }
         if self.making.is_some() {
-            let text = "ERROR: [050]: unable to acquire lock on file '/tmp/pgbackrest/db-backup.lock'".into();
+            let text =
+                "ERROR: [050]: unable to acquire lock on file '/tmp/pgbackrest/db-backup.lock'"
+                    .into();
             return cx.reply(asker, Reply::Backrest(BackrestReply::Failed(text)));
         }
         self.making = Some(Making {
@@ -138,9 +156,15 @@ impl BackrestServer {
     }
 
     fn nobody_left(&mut self, cx: &mut Cx<'_>) {
-        let lost = self.making.as_ref().is_some_and(|m| m.open == 0 && (!m.found || m.copied));
+        let lost = self
+            .making
+            .as_ref()
+            .is_some_and(|m| m.open == 0 && (!m.found || m.copied));
         if lost {
-            self.fail(cx, "ERROR: [056]: unable to find primary cluster - cannot proceed");
+            self.fail(
+                cx,
+                "ERROR: [056]: unable to find primary cluster - cannot proceed",
+            );
         }
     }
 

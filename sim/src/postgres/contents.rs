@@ -105,11 +105,7 @@ impl Contents {
                 let tables = Arc::make_mut(&mut self.0);
                 match tables.rows.get_mut(client) {
                     Some(rows) => rows.insert(*row),
-                    None => tables
-                        .rows
-                        .entry(client.clone())
-                        .or_default()
-                        .insert(*row),
+                    None => tables.rows.entry(client.clone()).or_default().insert(*row),
                 }
             }
             Change::Database(name) => {
@@ -195,7 +191,11 @@ mod tests {
         ] {
             let mut rows = Rows::default();
             order.iter().for_each(|r| rows.insert(*r));
-            assert_eq!(rows.iter().collect::<Vec<_>>(), [1, 2, 3, 5, 7], "{order:?}");
+            assert_eq!(
+                rows.iter().collect::<Vec<_>>(),
+                [1, 2, 3, 5, 7],
+                "{order:?}"
+            );
             assert_eq!(rows.0, [(1, 3), (5, 5), (7, 7)], "{order:?}");
             assert!(rows.contains(2) && !rows.contains(4) && !rows.contains(8));
         }

@@ -123,7 +123,8 @@ impl DataDirectory {
                 self.branch(record.timeline);
             }
             self.end = record.end;
-            self.ends_with_shutdown = matches!(record.change, Change::Checkpoint { shutdown: true });
+            self.ends_with_shutdown =
+                matches!(record.change, Change::Checkpoint { shutdown: true });
             self.wal.push(record.clone());
         }
         self.replay(floors);
@@ -220,7 +221,9 @@ impl DataDirectory {
     pub fn stream(&self, system_id: u64, timeline: u32, from: Lsn) -> Result<&[Record], String> {
         use crate::postgres::wal::{lsn_text, segment_name};
         if system_id != self.system_id {
-            return Err("database system identifier differs between the primary and standby".into());
+            return Err(
+                "database system identifier differs between the primary and standby".into(),
+            );
         }
         if timeline == self.timeline {
             if from > self.end {

@@ -107,7 +107,12 @@ impl Server {
     }
 
     /// A client's statement. `data` is none when the server has no directory.
-    pub fn sql(&mut self, now: Time, data: Option<&mut DataDirectory>, request: &SqlRequest) -> Outcome {
+    pub fn sql(
+        &mut self,
+        now: Time,
+        data: Option<&mut DataDirectory>,
+        request: &SqlRequest,
+    ) -> Outcome {
         let refused = match self.state {
             State::Down => Some(error("08001", "Connection refused")),
             State::Starting => Some(error("57P03", "the database system is starting up")),
@@ -119,7 +124,10 @@ impl Server {
         };
         if let Some((roots, host)) = &request.verify {
             let Some(certificate) = &self.certificate else {
-                return Outcome::Now(error("08001", "server does not support SSL, but SSL was required"));
+                return Outcome::Now(error(
+                    "08001",
+                    "server does not support SSL, but SSL was required",
+                ));
             };
             if !self.checked.certificate(certificate, roots, host) {
                 return Outcome::Now(error("08001", "SSL error: certificate verify failed"));
@@ -153,10 +161,9 @@ impl Server {
                 let rows = data.contents.rows(client);
                 SqlReply::Rows(rows.map(|r| r.iter().collect()).unwrap_or_default())
             }
-            Statement::Insert { .. } if read_only => error(
-                "25006",
-                "cannot execute INSERT in a read-only transaction",
-            ),
+            Statement::Insert { .. } if read_only => {
+                error("25006", "cannot execute INSERT in a read-only transaction")
+            }
             Statement::Insert { client, row } => {
                 let granted = data.contents.role(&request.user).is_some_and(|r| {
                     r.databases.contains(&request.database)
@@ -254,7 +261,9 @@ impl Server {
             return answers;
         }
         for sender in self.senders.values_mut() {
-            if sender.ticket.is_none() || (sender.acked >= data.end && sender.timeline == data.timeline) {
+            if sender.ticket.is_none()
+                || (sender.acked >= data.end && sender.timeline == data.timeline)
+            {
                 continue;
             }
             let reply = match data.stream(data.system_id, sender.timeline, sender.acked) {
@@ -272,8 +281,7 @@ impl Server {
 
     /// Forgets standbys whose connections are gone.
     pub fn drop_disconnected(&mut self, connected: impl Fn(Ticket) -> bool) {
-        self.senders
-            .retain(|_, s| s.ticket.is_none_or(&connected));
+        self.senders.retain(|_, s| s.ticket.is_none_or(&connected));
     }
 
     /// Whether every connected standby has the log up to a position: a fast shutdown waits for that.

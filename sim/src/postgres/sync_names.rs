@@ -21,7 +21,12 @@ pub enum SyncNames {
 impl SyncNames {
     /// Whether a commit up to `lsn` may be acknowledged, given what the connected standbys have flushed.
     #[must_use]
-    pub fn satisfied(&self, lsn: Lsn, acked: impl Fn(&str) -> Option<Lsn>, any: Option<Lsn>) -> bool {
+    pub fn satisfied(
+        &self,
+        lsn: Lsn,
+        acked: impl Fn(&str) -> Option<Lsn>,
+        any: Option<Lsn>,
+    ) -> bool {
         match self {
             SyncNames::None => true,
             SyncNames::Any => any.is_some_and(|a| a >= lsn),
@@ -34,7 +39,10 @@ impl SyncNames {
                 }) && count >= *n
             }
             SyncNames::Quorum(n, names) => {
-                let have = names.iter().filter_map(|name| acked(name)).filter(|a| *a >= lsn);
+                let have = names
+                    .iter()
+                    .filter_map(|name| acked(name))
+                    .filter(|a| *a >= lsn);
                 have.count() >= *n
             }
         }
@@ -87,9 +95,8 @@ mod tests {
     #[test]
     fn who_must_have_a_commit() {
         let names = || vec![Arc::from("a"), Arc::from("b")];
-        let acked = |a: Option<u64>, b: Option<u64>| {
-            move |name: &str| if name == "a" { a } else { b }
-        };
+        let acked =
+            |a: Option<u64>, b: Option<u64>| move |name: &str| if name == "a" { a } else { b };
         for (setting, a, b, expected) in [
             (SyncNames::None, None, None, true),
             (SyncNames::Any, None, None, false),
@@ -103,9 +110,16 @@ mod tests {
             (SyncNames::Quorum(2, names()), Some(9), Some(10), false),
         ] {
             let any = a.max(b);
-            assert_eq!(setting.satisfied(10, acked(a, b), any), expected, "{setting:?} {a:?} {b:?}");
+            assert_eq!(
+                setting.satisfied(10, acked(a, b), any),
+                expected,
+                "{setting:?} {a:?} {b:?}"
+            );
         }
-        assert_eq!(SyncNames::First(1, vec!["pod-0".into()]).text(), "\"pod-0\"");
+        assert_eq!(
+            SyncNames::First(1, vec!["pod-0".into()]).text(),
+            "\"pod-0\""
+        );
         assert_eq!(SyncNames::First(2, names()).text(), "2 (a,b)");
         assert_eq!(SyncNames::Quorum(1, names()).text(), "ANY 1 (a,b)");
     }

@@ -16,6 +16,8 @@ use crate::kube::{ApiServer, Body, ObjectRef, Request, Subresource, Verb};
 use crate::patroni::config::{MemberConfig, Version};
 use crate::patroni::rest::{RestReply, RestRequest};
 use crate::patroni::{Member, MemberStart, check};
+use crate::pgbackrest::server::{BackrestServer, ServerStart};
+use crate::pgbackrest::{RepoPlace, RepoTarget};
 use crate::time::{Span, Time};
 use crate::world::call::{Call, Reply};
 use crate::world::{Actor, ActorId, Cx, Input, Kube, KubeId, Place, Signal, Where, World};
@@ -31,6 +33,10 @@ pub struct Bench {
     pub dynamic: Value,
     pub tester: ActorId,
     pub alive: BTreeMap<String, ActorId>,
+    /// Repositories of members that are started from now on.
+    pub repositories: Vec<RepoTarget>,
+    /// `bootstrap.method`, and what else differs in the cluster's file.
+    pub method: Option<&'static str>,
     /// Extra YAML of a member's own file.
     pub extra: BTreeMap<String, String>,
     uids: BTreeMap<String, Arc<str>>,
@@ -90,15 +96,41 @@ impl Bench {
             dynamic,
             tester,
             alive: BTreeMap::new(),
+            repositories: Vec::new(),
+            method: None,
             extra: BTreeMap::new(),
             uids: BTreeMap::new(),
         };
         let namespace = Object::new(Kind::Namespace, "", NS);
         bench.request(Verb::Create(Arc::new(namespace)));
+        let account = Object::new(Kind::ServiceAccount, NS, "default");
+        bench.request(Verb::Create(Arc::new(account)));
         let mut service = Object::new(Kind::Service, NS, SCOPE);
-        service.body_mut().insert("spec".into(), json!({"ports": [{"name": "ivory", "port": 5432}]}));
+        service.body_mut().insert(
+            "spec".into(),
+            json!({"ports": [{"name": "ivory", "port": 5432}]}),
+        );
         bench.request(Verb::Create(Arc::new(service)));
         bench
+    }
+
+    /// Another cluster of the same scope's name in a second Kubernetes of this world.
+    pub fn beside(mut self, dynamic: Value) -> Self {
+        let kube = self.world.add_kube(Kube::new(ApiServer::default()));
+        let tester = self
+            .world
+            .spawn(kube, Arc::new(Tester::default()), None, None);
+        self.kube = kube;
+        self.tester = tester;
+        self.dynamic = dynamic;
+        self.alive.clear();
+        for object in [
+            Object::new(Kind::Namespace, "", NS),
+            Object::new(Kind::ServiceAccount, NS, "default"),
+        ] {
+            self.request(Verb::Create(Arc::new(object)));
+        }
+        self
     }
 
     /// T/L/R = 20/5/5, as most of the measurements.
@@ -124,7 +156,7 @@ impl Bench {
     }
 
     fn config(&self, name: &str, index: usize) -> MemberConfig {
-        let cluster = json!({
+        let mut cluster = json!({
             "scope": SCOPE,
             "kubernetes": {
                 "namespace": NS, "scope_label": "patroni", "role_label": "role", "use_endpoints": true,
@@ -132,13 +164,25 @@ impl Bench {
             },
             "bootstrap": {"dcs": self.dynamic, "initdb": ["data-checksums", {"waldir": "/pgdata/pg18_wal"}]},
         });
+        if let Some(method) = self.method {
+            cluster["bootstrap"]["method"] = method.into();
+        }
         let env = BTreeMap::from(
             [
                 ("PATRONI_NAME", name.to_owned()),
                 ("PATRONI_KUBERNETES_POD_IP", format!("10.0.0.{index}")),
-                ("PATRONI_KUBERNETES_PORTS", "- {name: ivory, port: 5432, protocol: TCP}".into()),
-                ("PATRONI_POSTGRESQL_CONNECT_ADDRESS", format!("{name}.hippo-pods:5432")),
-                ("PATRONI_RESTAPI_CONNECT_ADDRESS", format!("{name}.hippo-pods:8008")),
+                (
+                    "PATRONI_KUBERNETES_PORTS",
+                    "- {name: ivory, port: 5432, protocol: TCP}".into(),
+                ),
+                (
+                    "PATRONI_POSTGRESQL_CONNECT_ADDRESS",
+                    format!("{name}.hippo-pods:5432"),
+                ),
+                (
+                    "PATRONI_RESTAPI_CONNECT_ADDRESS",
+                    format!("{name}.hippo-pods:8008"),
+                ),
                 ("PATRONI_POSTGRESQL_DATA_DIR", "/pgdata/pg18".into()),
             ]
             .map(|(k, v)| (k.to_owned(), v)),
@@ -162,11 +206,23 @@ impl Bench {
         self.request(Verb::Patch {
             target: ObjectRef::new(Kind::Pod, NS, name),
             subresource: Subresource::Status,
-            body: Body::Merge(Arc::new(json!({"status": {"podIP": format!("10.0.0.{index}")}}))),
+            body: Body::Merge(Arc::new(
+                json!({"status": {"podIP": format!("10.0.0.{index}")}}),
+            )),
         });
-        let uid = self.world.kube(self.kube).api.get(Kind::Pod, NS, name).expect("made").meta.uid.clone();
+        let uid = self
+            .world
+            .kube(self.kube)
+            .api
+            .get(Kind::Pod, NS, name)
+            .expect("made")
+            .meta
+            .uid
+            .clone();
         self.uids.insert(name.into(), uid);
-        self.world.kube_mut(self.kube).add_volume(name, Volume::of(1 << 30));
+        self.world
+            .kube_mut(self.kube)
+            .add_volume(name, Volume::of(1 << 30));
         self.start(name);
     }
 
@@ -178,7 +234,7 @@ impl Bench {
             config,
             volume: name.into(),
             certificate: None,
-            repositories: Vec::new(),
+            repositories: self.repositories.clone(),
             config_hash: "".into(),
             files: None,
         });
@@ -191,7 +247,9 @@ impl Bench {
             ip: format!("10.0.0.{index}").into(),
             ports: vec![5432, 8008],
         };
-        let id = self.world.spawn(self.kube, Arc::new(member), Some(place), None);
+        let id = self
+            .world
+            .spawn(self.kube, Arc::new(member), Some(place), None);
         self.alive.insert(name.into(), id);
     }
 
@@ -205,7 +263,12 @@ impl Bench {
         while self.world.next_at().is_some_and(|at| at <= until) {
             self.world.step();
             let wrong = check::violations(&self.world, self.kube, NS, SCOPE);
-            assert!(wrong.is_empty(), "{} {wrong:?}\n{}", self.world.now(), self.journal());
+            assert!(
+                wrong.is_empty(),
+                "{} {wrong:?}\n{}",
+                self.world.now(),
+                self.journal()
+            );
         }
         self.world.advance_to(until);
     }
@@ -233,7 +296,9 @@ impl Bench {
         let [one] = primaries.as_slice() else {
             return None;
         };
-        self.world.actor::<Member>(*one).map(|m| m.config().name.to_string())
+        self.world
+            .actor::<Member>(*one)
+            .map(|m| m.config().name.to_string())
     }
 
     pub fn timeline(&self, name: &str) -> u32 {
@@ -241,21 +306,40 @@ impl Bench {
     }
 
     pub fn data(&self, name: &str) -> &crate::postgres::DataDirectory {
-        &self.world.kube(self.kube).volume(name).expect("volume").directories["pg18"]
+        &self
+            .world
+            .kube(self.kube)
+            .volume(name)
+            .expect("volume")
+            .directories["pg18"]
     }
 
     pub fn annotation(&self, object: &str, key: &str) -> Option<String> {
-        let object = self.world.kube(self.kube).api.get(Kind::Endpoints, NS, object)?;
+        let object = self
+            .world
+            .kube(self.kube)
+            .api
+            .get(Kind::Endpoints, NS, object)?;
         object.annotation(key).map(str::to_owned)
     }
 
     pub fn status_of(&self, name: &str) -> String {
-        let pod = self.world.kube(self.kube).api.get(Kind::Pod, NS, name).expect("pod");
+        let pod = self
+            .world
+            .kube(self.kube)
+            .api
+            .get(Kind::Pod, NS, name)
+            .expect("pod");
         pod.annotation("status").unwrap_or("").to_owned()
     }
 
     pub fn label_of(&self, name: &str) -> Option<String> {
-        let pod = self.world.kube(self.kube).api.get(Kind::Pod, NS, name).expect("pod");
+        let pod = self
+            .world
+            .kube(self.kube)
+            .api
+            .get(Kind::Pod, NS, name)
+            .expect("pod");
         pod.label("role").map(str::to_owned)
     }
 
@@ -292,7 +376,11 @@ impl Bench {
     fn ask(&mut self, tester: Tester) -> (Tester, f64) {
         let began = self.world.now();
         let id = self.world.spawn(self.kube, Arc::new(tester), None, None);
-        self.until(120.0, |b| b.world.actor::<Tester>(id).is_some_and(|t| t.done_at.is_some()));
+        self.until(120.0, |b| {
+            b.world
+                .actor::<Tester>(id)
+                .is_some_and(|t| t.done_at.is_some())
+        });
         let tester = self.world.actor::<Tester>(id).expect("alive").clone();
         self.world.kill(id, 0);
         (tester, (self.world.now() - began).seconds())
@@ -324,6 +412,67 @@ impl Bench {
         }
     }
 
+    /// A repository host, `repo-host-0`, with one repository that all members know.
+    pub fn repo_host(&mut self) {
+        let index = self.uids.len();
+        let mut pod = Object::new(Kind::Pod, NS, "repo-host-0");
+        pod.meta.labels = Arc::new(BTreeMap::from([("repo".to_owned(), "host".to_owned())]));
+        let containers = json!([{"name": "pgbackrest", "image": "pgbackrest"}]);
+        pod.body_mut().insert(
+            "spec".into(),
+            json!({"nodeName": "node9", "containers": containers}),
+        );
+        self.request(Verb::Create(Arc::new(pod)));
+        let ip = format!("10.0.1.{index}");
+        self.request(Verb::Patch {
+            target: ObjectRef::new(Kind::Pod, NS, "repo-host-0"),
+            subresource: Subresource::Status,
+            body: Body::Merge(Arc::new(json!({"status": {"podIP": ip}}))),
+        });
+        self.world
+            .kube_mut(self.kube)
+            .add_volume("repo1", Volume::of(1 << 30));
+        let server = BackrestServer::new(ServerStart {
+            namespace: NS.into(),
+            pod: "repo-host-0".into(),
+            volumes: BTreeMap::from([(1, "repo1".into())]),
+            instances: (0..3)
+                .map(|i| (format!("{}.hippo-pods", name(i)).into(), 5432))
+                .collect(),
+            config_hash: "".into(),
+            files: None,
+        });
+        let place = Place {
+            node: "node9".into(),
+            namespace: NS.into(),
+            pod: "repo-host-0".into(),
+            pod_uid: "uid-repo".into(),
+            container: "pgbackrest".into(),
+            ip: ip.into(),
+            ports: vec![8432],
+        };
+        self.world
+            .spawn(self.kube, Arc::new(server), Some(place), None);
+        self.repositories = vec![RepoTarget {
+            number: 1,
+            place: RepoPlace::Host {
+                host: "repo-host-0.hippo-pods".into(),
+                port: 8432,
+            },
+        }];
+    }
+
+    /// Runs a process until it ends; gives whether it ended well, by what it told the journal.
+    pub fn process(&mut self, actor: Arc<dyn Actor>) -> Vec<String> {
+        let before = self.world.journal().len();
+        let id = self.world.spawn(self.kube, actor, None, None);
+        self.until(300.0, |b| !b.world.alive(id));
+        self.world.journal()[before..]
+            .iter()
+            .map(|e| format!("{:?}", e.what))
+            .collect()
+    }
+
     /// An application that commits every 50 ms.
     pub fn client(&mut self) -> ActorId {
         let leader = self.leader().expect("a leader");
@@ -334,7 +483,17 @@ impl Bench {
             verifier: scram::verifier(b"secret", &[1; 16]),
         }];
         let databases = vec!["app".into()];
-        assert_eq!(self.exec(&leader, Command::Databases { databases, extensions: Vec::new() }).exit, 0);
+        assert_eq!(
+            self.exec(
+                &leader,
+                Command::Databases {
+                    databases,
+                    extensions: Vec::new()
+                }
+            )
+            .exit,
+            0
+        );
         assert_eq!(self.exec(&leader, Command::Users { users }).exit, 0);
         let start = ClientStart {
             name: "app".into(),
@@ -347,11 +506,16 @@ impl Bench {
             database: "app".into(),
             roots: None,
         };
-        self.world.spawn(self.kube, Arc::new(Client::new(start)), None, None)
+        self.world
+            .spawn(self.kube, Arc::new(Client::new(start)), None, None)
     }
 
     pub fn journal(&self) -> String {
-        let lines = self.world.journal().iter().map(|e| format!("{} {} {:?}\n", e.at, e.actor, e.what));
+        let lines = self
+            .world
+            .journal()
+            .iter()
+            .map(|e| format!("{} {} {:?}\n", e.at, e.actor, e.what));
         lines.collect()
     }
 }
@@ -360,5 +524,8 @@ impl Bench {
 /// real runs; the model is held closer unless a case says otherwise.
 #[track_caller]
 pub fn about(got: f64, expected: f64, within: f64) {
-    assert!((got - expected).abs() <= within, "{got} s is not about {expected} s");
+    assert!(
+        (got - expected).abs() <= within,
+        "{got} s is not about {expected} s"
+    );
 }
