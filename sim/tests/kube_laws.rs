@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ivory_core::Kind;
 use ivory_core::object::Object;
-use ivory_core::ssa::{Schema, fields_of, would_change};
+use ivory_core::ssa::{Schema, compare_objects, fields_of, would_change};
 use ivory_sim::kube::{
     ApiServer, Body, ChangeType, Content, DeleteOptions, ObjectRef, Reply, Request, Response,
     Subresource, Verb,
@@ -242,14 +242,20 @@ proptest! {
         }
     }
 
-    /// Without force a conflict changes nothing and names another manager.
+    /// Without force a conflict changes nothing and names another manager; what is granted takes nothing.
     #[test]
     fn a_conflict_changes_nothing(first in wanted(), second in wanted()) {
         let mut cluster = Cluster::new();
         cluster.apply("op", &first, false).expect("valid");
         let before = cluster.live(&first);
         match cluster.apply("user", &second, false) {
-            Ok(_) => {}
+            Ok(reply) => {
+                let schema = Schema::builtin(Kind::Deployment).expect("built in");
+                let after = reply.into_object().expect("an object");
+                let changes = compare_objects(schema, &before.expect("applied"), &after);
+                let taken = changes.modified.union(&changes.removed).intersection(&fields_of(schema, &first));
+                prop_assert!(taken.is_empty(), "{:?}", taken.paths());
+            }
             Err(status) => {
                 prop_assert_eq!(status.code, 409);
                 prop_assert!(status.message.contains("\"op\""), "{}", status);

@@ -133,12 +133,7 @@ pub fn compare_objects(schema: &Schema, old: &Object, new: &Object) -> Compariso
             out.put(&PathElement::Field(key.to_owned()), child);
         }
     };
-    let (mut a, mut b) = (old.meta.clone(), new.meta.clone());
-    drop_shared(&mut a.labels, &mut b.labels);
-    drop_shared(&mut a.annotations, &mut b.annotations);
-    drop_shared(&mut a.owners, &mut b.owners);
-    drop_shared(&mut a.finalizers, &mut b.finalizers);
-    below("metadata", Some(&meta_view(&a)), Some(&meta_view(&b)));
+    let metadata = compare_meta(schema, &old.meta, &new.meta);
     if !Arc::ptr_eq(&old.body, &new.body) {
         for (key, value) in old.body.iter() {
             below(key, Some(value), new.body.get(key));
@@ -147,14 +142,65 @@ pub fn compare_objects(schema: &Schema, old: &Object, new: &Object) -> Compariso
             below(key, None, Some(value));
         }
     }
+    if !metadata.is_empty() {
+        out.put(&PathElement::Field("metadata".into()), metadata);
+    }
     out
 }
 
-fn drop_shared<T: Default>(a: &mut Arc<T>, b: &mut Arc<T>) {
-    if Arc::ptr_eq(a, b) {
-        *a = Arc::default();
-        *b = Arc::default();
+/// Labels and annotations are compared as they are, since leases are renewed in them all the time.
+fn compare_meta(schema: &Schema, old: &Meta, new: &Meta) -> Comparison {
+    let mut out = Comparison::default();
+    let same = |a: &Meta, b: &Meta| {
+        a.generate_name == b.generate_name
+            && (Arc::ptr_eq(&a.owners, &b.owners) || a.owners == b.owners)
+            && (Arc::ptr_eq(&a.finalizers, &b.finalizers) || a.finalizers == b.finalizers)
+    };
+    if !same(old, new) {
+        let rest = |meta: &Meta| {
+            meta_view(&Meta {
+                labels: Arc::default(),
+                annotations: Arc::default(),
+                ..meta.clone()
+            })
+        };
+        let ty = schema.arena().child(schema.root(), "metadata").0;
+        let (a, b) = (rest(old), rest(new));
+        out = compare(schema.arena(), ty, Some(&a), Some(&b));
     }
+    for (name, a, b) in [
+        ("labels", &old.labels, &new.labels),
+        ("annotations", &old.annotations, &new.annotations),
+    ] {
+        if !Arc::ptr_eq(a, b) {
+            out.put(&PathElement::Field(name.into()), compare_strings(a, b));
+        }
+    }
+    out
+}
+
+/// An empty map is written as none, so that it comes and goes with its keys.
+fn compare_strings(old: &StringMap, new: &StringMap) -> Comparison {
+    let mut out = Comparison::default();
+    let leaf = |set: &mut FieldSet, key: &str| {
+        let mut below = FieldSet::default();
+        below.member = true;
+        set.children
+            .insert(PathElement::Field(key.to_owned()), below);
+    };
+    for (key, value) in new {
+        match old.get(key) {
+            None => leaf(&mut out.added, key),
+            Some(before) if before != value => leaf(&mut out.modified, key),
+            Some(_) => {}
+        }
+    }
+    for key in old.keys().filter(|key| !new.contains_key(*key)) {
+        leaf(&mut out.removed, key);
+    }
+    out.added.member = old.is_empty() && !new.is_empty();
+    out.removed.member = new.is_empty() && !old.is_empty();
+    out
 }
 
 /// Without the fields that nobody owns: what identifies the object and what only the server sets.

@@ -39,7 +39,7 @@ impl ApiServer {
         new.meta.managed = match managed {
             Some(managed) => managed.into(),
             None => {
-                let empty = self.empty(cx, kind)?;
+                let empty = self.empty(kind);
                 let who = Manager {
                     name: cx.request.manager_name(),
                     subresource: "",
@@ -82,7 +82,7 @@ impl ApiServer {
 
     /// An object of a kind with nothing set, in the form that is stored: what a new object is compared
     /// with to tell what its creator set.
-    pub(crate) fn empty(&self, cx: &mut Cx<'_>, kind: Kind) -> Result<Object, Status> {
+    pub(crate) fn empty(&self, kind: Kind) -> Object {
         let mut empty = Object::new(kind, "", "");
         if !self.custom.contains_key(&kind) {
             let body = serde_json::Value::Object((*empty.body).clone());
@@ -92,8 +92,7 @@ impl ApiServer {
                 empty.body = Arc::new(body);
             }
         }
-        let _ = cx;
-        Ok(empty)
+        empty
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ivory_core::object::{Object, StringMap};
 use ivory_core::ssa::{
-    Conflict, FieldSet, Manager, apply, check_applied, update_by, view, with_view,
+    Conflict, FieldSet, Manager, Schema, apply, check_applied, update_by, view, with_view,
 };
 use serde_json::Value;
 
@@ -23,22 +23,36 @@ impl ApiServer {
         subresource: Subresource,
         body: &Body,
     ) -> Response {
-        if let Body::Apply { object, force } = body {
-            return self.apply(cx, object, *force, subresource);
-        }
-        let old = Arc::clone(self.existing(target)?);
-        let new = match body {
-            Body::Merge(patch) | Body::Strategic(patch) if strings_only(patch) => {
-                patch_strings(&old, patch)
+        // Only an apply may name what is not there.
+        let found = || self.existing(target).map(Arc::clone);
+        let (old, new) = match body {
+            Body::Apply { object, force } => {
+                return self.apply(cx, object, *force, subresource);
+            }
+            Body::Merge(patch) | Body::Strategic(patch)
+                if strings_only(patch) && Schema::builtin(target.kind).is_some() =>
+            {
+                let old = found()?;
+                let new = patch_strings(&old, patch);
+                (old, new)
             }
             Body::Merge(patch) => {
+                let old = found()?;
                 let mut value = old.to_value();
                 json_patch::merge(&mut value, patch);
-                read(value, &old)?
+                let new = read(value, &old)?;
+                (old, new)
             }
-            Body::Strategic(patch) => self.strategic(&old, patch)?,
-            Body::Json(patch) => json(&old, patch)?,
-            Body::Apply { .. } => return Err(Status::bad_request("unreachable")),
+            Body::Strategic(patch) => {
+                let old = found()?;
+                let new = self.strategic(&old, patch)?;
+                (old, new)
+            }
+            Body::Json(patch) => {
+                let old = found()?;
+                let new = json(&old, patch)?;
+                (old, new)
+            }
         };
         self.check_preconditions(&old, &new)?;
         self.finish(cx, &old, new, subresource, None)
@@ -100,7 +114,7 @@ impl ApiServer {
                 name: "before-first-apply",
                 ..who
             };
-            let empty = self.empty(cx, kind)?;
+            let empty = self.empty(kind);
             let changes = ivory_core::ssa::compare_objects(self.schema(kind), &empty, &old);
             managed = update_by(&changes, &[], before, &ignored, cx.now).into();
         }
@@ -139,7 +153,7 @@ impl ApiServer {
             );
             return Err(Status::conflict(kind, &desired.meta.name, &why));
         }
-        let empty = self.empty(cx, kind)?;
+        let empty = self.empty(kind);
         let applied = apply(
             self.schema(kind),
             &view(&empty),
