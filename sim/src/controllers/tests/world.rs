@@ -64,6 +64,61 @@ fn a_statefulset_keeps_its_pod() {
     }
 }
 
+/// Step for step as recorded on a control plane of Kubernetes 1.34, where no kubelet made Pods ready.
+#[test]
+fn a_rolling_update_goes_as_recorded() {
+    let mut lab = Lab::new();
+    lab.create(
+        &statefulset(2)
+            .replace("type: OnDelete", "type: RollingUpdate")
+            .replace("fate: run", "fate: none"),
+    );
+    lab.run(1);
+    let set = at(Kind::StatefulSet, "s");
+    let ready = |lab: &mut Lab, pod: &str| {
+        lab.write(Verb::Patch {
+            target: at(Kind::Pod, pod),
+            subresource: crate::kube::Subresource::Status,
+            body: crate::kube::Body::Merge(Arc::new(json!({"status": {"phase": "Running",
+                "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}]}}))),
+        });
+        lab.run(1);
+    };
+    let first = lab
+        .get(&set)
+        .str_at(&["status", "currentRevision"])
+        .expect("a revision")
+        .to_owned();
+    let counts = |lab: &Lab| {
+        let set = lab.get(&set);
+        let keys = [
+            "replicas",
+            "readyReplicas",
+            "availableReplicas",
+            "currentReplicas",
+            "updatedReplicas",
+        ];
+        let at_first = set.str_at(&["status", "currentRevision"]) == Some(&first);
+        (
+            keys.map(|k| set.i64_at(&["status", k]).unwrap_or(0)),
+            at_first,
+        )
+    };
+    ready(&mut lab, "s-0");
+    ready(&mut lab, "s-1");
+    assert_eq!(counts(&lab), ([2, 2, 2, 2, 2], true));
+    lab.patch(
+        &set,
+        json!({"spec": {"template": {"metadata": {"annotations": {"x": "1"}}}}}),
+    );
+    lab.run(1);
+    assert_eq!(counts(&lab), ([2, 1, 1, 1, 1], true));
+    ready(&mut lab, "s-1");
+    assert_eq!(counts(&lab), ([2, 1, 1, 0, 2], true));
+    ready(&mut lab, "s-0");
+    assert_eq!(counts(&lab), ([2, 2, 2, 2, 2], false));
+}
+
 #[test]
 fn foreground_waits_for_dependents_and_orphaning_lets_them_go() {
     let mut lab = Lab::new();
