@@ -555,3 +555,49 @@ fn the_same_seed_gives_the_same_run() {
     };
     assert_eq!(run(), run());
 }
+
+#[test]
+fn changes_missed_while_cut_off_are_found_by_the_new_list() {
+    let mut lab = Lab::elsewhere("far");
+    lab.create(&statefulset(1));
+    lab.create("- {kind: ConfigMap, name: a}\n- {kind: Secret, name: dependent}\n");
+    lab.run(5);
+    let mut dependent = (*lab.get(&at(Kind::Secret, "dependent"))).clone();
+    dependent.meta.owners = Arc::new(vec![OwnerRef::plain(&lab.get(&at(Kind::ConfigMap, "a")))]);
+    lab.write(Verb::Update {
+        object: Arc::new(dependent),
+        subresource: crate::kube::Subresource::None,
+    });
+    lab.run(1);
+    lab.world.partition(lab.kube, "far", "control-plane");
+    lab.patch(
+        &at(Kind::StatefulSet, "s"),
+        json!({"spec": {"replicas": 2}}),
+    );
+    lab.delete(&at(Kind::ConfigMap, "a"), Propagation::Background);
+    lab.run(30);
+    assert_eq!(
+        (lab.names(Kind::Pod).len(), lab.names(Kind::Secret).len()),
+        (1, 1)
+    );
+    lab.world.heal_network();
+    lab.run(10);
+    assert_eq!(
+        (lab.names(Kind::Pod).len(), lab.names(Kind::Secret).len()),
+        (2, 0)
+    );
+}
+
+#[test]
+fn pods_outlive_their_node_for_a_while_and_then_go() {
+    let mut lab = Lab::new();
+    lab.create(&format!(
+        "- {{kind: Pod, name: p, labels: {{fate: run}}, spec: {{{CONTAINERS}}}}}\n"
+    ));
+    lab.run(5);
+    lab.delete(&at(Kind::Node, "n1"), Propagation::Background);
+    lab.run(40);
+    assert!(!lab.get(&at(Kind::Pod, "p")).terminating());
+    lab.run(15);
+    assert_eq!(lab.names(Kind::Pod), Vec::<String>::new());
+}
