@@ -1,6 +1,5 @@
 //! Claims and volumes: binding, provisioning, reclaiming, growing. The provisioner is part of it: its disks
-//! are the world's. Left out: `dataSource`, volume attributes classes, node affinity of volumes, retroactive
-//! default classes. One object is written once a pass, since each write needs the version the one before made.
+//! are the world's. Left out: `dataSource`, volume attributes classes, node affinity of volumes. One object is written once a pass, since each write needs the version the one before made.
 
 use std::sync::Arc;
 
@@ -162,6 +161,14 @@ fn bind_or_provision(claim: &Arc<Object>, caches: &Caches, sync: &mut Sync) {
         return;
     }
     let class = class_of(claim, caches);
+    if let Some(class) = class.filter(|_| claim.at(&["spec", "storageClassName"]).is_none()) {
+        // A default class that came after the claim is entered in it, as measured on a real control plane.
+        let mut classed = (**claim).clone();
+        if let Some(spec) = classed.body_mut().get_mut("spec") {
+            spec["storageClassName"] = (*class.meta.name).into();
+        }
+        return sync.update(classed);
+    }
     let waits = class.is_some_and(|c| {
         c.str_at(&["volumeBindingMode"]) == Some("WaitForFirstConsumer") && !consumed(claim, caches)
     });

@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 
 use super::harness::{NS, objects};
 use crate::actor_boilerplate;
-use crate::controllers::{spawn_all, spawn_apart};
+use crate::controllers::framework::Manager;
+use crate::controllers::{ALL, spawn_all, spawn_apart};
 use crate::kube::{ApiServer, Body, DeleteOptions, ObjectRef, Request, Subresource, Verb};
 use crate::time::Span;
 use crate::world::{Actor, ActorId, Cx, Informer, Input, Kube, KubeId, Learned, World};
@@ -112,6 +113,14 @@ impl Lab {
     pub(super) fn apart() -> Self {
         Self::with(|world, kube| {
             spawn_apart(world, kube);
+        })
+    }
+
+    /// All controllers in one actor that can be cut off from the API server, since it runs on a node.
+    pub(super) fn elsewhere(node: &str) -> Self {
+        let name = format!("kubelet/{node}");
+        Self::with(|world, kube| {
+            world.spawn(kube, Arc::new(Manager::new(&name, ALL)), None, None);
         })
     }
 

@@ -351,3 +351,31 @@ fn silent_nodes_lose_their_pods_in_the_end() {
         Vec::<String>::new()
     );
 }
+
+#[test]
+fn orphans_are_adopted_only_by_owners_that_live() {
+    let yaml =
+        "- {kind: ReplicaSet, name: r, spec: {replicas: 1, selector: {matchLabels: {app: r}}}}
+- {kind: Pod, name: p, labels: {app: r}, ready: true}\n";
+    let decided = sync("replicaset", "ReplicaSet/r", yaml);
+    let with = |owner: &str| {
+        let owner = Arc::new(objects(owner).remove(0));
+        let lines = lines_with(&decided, |_| {
+            let content = Content::Object(owner.clone());
+            Ok(Reply {
+                code: 200,
+                content,
+                warnings: Vec::new(),
+            })
+        });
+        lines[..2].join(", ")
+    };
+    assert_eq!(
+        with("- {kind: ReplicaSet, name: r}\n"),
+        "get ReplicaSet r, update Pod p"
+    );
+    for other in ["uid: other", "deleted: 1"] {
+        let owner = format!("- {{kind: ReplicaSet, name: r, {other}}}\n");
+        assert_eq!(with(&owner), "get ReplicaSet r, fail");
+    }
+}

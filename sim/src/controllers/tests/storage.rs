@@ -49,6 +49,12 @@ fn claims_get_volumes() {
             class("x: 1").replace("disks", "kubernetes.io/no-provisioner") + &claim(WANTS),
             &[],
         ),
+        (
+            "a default class that came later",
+            class("annotations: {storageclass.kubernetes.io/is-default-class: 'true'}")
+                + &claim(&WANTS.replace("storageClassName: std, ", "")),
+            &["update PersistentVolumeClaim c"],
+        ),
         ("waits for a Pod", class(lazy) + &claim(WANTS), &[]),
         (
             "the Pod has no node",

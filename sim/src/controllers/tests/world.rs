@@ -64,6 +64,61 @@ fn a_statefulset_keeps_its_pod() {
     }
 }
 
+/// Step for step as recorded on a control plane of Kubernetes 1.34, where no kubelet made Pods ready.
+#[test]
+fn a_rolling_update_goes_as_recorded() {
+    let mut lab = Lab::new();
+    lab.create(
+        &statefulset(2)
+            .replace("type: OnDelete", "type: RollingUpdate")
+            .replace("fate: run", "fate: none"),
+    );
+    lab.run(1);
+    let set = at(Kind::StatefulSet, "s");
+    let ready = |lab: &mut Lab, pod: &str| {
+        lab.write(Verb::Patch {
+            target: at(Kind::Pod, pod),
+            subresource: crate::kube::Subresource::Status,
+            body: crate::kube::Body::Merge(Arc::new(json!({"status": {"phase": "Running",
+                "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}]}}))),
+        });
+        lab.run(1);
+    };
+    let first = lab
+        .get(&set)
+        .str_at(&["status", "currentRevision"])
+        .expect("a revision")
+        .to_owned();
+    let counts = |lab: &Lab| {
+        let set = lab.get(&set);
+        let keys = [
+            "replicas",
+            "readyReplicas",
+            "availableReplicas",
+            "currentReplicas",
+            "updatedReplicas",
+        ];
+        let at_first = set.str_at(&["status", "currentRevision"]) == Some(&first);
+        (
+            keys.map(|k| set.i64_at(&["status", k]).unwrap_or(0)),
+            at_first,
+        )
+    };
+    ready(&mut lab, "s-0");
+    ready(&mut lab, "s-1");
+    assert_eq!(counts(&lab), ([2, 2, 2, 2, 2], true));
+    lab.patch(
+        &set,
+        json!({"spec": {"template": {"metadata": {"annotations": {"x": "1"}}}}}),
+    );
+    lab.run(1);
+    assert_eq!(counts(&lab), ([2, 1, 1, 1, 1], true));
+    ready(&mut lab, "s-1");
+    assert_eq!(counts(&lab), ([2, 1, 1, 0, 2], true));
+    ready(&mut lab, "s-0");
+    assert_eq!(counts(&lab), ([2, 2, 2, 2, 2], false));
+}
+
 #[test]
 fn foreground_waits_for_dependents_and_orphaning_lets_them_go() {
     let mut lab = Lab::new();
@@ -499,4 +554,50 @@ fn the_same_seed_gives_the_same_run() {
         (lab.world.trace.digest(), lab.world.fingerprint())
     };
     assert_eq!(run(), run());
+}
+
+#[test]
+fn changes_missed_while_cut_off_are_found_by_the_new_list() {
+    let mut lab = Lab::elsewhere("far");
+    lab.create(&statefulset(1));
+    lab.create("- {kind: ConfigMap, name: a}\n- {kind: Secret, name: dependent}\n");
+    lab.run(5);
+    let mut dependent = (*lab.get(&at(Kind::Secret, "dependent"))).clone();
+    dependent.meta.owners = Arc::new(vec![OwnerRef::plain(&lab.get(&at(Kind::ConfigMap, "a")))]);
+    lab.write(Verb::Update {
+        object: Arc::new(dependent),
+        subresource: crate::kube::Subresource::None,
+    });
+    lab.run(1);
+    lab.world.partition(lab.kube, "far", "control-plane");
+    lab.patch(
+        &at(Kind::StatefulSet, "s"),
+        json!({"spec": {"replicas": 2}}),
+    );
+    lab.delete(&at(Kind::ConfigMap, "a"), Propagation::Background);
+    lab.run(30);
+    assert_eq!(
+        (lab.names(Kind::Pod).len(), lab.names(Kind::Secret).len()),
+        (1, 1)
+    );
+    lab.world.heal_network();
+    lab.run(10);
+    assert_eq!(
+        (lab.names(Kind::Pod).len(), lab.names(Kind::Secret).len()),
+        (2, 0)
+    );
+}
+
+#[test]
+fn pods_outlive_their_node_for_a_while_and_then_go() {
+    let mut lab = Lab::new();
+    lab.create(&format!(
+        "- {{kind: Pod, name: p, labels: {{fate: run}}, spec: {{{CONTAINERS}}}}}\n"
+    ));
+    lab.run(5);
+    lab.delete(&at(Kind::Node, "n1"), Propagation::Background);
+    lab.run(40);
+    assert!(!lab.get(&at(Kind::Pod, "p")).terminating());
+    lab.run(15);
+    assert_eq!(lab.names(Kind::Pod), Vec::<String>::new());
 }
