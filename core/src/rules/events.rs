@@ -1,6 +1,7 @@
 //! Events: written along with the status whose change they tell, so that nothing is told twice. A Warning
 //! tells of what somebody has to change.
 
+use jiff::Timestamp;
 use serde_json::json;
 
 use crate::hash::{digest, four_symbols};
@@ -54,18 +55,36 @@ pub fn of_changed_conditions(pass: &mut Pass<'_>) {
 }
 
 fn event(pass: &mut Pass<'_>, warning: bool, reason: &str, message: &str) {
-    let cluster = &pass.cluster.object;
-    // The same news of the same moment has the same name, so that sending it again changes nothing.
-    let key = digest(&(
-        &*cluster.meta.uid,
+    let object = of(
+        &pass.cluster.object,
+        pass.context.now,
+        warning,
         reason,
         message,
-        pass.context.now.as_second(),
-    ));
+    );
+    let text = format!("{reason} is news");
+    let because = Reason::Because {
+        word: "Event",
+        text,
+    };
+    pass.write(
+        Step::Status,
+        because,
+        Op::Event {
+            object: object.into(),
+        },
+    );
+}
+
+/// An Event about a cluster. The same news of the same second has the same name, so that sending it again
+/// changes nothing. A driver tells by it what no plan can know, such as a refused write.
+#[must_use]
+pub fn of(cluster: &Object, now: Timestamp, warning: bool, reason: &str, message: &str) -> Object {
+    let key = digest(&(&*cluster.meta.uid, reason, message, now.as_second()));
     let suffix = format!("{}{}", four_symbols(key), four_symbols(key >> 24));
     let name = format!("{}.{suffix}", cluster.meta.name);
-    let now = time_text(pass.context.now);
-    let object = Object::new(Kind::Event, &cluster.meta.namespace, &name)
+    let now = time_text(now);
+    Object::new(Kind::Event, &cluster.meta.namespace, &name)
         .with("type", if warning { "Warning" } else { "Normal" })
         .with("reason", reason)
         .with("message", message)
@@ -83,17 +102,5 @@ fn event(pass: &mut Pass<'_>, warning: bool, reason: &str, message: &str) {
                 "name": &*cluster.meta.name,
                 "uid": &*cluster.meta.uid,
             }),
-        );
-    let text = format!("{reason} is news");
-    let because = Reason::Because {
-        word: "Event",
-        text,
-    };
-    pass.write(
-        Step::Status,
-        because,
-        Op::Event {
-            object: object.into(),
-        },
-    );
+        )
 }
