@@ -11,6 +11,8 @@ pub mod cluster;
 pub mod command;
 pub mod context;
 pub mod crypto;
+pub mod election;
+pub mod grants;
 pub mod hash;
 pub mod kind;
 pub mod labels;

@@ -2,6 +2,7 @@
 //! tells of what somebody has to change.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use jiff::Timestamp;
 use serde_json::json;
 
 use crate::hash::{digest, four_symbols};
@@ -43,14 +44,30 @@ pub fn of_changed_conditions(pass: &Pass<'_>) -> Vec<Write> {
     events
 }
 
-/// An Event. The same news has the same name, so that sending it again changes nothing.
+/// An Event of a plan. `follows` is what it follows upon: the same news upon the same has the same name, so
+/// that sending it again changes nothing.
 fn event(pass: &Pass<'_>, warning: bool, reason: &str, message: &str, follows: u64) -> Write {
-    let cluster = &pass.cluster.object;
+    let object = of(&pass.cluster.object, pass.context.now, warning, reason, message, follows);
+    let text = format!("{reason} is news");
+    let reason = Reason::Because { word: "Event", text };
+    Write { step: Step::Status, reason, op: Op::Event { object: object.into() } }
+}
+
+/// An Event about a cluster. A driver tells by it what no plan can know, such as a refused write.
+#[must_use]
+pub fn of(
+    cluster: &Object,
+    now: Timestamp,
+    warning: bool,
+    reason: &str,
+    message: &str,
+    follows: u64,
+) -> Object {
     let key = digest(&(&*cluster.meta.uid, reason, message, follows));
     let suffix = format!("{}{}", four_symbols(key), four_symbols(key >> 24));
     let name = format!("{}.{suffix}", cluster.meta.name);
-    let now = time_text(pass.context.now);
-    let object = Object::new(Kind::Event, &cluster.meta.namespace, &name)
+    let now = time_text(now);
+    Object::new(Kind::Event, &cluster.meta.namespace, &name)
         .with("type", if warning { "Warning" } else { "Normal" })
         .with("reason", reason)
         .with("message", message)
@@ -65,8 +82,5 @@ fn event(pass: &Pass<'_>, warning: bool, reason: &str, message: &str, follows: u
             "namespace": &*cluster.meta.namespace,
             "name": &*cluster.meta.name,
             "uid": &*cluster.meta.uid,
-        }));
-    let text = format!("{reason} is news");
-    let reason = Reason::Because { word: "Event", text };
-    Write { step: Step::Status, reason, op: Op::Event { object: object.into() } }
+        }))
 }
