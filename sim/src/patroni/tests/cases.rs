@@ -469,6 +469,14 @@ fn synchronous_mode_loses_nothing() {
         .longest_gap();
     assert!(gap.seconds() < 6.0, "{gap:?}");
     bench.run(5.0);
+    // What no standby has is not acknowledged.
+    let acked = |b: &Bench| b.world.actor::<Client>(client).expect("alive").acked().len();
+    let id = bench.alive[&leader];
+    fault::freeze_replication(&mut bench.world, id, true);
+    bench.run(0.1);
+    let before = acked(&bench);
+    bench.run(2.0);
+    assert!(before > 50 && acked(&bench) == before);
     bench.kill(&leader);
     bench.until(30.0, |b| b.leader().is_some());
     assert_eq!(bench.leader(), Some(other));
