@@ -3,7 +3,7 @@
 
 pub mod site;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use ivory_core::context::Config;
 use ivory_core::{Kind, Object, api};
@@ -122,11 +122,19 @@ fn furniture(spec: &KubeSpec) -> Vec<Object> {
     let mut all: Vec<Object> = ["default", "kube-system", "kube-node-lease", NAMESPACE]
         .map(|name| Object::new(Kind::Namespace, "", name))
         .into();
-    let crds = [api::crd_ivorycluster(), api::crd_ivyupgrade()];
-    all.extend(crds.into_iter().filter_map(|crd| Object::from_value(crd).ok()));
+    all.extend(definitions().iter().cloned());
     let classes = spec.storage.iter().enumerate();
     all.extend(classes.filter_map(|(index, class)| Object::from_value(storage_class(class, index == 0)).ok()));
     all
+}
+
+/// The custom resources; made once, since they are large and always the same.
+fn definitions() -> &'static [Object] {
+    static DEFINITIONS: OnceLock<Vec<Object>> = OnceLock::new();
+    DEFINITIONS.get_or_init(|| {
+        let all = [api::crd_ivorycluster(), api::crd_ivyupgrade()];
+        all.into_iter().filter_map(|crd| Object::from_value(crd).ok()).collect()
+    })
 }
 
 fn storage_class(class: &StorageSpec, default: bool) -> Value {

@@ -6,7 +6,6 @@ use serde_json::{Map, Value};
 
 use super::Trouble;
 use super::ui::Ui;
-use crate::view::Table;
 
 /// One figure.
 #[derive(Clone, Copy)]
@@ -43,7 +42,7 @@ pub(super) fn run(json: bool, benches: &[Bench]) -> Result<(), Trouble> {
         return Ok(());
     }
     let ui = Ui::of_stdout();
-    let mut table = Table::new(&["FIGURE", "MEASURED", "GOAL", ""]);
+    // Each as soon as it is there: some take a while.
     for bench in benches {
         let value = (bench.measure)();
         let (goal, met) = match bench.goal {
@@ -51,10 +50,8 @@ pub(super) fn run(json: bool, benches: &[Bench]) -> Result<(), Trouble> {
             Goal::AtLeast(least) => (format!("≥ {}", number(least)), value >= least),
         };
         let mark = if met { "✓" } else { "✗" };
-        let what = format!("{mark} {}", bench.what);
-        table.row([bench.key.to_owned(), number(value), goal, what]);
+        println!("{mark} {:<17} {:>10}  {goal:<10} {}", bench.key, number(value), bench.what);
     }
-    print!("{table}");
     if cfg!(debug_assertions) {
         println!(
             "{}",

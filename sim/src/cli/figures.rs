@@ -102,11 +102,17 @@ fn steady(clusters: u32, replicas: u32) -> Lab {
     for number in 0..clusters {
         apply(&mut lab, hippo(&format!("hippo{number}"), replicas));
     }
-    lab.world.advance(Span::s(300 + i64::from(clusters) * 2));
-    let ready = lab.world.kube(lab.kubes[0]).api.list(Kind::IvoryCluster, None);
-    let ready = ready.filter(|c| c.condition_true("Ready")).count();
-    assert_eq!(ready, clusters as usize, "clusters that are ready");
-    lab
+    let done = |lab: &Lab| {
+        let all = lab.world.kube(lab.kubes[0]).api.list(Kind::IvoryCluster, None);
+        all.filter(|c| c.condition_true("Reconciled")).count() == clusters as usize
+    };
+    for _ in 0..100 {
+        lab.world.advance(Span::s(300));
+        if done(&lab) {
+            return lab;
+        }
+    }
+    panic!("not all of {clusters} clusters became ready in {}", lab.world.now())
 }
 
 fn apply(lab: &mut Lab, cluster: Object) {

@@ -1,6 +1,7 @@
 //! Custom resources: registered by their definition, pruned, defaulted and validated by its schema.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use ivory_core::Kind;
 use ivory_core::object::{Object, time_text};
@@ -29,10 +30,10 @@ pub(crate) struct CustomKind {
 impl ApiServer {
     /// Serves what a stored definition defines, if it is one of our kinds.
     pub(crate) fn register(&mut self, definition: &Object) {
-        let Some((kind, custom)) = CustomKind::new(definition) else {
+        let Some((kind, custom)) = CustomKind::of(definition) else {
             return;
         };
-        Arc::make_mut(&mut self.custom).insert(kind, Arc::new(custom));
+        Arc::make_mut(&mut self.custom).insert(kind, custom);
     }
 
     pub(crate) fn unregister(&mut self, definition: &Object) {
@@ -92,7 +93,23 @@ pub(crate) fn established_status(definition: &Object, now: Timestamp) -> Value {
     })
 }
 
+/// Definitions that were compiled before in this process, by their text. Compiling the rules of a large one
+/// takes longer than a whole story.
+static COMPILED: Mutex<BTreeMap<String, (Kind, Arc<CustomKind>)>> = Mutex::new(BTreeMap::new());
+
 impl CustomKind {
+    fn of(definition: &Object) -> Option<(Kind, Arc<Self>)> {
+        let text = Value::Object((*definition.body).clone()).to_string();
+        let mut compiled = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = compiled.get(&text) {
+            return Some(known.clone());
+        }
+        let (kind, custom) = Self::new(definition)?;
+        let custom = Arc::new(custom);
+        compiled.insert(text, (kind, custom.clone()));
+        Some((kind, custom))
+    }
+
     fn new(definition: &Object) -> Option<(Kind, Self)> {
         let (kind, version) = kind_of(definition)?;
         let open_api = version.get("schema")?.get("openAPIV3Schema")?.clone();
