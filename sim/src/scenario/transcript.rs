@@ -219,6 +219,8 @@ fn objects(entries: &[Entry], aliases: &Aliases) -> String {
         let (kind, name) = object.split_once(' ').unwrap_or(("", object));
         let name = aliases.show(entry.kube, name);
         match groups.last_mut() {
+            // Written twice in one go is told once.
+            Some((last, names)) if last == kind && names.last() == Some(&name) => {}
             Some((last, names)) if last == kind => names.push(name),
             _ => groups.push((kind.to_owned(), vec![name])),
         }

@@ -80,11 +80,34 @@ fn walk(path: &str, old: Option<&Value>, new: Option<&Value>, found: &mut Vec<Ch
             }
         }
         (a, b) if a == b => {}
+        // Of a file only the lines that differ are told.
+        (Some(Value::String(a)), Some(Value::String(b)))
+            if a.contains('\n') && b.contains('\n') =>
+        {
+            found.push(lines(path, a, b));
+        }
         (a, b) => found.push(Change {
             path: path.to_owned(),
             old: a.cloned(),
             new: b.cloned(),
         }),
+    }
+}
+
+/// The lines of one text that the other does not have, in both directions.
+fn lines(path: &str, old: &str, new: &str) -> Change {
+    let only = |text: &str, other: &str| {
+        let mine = text.lines().filter(|l| !other.lines().any(|o| o == *l));
+        let mine: Vec<&str> = mine.map(str::trim).collect();
+        match mine.is_empty() {
+            true => None,
+            false => Some(Value::from(mine.join(" ⏎ "))),
+        }
+    };
+    Change {
+        path: path.to_owned(),
+        old: only(old, new),
+        new: only(new, old),
     }
 }
 
@@ -159,6 +182,12 @@ mod tests {
             ["spec.c[name=a].image: 1 → 2", "spec.l: [1,2] → [1,2,3]"]
         );
         assert_eq!(changes(&old, &old), []);
+        let (old, new) = (
+            object(json!({"file": "a\nb\n"})),
+            object(json!({"file": "a\nc\nb\n"})),
+        );
+        let found = changes(&old, &new);
+        assert_eq!((&found[0].old, &found[0].new), (&None, &Some(json!("c"))));
     }
 
     #[test]
