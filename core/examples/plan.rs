@@ -45,7 +45,8 @@ fn answer(input: &Value, reveal: bool) -> Result<Value, Failure> {
     let mut observed = Observed { cluster, objects, answers: BTreeMap::new() };
     let wanted = queries(&observed, &config);
     output["queries"] = wanted.iter().map(|q| query(q, reveal)).collect();
-    for (query, given) in wanted.into_iter().zip(input["answers"].as_array().into_iter().flatten()) {
+    for (query, given) in wanted.into_iter().zip(input["answers"].as_array().into_iter().flatten())
+    {
         observed.answers.insert(query, given_answer(given)?);
     }
     let entropy = input["entropy"].as_str().ok_or("entropy is missing")?;
@@ -59,7 +60,9 @@ fn answer(input: &Value, reveal: bool) -> Result<Value, Failure> {
 }
 
 fn objects(list: &Value) -> Result<Read<Vec<Arc<Object>>>, Failure> {
-    let Some(list) = list.as_array() else { return Ok(Read::Unknown("it could not be read".into())) };
+    let Some(list) = list.as_array() else {
+        return Ok(Read::Unknown("it could not be read".into()));
+    };
     let objects = list.iter().map(|o| Object::from_value(o.clone()).map(Arc::new));
     let mut objects = objects.collect::<Result<Vec<_>, _>>()?;
     objects.sort_by(|a, b| a.meta.name.cmp(&b.meta.name));
@@ -69,15 +72,19 @@ fn objects(list: &Value) -> Result<Read<Vec<Arc<Object>>>, Failure> {
 fn given_answer(given: &Value) -> Result<Read<Answer>, Failure> {
     let text = |key: &str| given[key].as_str().unwrap_or_default();
     let Some(exit) = given["exit"].as_i64() else { return Ok(Read::Unknown("no answer".into())) };
-    let output =
-        Output { exit: i32::try_from(exit)?, stdout: text("stdout").into(), stderr: text("stderr").into() };
+    let output = Output {
+        exit: i32::try_from(exit)?,
+        stdout: text("stdout").into(),
+        stderr: text("stderr").into(),
+    };
     Ok(Read::Known(Answer { output, at: text("at").parse()? }))
 }
 
 /// Where the API server has objects of a kind.
 fn path(kind: Kind, namespace: &str) -> String {
     let root = if kind.group().is_empty() { "api" } else { "apis" };
-    let within = if namespace.is_empty() { String::new() } else { format!("/namespaces/{namespace}") };
+    let within =
+        if namespace.is_empty() { String::new() } else { format!("/namespaces/{namespace}") };
     format!("/{root}/{}{within}/{}", kind.api_version(), kind.plural())
 }
 
@@ -105,7 +112,12 @@ fn query(query: &Query, reveal: bool) -> Value {
     exec(&query.target, &query.command, query.deadline_s, reveal)
 }
 
-fn exec(target: &ivory_core::read::Target, command: &Command, deadline_s: u32, reveal: bool) -> Value {
+fn exec(
+    target: &ivory_core::read::Target,
+    command: &Command,
+    deadline_s: u32,
+    reveal: bool,
+) -> Value {
     let rendered = command.render();
     let stdin = rendered.stdin.as_ref().and_then(Sensitive::expose_text);
     json!({

@@ -47,10 +47,8 @@ impl Cluster {
     /// # Errors
     /// When the spec is missing or does not have the shape that the CRD demands; the reason names the path.
     pub fn read(object: &Arc<Object>, config: &Config) -> Result<Self, Reason> {
-        let mut spec = api::read(object).map_err(|error| Reason::Because {
-            word: "InvalidSpec",
-            text: error.to_string(),
-        })?;
+        let mut spec = api::read(object)
+            .map_err(|error| Reason::Because { word: "InvalidSpec", text: error.to_string() })?;
         // Behind a closed gate a field is as good as absent: a Pod that mounted a claim that nobody makes
         // could never be scheduled.
         if !config.gates.contains("TablespaceVolumes") {
@@ -87,14 +85,16 @@ impl Cluster {
     /// Never: the spec is a constant.
     #[must_use]
     pub fn unreadable(object: &Arc<Object>, config: &Config) -> Self {
-        let paused = object.at(&["spec", "paused"]).and_then(serde_json::Value::as_bool) == Some(true);
+        let paused =
+            object.at(&["spec", "paused"]).and_then(serde_json::Value::as_bool) == Some(true);
         let spec = serde_json::json!({
             "postgresVersion": 18,
             "instances": [],
             "backups": {"pgbackrest": {"repos": []}},
             "paused": paused,
         });
-        let spec = serde_json::from_value(spec).unwrap_or_else(|e| unreachable!("a constant spec: {e}"));
+        let spec =
+            serde_json::from_value(spec).unwrap_or_else(|e| unreachable!("a constant spec: {e}"));
         Self {
             object: object.clone(),
             name: object.meta.name.to_string(),

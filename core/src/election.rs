@@ -46,11 +46,7 @@ impl Election {
     /// A candidate that has seen nothing yet. No two may have the same identity.
     #[must_use]
     pub fn new(identity: &str) -> Self {
-        Self {
-            identity: identity.to_owned(),
-            seen: None,
-            renewed: None,
-        }
+        Self { identity: identity.to_owned(), seen: None, renewed: None }
     }
 
     /// Until when the candidate may act; none while it doesn't lead.
@@ -96,9 +92,8 @@ impl Election {
         }
         // Another one holds it, so whatever was held before is lost.
         self.renewed = None;
-        let lease_s = lease
-            .i64_at(&["spec", "leaseDurationSeconds"])
-            .and_then(|s| u64::try_from(s).ok());
+        let lease_s =
+            lease.i64_at(&["spec", "leaseDurationSeconds"]).and_then(|s| u64::try_from(s).ok());
         let expires = since + lease_s.map_or(LEASE, Duration::from_secs);
         if !holder.is_empty() && expires > elapsed {
             return Decision::Wait(RETRY.min(expires - elapsed));
@@ -126,11 +121,8 @@ impl Election {
     }
 
     fn record(&self, lease: &Object, now: Timestamp, taken: bool) -> Object {
-        let mut spec = lease
-            .at(&["spec"])
-            .cloned()
-            .filter(Value::is_object)
-            .unwrap_or_else(|| json!({}));
+        let mut spec =
+            lease.at(&["spec"]).cloned().filter(Value::is_object).unwrap_or_else(|| json!({}));
         let time = now.strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string();
         if taken {
             let before = spec["leaseTransitions"].as_i64();
@@ -175,9 +167,7 @@ mod tests {
     #[test]
     fn the_first_leads_and_the_second_waits_for_its_silence() {
         let (mut a, mut b) = (Election::new("a"), Election::new("b"));
-        let mut stage = Stage {
-            lease: Read::Absent,
-        };
+        let mut stage = Stage { lease: Read::Absent };
         assert!(stage.look(&mut a, 0));
         for at in (0..60).step_by(2) {
             assert!(stage.look(&mut a, at), "a leads at {at}");
@@ -204,13 +194,7 @@ mod tests {
         );
         let lease = Read::Known(Arc::new(old));
         let decide = |b: &mut Election, at| {
-            b.decide(
-                "ns",
-                "lease",
-                &lease,
-                Duration::from_secs(at),
-                Timestamp::UNIX_EPOCH,
-            )
+            b.decide("ns", "lease", &lease, Duration::from_secs(at), Timestamp::UNIX_EPOCH)
         };
         assert!(matches!(decide(&mut b, 100), Decision::Wait(_)));
         assert!(matches!(decide(&mut b, 114), Decision::Wait(_)));
@@ -220,9 +204,7 @@ mod tests {
     #[test]
     fn a_released_lease_is_taken_at_once() {
         let (mut a, mut b) = (Election::new("a"), Election::new("b"));
-        let mut stage = Stage {
-            lease: Read::Absent,
-        };
+        let mut stage = Stage { lease: Read::Absent };
         assert!(stage.look(&mut a, 0));
         let held = stage.lease.known().unwrap().clone();
         let released = a.release(&held, Timestamp::UNIX_EPOCH).unwrap();

@@ -32,19 +32,11 @@ impl Grant {
     /// A verb on a kind.
     #[must_use]
     pub fn new(kind: Kind, verb: &'static str) -> Self {
-        Self {
-            group: kind.group(),
-            resource: kind.plural().to_owned(),
-            verb,
-        }
+        Self { group: kind.group(), resource: kind.plural().to_owned(), verb }
     }
 
     fn below(kind: Kind, subresource: &str, verb: &'static str) -> Self {
-        Self {
-            group: kind.group(),
-            resource: format!("{}/{subresource}", kind.plural()),
-            verb,
-        }
+        Self { group: kind.group(), resource: format!("{}/{subresource}", kind.plural()), verb }
     }
 }
 
@@ -58,10 +50,9 @@ pub fn applied() -> impl Iterator<Item = Kind> {
 #[must_use]
 pub fn needs(op: &Op) -> Vec<Grant> {
     match op {
-        Op::Apply { object } => vec![
-            Grant::new(object.kind, "create"),
-            Grant::new(object.kind, "patch"),
-        ],
+        Op::Apply { object } => {
+            vec![Grant::new(object.kind, "create"), Grant::new(object.kind, "patch")]
+        }
         Op::Create { object } => vec![Grant::new(object.kind, "create")],
         Op::Delete { kind, .. } => vec![Grant::new(*kind, "delete")],
         Op::MergePatch { kind, .. } => vec![Grant::new(*kind, "patch")],
@@ -75,10 +66,7 @@ pub fn needs(op: &Op) -> Vec<Grant> {
 /// Kubernetes asks for that in either case (1.35 and newer).
 #[must_use]
 pub fn of_exec() -> Vec<Grant> {
-    vec![
-        Grant::below(Kind::Pod, "exec", "create"),
-        Grant::below(Kind::Pod, "exec", "get"),
-    ]
+    vec![Grant::below(Kind::Pod, "exec", "create"), Grant::below(Kind::Pod, "exec", "get")]
 }
 
 /// Everything that plans may need, sorted. The owner references that block an owner's deletion need

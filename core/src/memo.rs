@@ -56,7 +56,11 @@ impl Memos {
     ///
     /// # Errors
     /// As [`Cluster::read`].
-    pub fn cluster(&mut self, object: &Arc<Object>, config: &Config) -> Result<Arc<Cluster>, Reason> {
+    pub fn cluster(
+        &mut self,
+        object: &Arc<Object>,
+        config: &Config,
+    ) -> Result<Arc<Cluster>, Reason> {
         let key = (object.meta.uid.clone(), object.meta.resource_version);
         if let Some((known, cluster)) = self.clusters.get(&key)
             && known == config

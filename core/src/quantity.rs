@@ -55,18 +55,12 @@ const BINARY: [&str; 6] = ["Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
 
 impl Quantity {
     /// Nothing.
-    pub const ZERO: Self = Self {
-        nanos: 0,
-        format: Format::Decimal,
-    };
+    pub const ZERO: Self = Self { nanos: 0, format: Format::Decimal };
 
     /// A whole number of bytes, spelled with `Ki`, `Mi`, ….
     #[must_use]
     pub fn bytes(bytes: i64) -> Self {
-        Self {
-            nanos: i128::from(bytes) * NANO,
-            format: Format::Binary,
-        }
+        Self { nanos: i128::from(bytes) * NANO, format: Format::Binary }
     }
 
     /// The amount in whole units, rounded up (away from zero).
@@ -85,10 +79,7 @@ impl Quantity {
     }
 
     fn of_nanos(nanos: i128, format: Format) -> Self {
-        Self {
-            nanos: nanos.clamp(-MAX, MAX),
-            format,
-        }
+        Self { nanos: nanos.clamp(-MAX, MAX), format }
     }
 }
 
@@ -96,11 +87,7 @@ impl std::ops::Add for Quantity {
     type Output = Self;
     /// The sum in the spelling of the left side, or of the right one when the left is zero.
     fn add(self, other: Self) -> Self {
-        let format = if self.nanos == 0 {
-            other.format
-        } else {
-            self.format
-        };
+        let format = if self.nanos == 0 { other.format } else { self.format };
         Self::of_nanos(self.nanos + other.nanos, format)
     }
 }
@@ -109,11 +96,7 @@ impl std::ops::Sub for Quantity {
     type Output = Self;
     /// The difference in the spelling of the left side, or of the right one when the left is zero.
     fn sub(self, other: Self) -> Self {
-        let format = if self.nanos == 0 {
-            other.format
-        } else {
-            self.format
-        };
+        let format = if self.nanos == 0 { other.format } else { self.format };
         Self::of_nanos(self.nanos - other.nanos, format)
     }
 }
@@ -147,9 +130,7 @@ impl FromStr for Quantity {
             Some(b'+') => (false, &text[1..]),
             _ => (false, text),
         };
-        let end = rest
-            .find(|c: char| !c.is_ascii_digit() && c != '.')
-            .unwrap_or(rest.len());
+        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
         let (number, suffix) = rest.split_at(end);
         let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
         // A sign or a suffix without digits is zero to Kubernetes.
@@ -192,10 +173,7 @@ impl FromStr for Quantity {
         }
         // What is finer than a billionth is rounded away from zero.
         nanos = nanos.saturating_add(i128::from(up));
-        Ok(Self::of_nanos(
-            if negative { -nanos } else { nanos },
-            format,
-        ))
+        Ok(Self::of_nanos(if negative { -nanos } else { nanos }, format))
     }
 }
 
@@ -212,11 +190,7 @@ fn parse_suffix(suffix: &str) -> Result<(Format, u32, i32), InvalidQuantity> {
         .and_then(|digits| digits.parse::<i16>().ok())
         .ok_or_else(|| {
             let like = |c: char| "eEinumkKMGTP+-".contains(c) || c.is_ascii_digit();
-            if suffix.chars().all(like) {
-                InvalidQuantity::Suffix
-            } else {
-                InvalidQuantity::Syntax
-            }
+            if suffix.chars().all(like) { InvalidQuantity::Suffix } else { InvalidQuantity::Syntax }
         })?;
     Ok((Format::Exponent, 10, i32::from(exponent)))
 }
@@ -250,10 +224,7 @@ impl fmt::Display for Quantity {
                 power => write!(f, "{number}e{power}"),
             };
         }
-        let suffix = DECIMAL
-            .iter()
-            .find(|(_, p)| *p == power)
-            .map_or("", |s| s.0);
+        let suffix = DECIMAL.iter().find(|(_, p)| *p == power).map_or("", |s| s.0);
         write!(f, "{number}{suffix}")
     }
 }

@@ -22,9 +22,9 @@ pub fn matters(old: &Object, new: &Object) -> bool {
         return true;
     }
     match new.kind {
-        Kind::Endpoints if new.label(crate::labels::PATRONI).is_some() => PATRONI_FACTS
-            .iter()
-            .any(|key| old.annotation(key) != new.annotation(key)),
+        Kind::Endpoints if new.label(crate::labels::PATRONI).is_some() => {
+            PATRONI_FACTS.iter().any(|key| old.annotation(key) != new.annotation(key))
+        }
         Kind::Pod => old.body != new.body || pod_annotations_matter(old, new),
         _ => before.annotations != after.annotations || old.body != new.body,
     }
@@ -38,12 +38,7 @@ fn pod_annotations_matter(old: &Object, new: &Object) -> bool {
     }
     let facts = |text: Option<&str>| {
         let status = text.and_then(Status::parse)?;
-        Some((
-            status.role,
-            status.state,
-            status.timeline,
-            status.pending_restart,
-        ))
+        Some((status.role, status.state, status.timeline, status.pending_restart))
     };
     facts(before) != facts(after)
 }

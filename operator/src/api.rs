@@ -78,9 +78,7 @@ impl ApiServer {
         let params = PatchParams::apply(FIELD_MANAGER).force();
         let patch = Patch::Apply(Wire::of(desired));
         let request = api.patch(&desired.meta.name, &params, &patch);
-        let answer = self
-            .within("apply", desired.kind, || needs, request)
-            .await?;
+        let answer = self.within("apply", desired.kind, || needs, request).await?;
         object(answer, desired.kind)
     }
 
@@ -136,9 +134,7 @@ impl ApiServer {
         let request = api.delete(life.name, &params);
         let answer = self.within("delete", life.kind, || needs, request).await?;
         let still_there = answer.left().map(|wire| object(wire, life.kind));
-        Ok(still_there
-            .transpose()?
-            .filter(|o| *o.meta.uid == *life.uid))
+        Ok(still_there.transpose()?.filter(|o| *o.meta.uid == *life.uid))
     }
 
     /// JSON merge patch, of the object or of its status.
@@ -153,10 +149,8 @@ impl ApiServer {
         needs: Vec<Grant>,
     ) -> Result<Object, Fault> {
         let api = self.of(kind, namespace);
-        let params = PatchParams {
-            field_manager: Some(FIELD_MANAGER.to_owned()),
-            ..PatchParams::default()
-        };
+        let params =
+            PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         let patch = Patch::Merge(patch);
         let answer = if status {
             let request = api.patch_status(name, &params, &patch);
@@ -239,10 +233,7 @@ impl ApiServer {
     ) -> Result<T, Fault> {
         let result = match timeout(REQUEST_MAX, request).await {
             Ok(answer) => answer.map_err(|error| Fault::of(error, needs)),
-            Err(_) => Err(Fault::unknown(format!(
-                "no answer within {} s",
-                REQUEST_MAX.as_secs()
-            ))),
+            Err(_) => Err(Fault::unknown(format!("no answer within {} s", REQUEST_MAX.as_secs()))),
         };
         self.metrics.api_request(verb, kind);
         result.inspect_err(|fault| self.metrics.api_error(verb, kind, &fault.code()))
@@ -266,16 +257,12 @@ pub struct Life<'a> {
 }
 
 fn post_params() -> PostParams {
-    PostParams {
-        field_manager: Some(FIELD_MANAGER.to_owned()),
-        ..PostParams::default()
-    }
+    PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() }
 }
 
 /// An answer that can't be read: the request was carried out all the same.
 fn object(wire: Wire, kind: Kind) -> Result<Object, Fault> {
-    wire.object(kind)
-        .map_err(|error| Fault::unknown(error.to_string()))
+    wire.object(kind).map_err(|error| Fault::unknown(error.to_string()))
 }
 
 async fn drain(stream: Option<impl AsyncRead + Unpin>) -> String {
@@ -305,10 +292,7 @@ fn exit_status(status: Option<&Status>) -> Result<i32, Fault> {
         .and_then(|c| c.message.as_deref()?.parse().ok());
     code.ok_or_else(|| Fault {
         kind: FaultKind::Unknown,
-        text: status
-            .message
-            .clone()
-            .unwrap_or_else(|| "the command could not be run".into()),
+        text: status.message.clone().unwrap_or_else(|| "the command could not be run".into()),
     })
 }
 

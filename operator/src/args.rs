@@ -11,12 +11,8 @@ use clap::{Args, Parser, Subcommand};
 use crate::logging::LogFormat;
 
 /// The feature gates, all off unless named. A gate that a later version knows is refused by an earlier one.
-pub const GATES: [&str; 4] = [
-    "BridgeIdentifiers",
-    "InstanceSidecars",
-    "PGBouncerSidecars",
-    "TablespaceVolumes",
-];
+pub const GATES: [&str; 4] =
+    ["BridgeIdentifiers", "InstanceSidecars", "PGBouncerSidecars", "TablespaceVolumes"];
 
 /// The IvorySQL operator for Kubernetes.
 #[derive(Parser, Debug)]
@@ -69,11 +65,7 @@ pub struct RunArgs {
     #[arg(long, env = "IVYO_FEATURE_GATES", default_value = "", hide_default_value = true, value_parser = gates)]
     pub feature_gates: Gates,
     /// The Lease by which replicas agree who acts; empty for a single replica that always does
-    #[arg(
-        long,
-        env = "IVYO_CONTROLLER_LEASE_NAME",
-        default_value = "ivory-operator"
-    )]
+    #[arg(long, env = "IVYO_CONTROLLER_LEASE_NAME", default_value = "ivory-operator")]
     pub lease_name: String,
     /// A kubeconfig file [default: KUBECONFIG, ~/.kube/config, or the Pod's service account]
     #[arg(long)]
@@ -100,10 +92,7 @@ impl RunArgs {
     /// The namespaces to look after; one empty name means all.
     #[must_use]
     pub fn namespaces(&self) -> Vec<String> {
-        let named = self
-            .target_namespaces
-            .iter()
-            .chain([&self.target_namespace]);
+        let named = self.target_namespaces.iter().chain([&self.target_namespace]);
         let named: BTreeSet<String> = named.filter(|n| !n.is_empty()).cloned().collect();
         if named.is_empty() {
             return vec![String::new()];
@@ -143,22 +132,17 @@ fn namespace(text: &str) -> Result<String, String> {
 fn gates(text: &str) -> Result<Gates, String> {
     let mut on = BTreeSet::new();
     for part in text.split(',').map(str::trim).filter(|p| !p.is_empty()) {
-        let (name, value) = part
-            .split_once('=')
-            .ok_or_else(|| format!("{part:?} is not of the form Name=true"))?;
-        let value: bool = value
-            .parse()
-            .map_err(|_| format!("the gate {name} is neither true nor false"))?;
+        let (name, value) =
+            part.split_once('=').ok_or_else(|| format!("{part:?} is not of the form Name=true"))?;
+        let value: bool =
+            value.parse().map_err(|_| format!("the gate {name} is neither true nor false"))?;
         let names: &[&str] = match name {
             "AllAlpha" => &GATES,
             "AllBeta" => &[],
             _ => match GATES.iter().position(|gate| *gate == name) {
                 Some(index) => &GATES[index..=index],
                 None => {
-                    return Err(format!(
-                        "there is no gate {name}; there are {}",
-                        GATES.join(", ")
-                    ));
+                    return Err(format!("there is no gate {name}; there are {}", GATES.join(", ")));
                 }
             },
         };
@@ -199,10 +183,7 @@ mod tests {
         check(&[], &[""]);
         check(&["--target-namespace=a"], &["a"]);
         check(&["--target-namespaces=b,a,b"], &["a", "b"]);
-        check(
-            &["--target-namespaces=b", "--target-namespace=a"],
-            &["a", "b"],
-        );
+        check(&["--target-namespaces=b", "--target-namespace=a"], &["a", "b"]);
     }
 
     #[test]
@@ -214,10 +195,7 @@ mod tests {
             ("--namespace=-x", "not the name of a namespace"),
             ("--feature-gates=Flying=true", "there is no gate Flying"),
             ("--feature-gates=InstanceSidecars", "Name=true"),
-            (
-                "--feature-gates=InstanceSidecars=maybe",
-                "neither true nor false",
-            ),
+            ("--feature-gates=InstanceSidecars=maybe", "neither true nor false"),
             ("--log-format=xml", "log-format"),
             ("--health-address=here", "health-address"),
             ("--debug=perhaps", "debug"),

@@ -117,10 +117,7 @@ impl Caches {
     /// The names of all clusters.
     #[must_use]
     pub fn clusters(&self) -> Vec<Key> {
-        let watches = self
-            .standing
-            .iter()
-            .filter(|w| w.kind == Kind::IvoryCluster);
+        let watches = self.standing.iter().filter(|w| w.kind == Kind::IvoryCluster);
         watches.flat_map(|w| w.store().keys()).collect()
     }
 
@@ -132,8 +129,7 @@ impl Caches {
 
     /// Waits until own writes have come back. Whether they did.
     pub async fn caught_up(&self, written: &[Written]) -> bool {
-        self.until(ECHO_MAX, || written.iter().all(|w| self.saw(w)))
-            .await
+        self.until(ECHO_MAX, || written.iter().all(|w| self.saw(w))).await
     }
 
     async fn until(&self, at_most: Duration, done: impl Fn() -> bool) -> bool {
@@ -177,11 +173,7 @@ impl Caches {
                 let watched = Watched::new(*kind, namespace, Which::Named(name.clone()));
                 let watched = Arc::new(watched);
                 let task = tokio::spawn(self.clone().follow(watched.clone()));
-                Named {
-                    watched,
-                    task: task.abort_handle(),
-                    readers: BTreeSet::new(),
-                }
+                Named { watched, task: task.abort_handle(), readers: BTreeSet::new() }
             });
             entry.readers.insert(reader.clone());
             entry.watched.clone()

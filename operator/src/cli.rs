@@ -40,10 +40,8 @@ pub fn main() -> anyhow::Result<()> {
     };
     let go_debug = std::env::var("HIGHGO_DEBUG").is_ok_and(|v| v.eq_ignore_ascii_case("true"));
     logging::begin(args.log_format, args.debug || go_debug);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let result = runtime.block_on(run(args));
     // A planner that hangs must not keep the process.
     runtime.shutdown_timeout(Duration::from_secs(1));
@@ -61,19 +59,11 @@ async fn run(args: RunArgs) -> anyhow::Result<()> {
     tokio::spawn(signals(stop_sender)?);
     let metrics = Arc::new(Metrics::new());
     let health = Arc::new(Health::default());
-    health::serve(
-        args.health_address,
-        args.metrics_address,
-        health.clone(),
-        metrics.clone(),
-    )
-    .await?;
+    health::serve(args.health_address, args.metrics_address, health.clone(), metrics.clone())
+        .await?;
 
     let kube = client_config(&args).await?;
-    let own_namespace = args
-        .namespace
-        .clone()
-        .unwrap_or_else(|| kube.default_namespace.clone());
+    let own_namespace = args.namespace.clone().unwrap_or_else(|| kube.default_namespace.clone());
     let client = kube::Client::try_from(kube).context("no client for the API server")?;
     let api = ApiServer::new(client.clone(), metrics.clone());
     let Some(openshift) = detect(&client, stop.clone()).await else {
@@ -106,11 +96,7 @@ async fn run(args: RunArgs) -> anyhow::Result<()> {
             name: args.lease_name.clone(),
             identity: environment::identity(),
         };
-        Some(tokio::spawn(lease.campaign(
-            leads_sender.clone(),
-            metrics.clone(),
-            finish,
-        )))
+        Some(tokio::spawn(lease.campaign(leads_sender.clone(), metrics.clone(), finish)))
     };
     let setup = Setup {
         api,
@@ -137,9 +123,7 @@ async fn run(args: RunArgs) -> anyhow::Result<()> {
     health.ready(false);
     finish_sender.send_replace(true);
     if let Some(campaign) = campaign {
-        campaign
-            .await
-            .context("the campaign for the lease failed")?;
+        campaign.await.context("the campaign for the lease failed")?;
     }
     tracing::info!("stopped");
     Ok(())
@@ -157,9 +141,7 @@ async fn client_config(args: &RunArgs) -> anyhow::Result<kube::Config> {
             .await
             .context("neither a kubeconfig nor a service account was found")?,
     };
-    config
-        .headers
-        .push((USER_AGENT, HeaderValue::from_static(AGENT)));
+    config.headers.push((USER_AGENT, HeaderValue::from_static(AGENT)));
     // Whoever repeats a request must read first, so that is done where plans are made.
     config.default_retry = false;
     Ok(config)

@@ -18,9 +18,7 @@ pub async fn openshift(client: &Client) -> kube::Result<bool> {
     let Some(version) = group.versions.first() else {
         return Ok(false);
     };
-    let resources = client
-        .list_api_group_resources(&version.group_version)
-        .await?;
+    let resources = client.list_api_group_resources(&version.group_version).await?;
     let scc = |kind: &str| kind == "SecurityContextConstraints";
     Ok(resources.resources.iter().any(|r| scc(&r.kind)))
 }
@@ -61,10 +59,7 @@ mod tests {
                 "search db.svc.cluster.local svc.cluster.local cluster.local\nnameserver 10.96.0.10\noptions ndots:5\n",
                 Some("cluster.local."),
             ),
-            (
-                "nameserver 1.1.1.1\nsearch a.svc.x.example svc.x.example.\n",
-                Some("x.example."),
-            ),
+            ("nameserver 1.1.1.1\nsearch a.svc.x.example svc.x.example.\n", Some("x.example.")),
             ("search example.org\n", None),
             ("", None),
         ] {

@@ -36,10 +36,7 @@ pub async fn execute(shell: &Shell, plan: &Plan, made: Instant, deadline: Instan
     for write in &plan.writes {
         let what = object_of(&write.op);
         let fault = match hindrance(shell, made) {
-            Some(text) => Some(Fault {
-                kind: FaultKind::Conflict,
-                text: text.into(),
-            }),
+            Some(text) => Some(Fault { kind: FaultKind::Conflict, text: text.into() }),
             None => match perform(shell, &write.op, deadline).await {
                 Ok(left) => {
                     told(shell, write, &what);
@@ -48,10 +45,7 @@ pub async fn execute(shell: &Shell, plan: &Plan, made: Instant, deadline: Instan
                     None
                 }
                 Err(fault) if is_done(&write.op, &fault) => None,
-                Err(Fault {
-                    kind: FaultKind::Forbidden(grants),
-                    text,
-                }) => {
+                Err(Fault { kind: FaultKind::Forbidden(grants), text }) => {
                     tracing::warn!(object = what, error = text, "not permitted");
                     done.denied.extend(grants);
                     None
@@ -96,34 +90,17 @@ async fn perform(shell: &Shell, op: &Op, deadline: Instant) -> Result<Option<Wri
         Op::Apply { object } => api.apply(object, grants).await.map(|o| Some(left(&o))),
         Op::Create { object } => api.create(object, grants).await.map(|o| Some(left(&o))),
         Op::Event { object } => api.create(object, grants).await.map(|_| None),
-        Op::MergePatch {
-            kind,
-            namespace,
-            name,
-            patch,
-        } => {
+        Op::MergePatch { kind, namespace, name, patch } => {
             let target = (*kind, &**namespace, &**name);
             let answer = api.merge(target, patch, false, grants).await?;
             Ok(Some(left(&answer)))
         }
-        Op::Status {
-            kind,
-            namespace,
-            name,
-            patch,
-        } => {
+        Op::Status { kind, namespace, name, patch } => {
             let target = (*kind, &**namespace, &**name);
             let answer = api.merge(target, patch, true, grants).await?;
             Ok(Some(left(&answer)))
         }
-        Op::Delete {
-            kind,
-            namespace,
-            name,
-            uid,
-            resource_version,
-            propagation,
-        } => {
+        Op::Delete { kind, namespace, name, uid, resource_version, propagation } => {
             let life = Life {
                 kind: *kind,
                 namespace,
@@ -140,19 +117,14 @@ async fn perform(shell: &Shell, op: &Op, deadline: Instant) -> Result<Option<Wri
                 left: Left::Gone(uid.clone()),
             }))
         }
-        Op::Exec {
-            target,
-            command,
-            deadline_s,
-        } => {
+        Op::Exec { target, command, deadline_s } => {
             shell.same_life(target)?;
             let time_left = deadline.saturating_duration_since(Instant::now());
             let time = Duration::from_secs(u64::from(*deadline_s)).min(time_left);
             let output = api.exec(target, command, time, grants).await?;
-            command.outcome(&output).map_err(|failure| Fault {
-                kind: FaultKind::Command,
-                text: failure.to_string(),
-            })?;
+            command
+                .outcome(&output)
+                .map_err(|failure| Fault { kind: FaultKind::Command, text: failure.to_string() })?;
             Ok(None)
         }
     }
@@ -195,8 +167,6 @@ fn object_of(op: &Op) -> String {
         Op::Delete { kind, name, .. }
         | Op::MergePatch { kind, name, .. }
         | Op::Status { kind, name, .. } => format!("{kind} {name}"),
-        Op::Exec {
-            target, command, ..
-        } => format!("{} in Pod {}", command.label(), target.pod),
+        Op::Exec { target, command, .. } => format!("{} in Pod {}", command.label(), target.pod),
     }
 }

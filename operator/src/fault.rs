@@ -33,10 +33,7 @@ pub enum FaultKind {
 impl Fault {
     /// A failure of which nobody knows whether it did something.
     pub fn unknown(text: impl Into<String>) -> Self {
-        Self {
-            kind: FaultKind::Unknown,
-            text: text.into(),
-        }
+        Self { kind: FaultKind::Unknown, text: text.into() }
     }
 
     /// A short word for metrics: the status code, or what there is instead.

@@ -60,19 +60,13 @@ pub async fn serve(
     metrics: Arc<Metrics>,
 ) -> anyhow::Result<()> {
     let answer = |good: bool| {
-        if good {
-            (StatusCode::OK, "ok\n")
-        } else {
-            (StatusCode::SERVICE_UNAVAILABLE, "no\n")
-        }
+        if good { (StatusCode::OK, "ok\n") } else { (StatusCode::SERVICE_UNAVAILABLE, "no\n") }
     };
     let (lives, ready) = (health.clone(), health);
-    let probes = Router::new()
-        .route("/healthz", get(async move || answer(lives.lives())))
-        .route(
-            "/readyz",
-            get(async move || answer(ready.ready.load(Ordering::Relaxed) && ready.lives())),
-        );
+    let probes = Router::new().route("/healthz", get(async move || answer(lives.lives()))).route(
+        "/readyz",
+        get(async move || answer(ready.ready.load(Ordering::Relaxed) && ready.lives())),
+    );
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     let text = async move || ([(CONTENT_TYPE, kind)], metrics.text());
     let metrics = Router::new().route("/metrics", get(text));

@@ -114,9 +114,7 @@ impl Lease {
                 Decision::Wait(_) => Err(Fault::unknown("nothing to write")),
             }
         };
-        timeout(REQUEST_MAX, work)
-            .await
-            .unwrap_or_else(|_| Err(Fault::unknown("no answer")))
+        timeout(REQUEST_MAX, work).await.unwrap_or_else(|_| Err(Fault::unknown("no answer")))
     }
 }
 

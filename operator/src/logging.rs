@@ -16,22 +16,13 @@ pub enum LogFormat {
 
 /// Begins to log on standard output. `RUST_LOG` overrides the level.
 pub fn begin(format: LogFormat, debug: bool) {
-    let level = if debug {
-        "info,ivory_operator=debug"
-    } else {
-        "info"
-    };
+    let level = if debug { "info,ivory_operator=debug" } else { "info" };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
     let lines = tracing_subscriber::fmt().with_env_filter(filter);
     match format {
-        LogFormat::Human => lines
-            .with_target(false)
-            .with_ansi(std::io::stdout().is_terminal())
-            .init(),
-        LogFormat::Json => lines
-            .json()
-            .flatten_event(true)
-            .with_span_list(false)
-            .init(),
+        LogFormat::Human => {
+            lines.with_target(false).with_ansi(std::io::stdout().is_terminal()).init()
+        }
+        LogFormat::Json => lines.json().flatten_event(true).with_span_list(false).init(),
     }
 }

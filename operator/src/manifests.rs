@@ -36,22 +36,8 @@ mod tests {
     #[test]
     fn everything_is_one_stream_of_documents() {
         let printed: Vec<serde_json::Value> = serde_saphyr::from_multiple(&all().unwrap()).unwrap();
-        let kinds: Vec<_> = printed
-            .iter()
-            .map(|d| d["kind"].as_str().unwrap())
-            .collect();
+        let kinds: Vec<_> = printed.iter().map(|d| d["kind"].as_str().unwrap()).collect();
         let (crd, role) = ("CustomResourceDefinition", "ClusterRole");
-        assert_eq!(
-            kinds,
-            [
-                crd,
-                crd,
-                role,
-                "Role",
-                "RoleBinding",
-                role,
-                "ClusterRoleBinding"
-            ]
-        );
+        assert_eq!(kinds, [crd, crd, role, "Role", "RoleBinding", role, "ClusterRoleBinding"]);
     }
 }

@@ -56,39 +56,18 @@ impl Metrics {
         };
         let reconciles = counters(r, "reconciles", "Passes over a cluster, by result");
         let durations = Histogram::new(exponential_buckets(0.005, 2.5, 11));
-        r.register(
-            "reconcile_duration_seconds",
-            "How long passes took",
-            durations.clone(),
-        );
+        r.register("reconcile_duration_seconds", "How long passes took", durations.clone());
         let writes = counters(r, "writes", "Writes that succeeded, by kind and verb");
-        let waits = counters(
-            r,
-            "waits",
-            "Passes that ended waiting or blocked, by step and reason",
-        );
-        let requests = counters(
-            r,
-            "api_requests",
-            "Requests to the API server, watches and commands apart",
-        );
-        let errors = counters(
-            r,
-            "api_errors",
-            "Requests that failed, by verb, kind and status code",
-        );
+        let waits =
+            counters(r, "waits", "Passes that ended waiting or blocked, by step and reason");
+        let requests =
+            counters(r, "api_requests", "Requests to the API server, watches and commands apart");
+        let errors =
+            counters(r, "api_errors", "Requests that failed, by verb, kind and status code");
         let watch_restarts = counters(r, "watch_errors", "Watches that failed and began again");
         let findings = Counter::default();
-        r.register(
-            "refused_plans",
-            "Plans that the checker refused",
-            findings.clone(),
-        );
-        let queue = gauge(
-            r,
-            "queue_length",
-            "Clusters that are due and wait for their turn",
-        );
+        r.register("refused_plans", "Plans that the checker refused", findings.clone());
+        let queue = gauge(r, "queue_length", "Clusters that are due and wait for their turn");
         let running = gauge(r, "reconciles_running", "Passes under way");
         let clusters = gauge(r, "clusters", "Clusters that are looked after");
         let leader = gauge(r, "leader", "1 while this replica acts");
@@ -145,11 +124,8 @@ impl Metrics {
 
     /// A request failed.
     pub fn api_error(&self, verb: &'static str, kind: Kind, code: &str) {
-        let labels = vec![
-            ("verb", verb.to_owned()),
-            ("kind", kind.to_string()),
-            ("code", code.to_owned()),
-        ];
+        let labels =
+            vec![("verb", verb.to_owned()), ("kind", kind.to_string()), ("code", code.to_owned())];
         self.errors.get_or_create(&labels).inc();
     }
 

@@ -15,49 +15,33 @@ use crate::watch::Which;
 
 /// Everything that a plan for a cluster may look at; none if there is no such cluster.
 pub async fn observe(caches: &Arc<Caches>, key: &Key) -> Option<Observed> {
-    let cluster = caches
-        .of(Kind::IvoryCluster, &key.0)
-        .find_map(|w| w.store().get(&key.0, &key.1))?;
+    let cluster =
+        caches.of(Kind::IvoryCluster, &key.0).find_map(|w| w.store().get(&key.0, &key.1))?;
     let mut objects = BTreeMap::new();
     let mut named = BTreeSet::new();
     for read in reads(&cluster) {
         let found = match &read {
-            ReadKey::Select {
-                kind,
-                namespace,
-                selector,
-            } => select(caches, *kind, namespace, selector),
-            ReadKey::One {
-                kind,
-                namespace,
-                name,
-            } => match cached(caches, *kind, namespace, name) {
-                Some(found) => found,
-                None => {
-                    by_name(
-                        caches,
-                        key,
-                        (*kind, namespace.clone(), name.clone()),
-                        &mut named,
-                    )
-                    .await
+            ReadKey::Select { kind, namespace, selector } => {
+                select(caches, *kind, namespace, selector)
+            }
+            ReadKey::One { kind, namespace, name } => {
+                match cached(caches, *kind, namespace, name) {
+                    Some(found) => found,
+                    None => {
+                        by_name(caches, key, (*kind, namespace.clone(), name.clone()), &mut named)
+                            .await
+                    }
                 }
-            },
+            }
         };
         objects.insert(read, found);
     }
     caches.keep_named(key, &named);
-    Some(Observed {
-        cluster,
-        objects,
-        answers: BTreeMap::new(),
-    })
+    Some(Observed { cluster, objects, answers: BTreeMap::new() })
 }
 
 fn select(caches: &Caches, kind: Kind, namespace: &str, selector: &Selector) -> Objects {
-    let watch = caches
-        .of(kind, namespace)
-        .find(|w| !matches!(w.which, Which::Named(_)));
+    let watch = caches.of(kind, namespace).find(|w| !matches!(w.which, Which::Named(_)));
     let Some(watch) = watch else {
         return Read::Unknown(format!("{} are not watched", kind.plural()).into());
     };

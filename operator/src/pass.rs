@@ -53,10 +53,7 @@ impl Shell {
     /// Whether a write may be sent now.
     #[must_use]
     pub fn may_act(&self) -> bool {
-        let leads = self
-            .leads
-            .borrow()
-            .is_some_and(|until| until > Instant::now());
+        let leads = self.leads.borrow().is_some_and(|until| until > Instant::now());
         leads && !*self.stop.borrow()
     }
 
@@ -162,10 +159,8 @@ async fn ask(shell: &Shell, memory: &mut Memory, observed: &mut Observed) {
     let end = Instant::now() + ASKING_MAX;
     for _ in 0..ROUNDS_MAX {
         let wanted = queries(observed, &shell.config);
-        let wanted: Vec<Query> = wanted
-            .into_iter()
-            .filter(|q| !observed.answers.contains_key(q))
-            .collect();
+        let wanted: Vec<Query> =
+            wanted.into_iter().filter(|q| !observed.answers.contains_key(q)).collect();
         if wanted.is_empty() {
             return;
         }
@@ -241,11 +236,7 @@ fn say(shell: &Shell, memory: &mut Memory, report: &Report) {
         if let Outcome::Waiting(reason) | Outcome::Blocked(reason) = outcome {
             shell.metrics.waits(step.to_string(), reason.word());
             // Writing into a String does not fail.
-            let _ = write!(
-                text,
-                "{}{step} {outcome}",
-                if text.is_empty() { "" } else { "; " }
-            );
+            let _ = write!(text, "{}{step} {outcome}", if text.is_empty() { "" } else { "; " });
         }
     }
     if memory.report != text {
@@ -270,10 +261,8 @@ async fn tell(shell: &Shell, memory: &mut Memory, cluster: &Object, reason: &str
 }
 
 fn denial(denied: &[grants::Grant]) -> String {
-    let mut lines: Vec<String> = denied
-        .iter()
-        .map(|g| format!("{} {}", g.verb, g.resource))
-        .collect();
+    let mut lines: Vec<String> =
+        denied.iter().map(|g| format!("{} {}", g.verb, g.resource)).collect();
     lines.sort();
     lines.dedup();
     format!("the operator lacks permission: {}", lines.join(", "))

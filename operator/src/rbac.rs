@@ -23,18 +23,9 @@ pub struct File {
 
 /// All of them.
 pub const FILES: &[File] = &[
-    File {
-        path: "rbac/base/role.yaml",
-        text: role,
-    },
-    File {
-        path: "rbac/base/lease.yaml",
-        text: lease,
-    },
-    File {
-        path: "rbac/cluster/storage.yaml",
-        text: storage,
-    },
+    File { path: "rbac/base/role.yaml", text: role },
+    File { path: "rbac/base/lease.yaml", text: lease },
+    File { path: "rbac/cluster/storage.yaml", text: storage },
 ];
 
 /// All files as one stream of documents.
@@ -77,17 +68,9 @@ pub fn passed_on() -> BTreeSet<(String, String, String)> {
     let Ok(cluster) = Cluster::read(&Arc::new(cluster), &Config::default()) else {
         return BTreeSet::new();
     };
-    let roles = [
-        instance_roles::instance(&cluster),
-        instance_roles::pgbackrest(&cluster),
-    ];
+    let roles = [instance_roles::instance(&cluster), instance_roles::pgbackrest(&cluster)];
     let mut all = BTreeSet::new();
-    for rule in roles
-        .iter()
-        .flatten()
-        .filter_map(|o| o.at(&["rules"])?.as_array())
-        .flatten()
-    {
+    for rule in roles.iter().flatten().filter_map(|o| o.at(&["rules"])?.as_array()).flatten() {
         for group in texts(&rule["apiGroups"]) {
             for resource in texts(&rule["resources"]) {
                 for verb in texts(&rule["verbs"]) {
@@ -126,14 +109,8 @@ fn lease() -> String {
 ";
     let verbs = ["create", "get", "update"];
     let grants = verbs.map(|verb| Grant::new(Kind::Lease, verb));
-    let (role, rules) = (
-        object("Role", "ivory-operator-lease"),
-        rules(&owned(&grants)),
-    );
-    format!(
-        "{head}{role}{rules}---\n{}",
-        binding("Role", "ivory-operator-lease")
-    )
+    let (role, rules) = (object("Role", "ivory-operator-lease"), rules(&owned(&grants)));
+    format!("{head}{role}{rules}---\n{}", binding("Role", "ivory-operator-lease"))
 }
 
 fn storage() -> String {

@@ -155,11 +155,7 @@ impl Store {
                 std::mem::replace(&mut t.text, text.clone()) != text
             }
             trouble => {
-                *trouble = Some(Trouble {
-                    first: now,
-                    last: now,
-                    text,
-                });
+                *trouble = Some(Trouble { first: now, last: now, text });
                 true
             }
         }
@@ -171,11 +167,9 @@ impl Store {
     pub fn unknown(&self, now: Instant) -> Option<String> {
         let trouble = self.trouble.as_ref().filter(|t| now - t.last < STREAK);
         match trouble {
-            Some(t) if !self.synced || now - t.first > PATIENCE => Some(format!(
-                "{} can't be watched: {}",
-                self.kind.plural(),
-                t.text
-            )),
+            Some(t) if !self.synced || now - t.first > PATIENCE => {
+                Some(format!("{} can't be watched: {}", self.kind.plural(), t.text))
+            }
             None if !self.synced => Some(format!("{} are not listed yet", self.kind.plural())),
             _ => None,
         }

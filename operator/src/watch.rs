@@ -41,12 +41,7 @@ impl Watched {
     /// A watch that has not begun.
     #[must_use]
     pub fn new(kind: Kind, namespace: &str, which: Which) -> Self {
-        Self {
-            kind,
-            namespace: namespace.to_owned(),
-            which,
-            store: Mutex::new(Store::new(kind)),
-        }
+        Self { kind, namespace: namespace.to_owned(), which, store: Mutex::new(Store::new(kind)) }
     }
 
     /// What it has seen. A panic while it was held left at worst one object out.

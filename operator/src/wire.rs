@@ -67,12 +67,7 @@ impl Wire {
 
 impl From<Value> for Wire {
     fn from(value: Value) -> Self {
-        let text = |path: &str| {
-            value
-                .pointer(path)
-                .and_then(Value::as_str)
-                .map(str::to_owned)
-        };
+        let text = |path: &str| value.pointer(path).and_then(Value::as_str).map(str::to_owned);
         let meta = ObjectMeta {
             name: text("/metadata/name"),
             resource_version: text("/metadata/resourceVersion"),

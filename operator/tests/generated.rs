@@ -15,11 +15,7 @@ fn committed(path: &str) -> String {
 fn the_roles_are_as_printed() {
     for file in rbac::FILES {
         let (found, printed) = (committed(file.path), (file.text)());
-        assert_eq!(
-            found, printed,
-            "{}: print it anew with `ivory-operator rbac`",
-            file.path
-        );
+        assert_eq!(found, printed, "{}: print it anew with `ivory-operator rbac`", file.path);
     }
 }
 
@@ -31,11 +27,7 @@ fn granted(path: &str) -> BTreeSet<(String, String, String)> {
         list.map(|t| t.as_str().expect("text").to_owned()).collect()
     };
     let mut all = BTreeSet::new();
-    for rule in documents
-        .iter()
-        .filter_map(|d| d["rules"].as_array())
-        .flatten()
-    {
+    for rule in documents.iter().filter_map(|d| d["rules"].as_array()).flatten() {
         for group in texts(rule, "apiGroups") {
             for resource in texts(rule, "resources") {
                 for verb in texts(rule, "verbs") {
@@ -52,11 +44,7 @@ fn granted(path: &str) -> BTreeSet<(String, String, String)> {
 fn every_verb_is_granted_once_and_none_is_a_wildcard() {
     let granted = granted("rbac/base/role.yaml");
     assert_eq!(granted, rbac::grants());
-    assert!(
-        granted
-            .iter()
-            .all(|(g, r, v)| [g, r, v].iter().all(|t| *t != "*"))
-    );
+    assert!(granted.iter().all(|(g, r, v)| [g, r, v].iter().all(|t| *t != "*")));
 }
 
 #[test]

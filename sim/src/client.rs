@@ -52,11 +52,7 @@ impl ClientStart {
     ) -> Option<Self> {
         let api = &world.kube(kube).api;
         let secret = api.get(Kind::Secret, namespace, user)?;
-        let text = |key: &str| {
-            secret
-                .data(key)
-                .and_then(|v| v.expose_text().map(Arc::<str>::from))
-        };
+        let text = |key: &str| secret.data(key).and_then(|v| v.expose_text().map(Arc::<str>::from));
         let roots = match certificate {
             Some(certificate) => {
                 let secret = api.get(Kind::Secret, namespace, certificate)?;
@@ -168,19 +164,13 @@ impl Client {
             return self.failed(cx, "could not translate host name to address");
         };
         let start = &self.start;
-        let verify = start
-            .roots
-            .as_ref()
-            .map(|roots| (roots.clone(), start.host.clone()));
+        let verify = start.roots.as_ref().map(|roots| (roots.clone(), start.host.clone()));
         let request = SqlRequest {
             user: start.user.clone(),
             password: start.password.clone(),
             database: start.database.clone(),
             verify,
-            statement: Statement::Insert {
-                client: start.name.clone(),
-                row: self.next_row,
-            },
+            statement: Statement::Insert { client: start.name.clone(), row: self.next_row },
         };
         self.next_row += 1;
         self.waiting = Some(cx.call(to, Call::Sql(request), STATEMENT_TIMEOUT));
@@ -205,10 +195,7 @@ impl Client {
         let gap = now - self.last_ack.unwrap_or(self.began);
         self.longest_gap = self.longest_gap.max(gap);
         if self.failing || self.last_ack.is_none() {
-            cx.note(Milestone::Writable {
-                client: self.start.name.clone(),
-                gap_ms: gap.0 / 1000,
-            });
+            cx.note(Milestone::Writable { client: self.start.name.clone(), gap_ms: gap.0 / 1000 });
         }
         self.failing = false;
         self.last_ack = Some(now);
@@ -261,9 +248,8 @@ pub fn lost_rows(
     scope: &str,
     clients: &[ActorId],
 ) -> Option<BTreeMap<Arc<str>, Vec<u64>>> {
-    let writable: Vec<(ActorId, _)> = members(world, kube, namespace, scope)
-        .filter(|(_, m)| m.writable())
-        .collect();
+    let writable: Vec<(ActorId, _)> =
+        members(world, kube, namespace, scope).filter(|(_, m)| m.writable()).collect();
     let [(_, member)] = writable.as_slice() else {
         return None;
     };
@@ -272,11 +258,8 @@ pub fn lost_rows(
     let mut lost = BTreeMap::new();
     for client in clients.iter().filter_map(|id| world.actor::<Client>(*id)) {
         let have = data.contents.rows(client.name_of_rows());
-        let missing: Vec<u64> = client
-            .acked()
-            .iter()
-            .filter(|row| !have.is_some_and(|h| h.contains(*row)))
-            .collect();
+        let missing: Vec<u64> =
+            client.acked().iter().filter(|row| !have.is_some_and(|h| h.contains(*row))).collect();
         if !missing.is_empty() {
             lost.insert(client.name_of_rows().clone(), missing);
         }

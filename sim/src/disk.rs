@@ -23,10 +23,7 @@ impl Volume {
     /// An empty volume.
     #[must_use]
     pub fn of(capacity_bytes: u64) -> Self {
-        Self {
-            capacity_bytes,
-            ..Self::default()
-        }
+        Self { capacity_bytes, ..Self::default() }
     }
 
     /// Renames a data directory over whatever bears the new name. False when there is none.

@@ -124,7 +124,10 @@ fn furniture(spec: &KubeSpec) -> Vec<Object> {
         .into();
     all.extend(definitions().iter().cloned());
     let classes = spec.storage.iter().enumerate();
-    all.extend(classes.filter_map(|(index, class)| Object::from_value(storage_class(class, index == 0)).ok()));
+    all.extend(
+        classes
+            .filter_map(|(index, class)| Object::from_value(storage_class(class, index == 0)).ok()),
+    );
     all
 }
 

@@ -23,10 +23,7 @@ impl Streams {
     /// All streams of a seed.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self {
-            seed,
-            streams: Arc::default(),
-        }
+        Self { seed, streams: Arc::default() }
     }
 
     /// The seed.
@@ -99,9 +96,6 @@ mod tests {
         one.stream("a").next();
         assert_eq!(one.stream("b").next(), two.stream("b").next());
         assert_ne!(one.stream("a").next(), two.stream("a").next());
-        assert_ne!(
-            Streams::new(8).stream("b").next(),
-            Streams::new(7).stream("b").next()
-        );
+        assert_ne!(Streams::new(8).stream("b").next(), Streams::new(7).stream("b").next());
     }
 }

@@ -29,54 +29,34 @@ impl Cluster {
             uids: 7,
         };
         let namespace = Object::new(Kind::Namespace, "", "n");
-        cluster
-            .send("t", Verb::Create(namespace.into()))
-            .expect("created");
+        cluster.send("t", Verb::Create(namespace.into())).expect("created");
         cluster
     }
 
     fn send(&mut self, manager: &str, verb: Verb) -> Response {
         self.now += SignedDuration::from_secs(1);
         let mut uids = || {
-            self.uids = self
-                .uids
-                .wrapping_mul(0x2360_ED05_1FC6_5DA4_4385_DF64_9FCC_F645)
-                + 1;
+            self.uids = self.uids.wrapping_mul(0x2360_ED05_1FC6_5DA4_4385_DF64_9FCC_F645) + 1;
             self.uids
         };
-        let request = Request {
-            manager: Some(manager.into()),
-            ..Request::new("t/1", verb)
-        };
+        let request = Request { manager: Some(manager.into()), ..Request::new("t/1", verb) };
         self.server.handle(self.now, &mut uids, &request)
     }
 
     fn apply(&mut self, manager: &str, object: &Arc<Object>, force: bool) -> Response {
-        let body = Body::Apply {
-            object: Arc::clone(object),
-            force,
-        };
+        let body = Body::Apply { object: Arc::clone(object), force };
         self.patch(manager, object, body)
     }
 
     fn patch(&mut self, manager: &str, object: &Object, body: Body) -> Response {
         let target = ObjectRef::of(object);
         let subresource = Subresource::None;
-        self.send(
-            manager,
-            Verb::Patch {
-                target,
-                subresource,
-                body,
-            },
-        )
+        self.send(manager, Verb::Patch { target, subresource, body })
     }
 
     fn live(&self, object: &Object) -> Option<Arc<Object>> {
         let meta = &object.meta;
-        self.server
-            .get(object.kind, &meta.namespace, &meta.name)
-            .cloned()
+        self.server.get(object.kind, &meta.namespace, &meta.name).cloned()
     }
 }
 
@@ -168,11 +148,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 fn fields_owned<'a>(live: &'a Object, manager: &str) -> Option<&'a ivory_core::ssa::FieldSet> {
-    let own = live
-        .meta
-        .managed
-        .iter()
-        .find(|m| m.apply && *m.manager == *manager);
+    let own = live.meta.managed.iter().find(|m| m.apply && *m.manager == *manager);
     own.map(|m| &*m.fields)
 }
 
@@ -290,9 +266,7 @@ fn op() -> impl Strategy<Value = Op> {
 
 fn config(name: u8, value: u8) -> Object {
     let mut object = Object::new(Kind::ConfigMap, "n", &format!("m{name}"));
-    object
-        .body_mut()
-        .insert("data".into(), json!({"v": value.to_string()}));
+    object.body_mut().insert("data".into(), json!({"v": value.to_string()}));
     object
 }
 
@@ -456,13 +430,7 @@ fn list(cluster: &mut Cluster, limit: usize, token: Option<Arc<str>>) -> Respons
 }
 
 fn page(reply: Reply) -> (Vec<String>, u64, Option<Arc<str>>, Option<usize>) {
-    let Content::List {
-        items,
-        resource_version,
-        continue_token,
-        remaining,
-    } = reply.content
-    else {
+    let Content::List { items, resource_version, continue_token, remaining } = reply.content else {
         panic!("no list");
     };
     let names = items.iter().map(|o| o.meta.name.to_string()).collect();
@@ -473,25 +441,15 @@ fn page(reply: Reply) -> (Vec<String>, u64, Option<Arc<str>>, Option<usize>) {
 fn pages_show_the_moment_of_the_first_until_it_is_compacted() {
     let mut cluster = Cluster::new();
     for name in 0..5 {
-        cluster
-            .send("t", Verb::Create(config(name, 0).into()))
-            .expect("created");
+        cluster.send("t", Verb::Create(config(name, 0).into())).expect("created");
     }
     let (names, version, token, remaining) = page(list(&mut cluster, 2, None).expect("a page"));
-    assert_eq!(
-        (names.as_slice(), remaining),
-        (&["m0".to_owned(), "m1".to_owned()][..], Some(3))
-    );
+    assert_eq!((names.as_slice(), remaining), (&["m0".to_owned(), "m1".to_owned()][..], Some(3)));
     let target = ObjectRef::new(Kind::ConfigMap, "n", "m2");
     let options = DeleteOptions::default();
-    cluster
-        .send("t", Verb::Delete { target, options })
-        .expect("deleted");
+    cluster.send("t", Verb::Delete { target, options }).expect("deleted");
     let (names, later, last, _) = page(list(&mut cluster, 2, token).expect("a page"));
-    assert_eq!(
-        (names, later),
-        (vec!["m2".to_owned(), "m3".to_owned()], version)
-    );
+    assert_eq!((names, later), (vec!["m2".to_owned(), "m3".to_owned()], version));
     let (names, _, end, remaining) = page(list(&mut cluster, 2, last.clone()).expect("a page"));
     assert_eq!((names, end, remaining), (vec!["m4".to_owned()], None, None));
     cluster.server.compact();
@@ -499,28 +457,16 @@ fn pages_show_the_moment_of_the_first_until_it_is_compacted() {
     assert_eq!((gone.code, gone.reason), (410, "Expired"));
     let now = cluster.server.resource_version();
     assert!(cluster.server.changes_since(now - 1, None).is_err());
-    assert_eq!(
-        cluster
-            .server
-            .changes_since(now, None)
-            .expect("now")
-            .count(),
-        0
-    );
+    assert_eq!(cluster.server.changes_since(now, None).expect("now").count(), 0);
 }
 
 #[test]
 fn a_dry_run_answers_and_stores_nothing() {
     let mut cluster = Cluster::new();
     let version = cluster.server.resource_version();
-    let request = Request {
-        dry_run: true,
-        ..Request::new("t/1", Verb::Create(config(0, 1).into()))
-    };
-    let reply = cluster
-        .server
-        .handle(cluster.now, &mut || 1, &request)
-        .expect("granted");
+    let request =
+        Request { dry_run: true, ..Request::new("t/1", Verb::Create(config(0, 1).into())) };
+    let reply = cluster.server.handle(cluster.now, &mut || 1, &request).expect("granted");
     assert_eq!(reply.code, 201);
     assert_eq!(cluster.server.resource_version(), version);
     assert!(cluster.live(&config(0, 1)).is_none());
@@ -533,36 +479,18 @@ fn pods_need_their_service_account_and_mount_its_token() {
         json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"generateName": "p-", "namespace": "n"},
         "spec": {"serviceAccountName": "sa", "containers": [{"name": "c", "image": "i:1"}]}}),
     );
-    let refused = cluster
-        .send("t", Verb::Create(Arc::clone(&pod)))
-        .expect_err("no account");
+    let refused = cluster.send("t", Verb::Create(Arc::clone(&pod))).expect_err("no account");
     assert_eq!(
         refused.to_string(),
         "403 Forbidden: pods \"\" is forbidden: error looking up service account n/sa: serviceaccount \"sa\" not found"
     );
     let account = Object::new(Kind::ServiceAccount, "n", "sa");
-    cluster
-        .send("t", Verb::Create(account.into()))
-        .expect("created");
-    let pod = cluster
-        .send("t", Verb::Create(pod))
-        .expect("created")
-        .into_object()
-        .expect("a Pod");
-    assert!(
-        pod.meta.name.starts_with("p-") && pod.meta.name.len() == 7,
-        "{}",
-        pod.meta.name
-    );
+    cluster.send("t", Verb::Create(account.into())).expect("created");
+    let pod = cluster.send("t", Verb::Create(pod)).expect("created").into_object().expect("a Pod");
+    assert!(pod.meta.name.starts_with("p-") && pod.meta.name.len() == 7, "{}", pod.meta.name);
     let mount = &pod.at(&["spec", "containers"]).expect("containers")[0]["volumeMounts"][0];
-    assert_eq!(
-        mount["mountPath"],
-        "/var/run/secrets/kubernetes.io/serviceaccount"
-    );
-    assert_eq!(
-        pod.at(&["spec", "volumes"]).expect("volumes")[0]["name"],
-        mount["name"]
-    );
+    assert_eq!(mount["mountPath"], "/var/run/secrets/kubernetes.io/serviceaccount");
+    assert_eq!(pod.at(&["spec", "volumes"]).expect("volumes")[0]["name"], mount["name"]);
 }
 
 /// Patroni's leader renews its lease every ten seconds for virtual months; forks are made at every write.
@@ -577,9 +505,7 @@ fn the_cost_of_a_lease_patch_and_of_a_fork() {
         "subsets": [{"addresses": [{"ip": "10.0.0.1"}], "ports": [{"name": "postgresql", "port": 5432}]}]}));
     cluster.apply("op", &endpoints, true).expect("created");
     for name in 0..200 {
-        cluster
-            .send("t", Verb::Create(config(name, 0).into()))
-            .expect("created");
+        cluster.send("t", Verb::Create(config(name, 0).into())).expect("created");
     }
     const ROUNDS: u32 = 20_000;
     let patches: Vec<_> = (0..ROUNDS)
@@ -598,10 +524,7 @@ fn the_cost_of_a_lease_patch_and_of_a_fork() {
         .collect();
     let start = std::time::Instant::now();
     for request in &patches {
-        cluster
-            .server
-            .handle(cluster.now, &mut || 0, request)
-            .expect("patched");
+        cluster.server.handle(cluster.now, &mut || 0, request).expect("patched");
     }
     let patch = start.elapsed() / ROUNDS;
     let start = std::time::Instant::now();
@@ -609,13 +532,9 @@ fn the_cost_of_a_lease_patch_and_of_a_fork() {
     let fork = start.elapsed() / 1000;
     let start = std::time::Instant::now();
     for mut fork in forks {
-        fork.handle(cluster.now, &mut || 0, &patches[0])
-            .expect("patched");
+        fork.handle(cluster.now, &mut || 0, &patches[0]).expect("patched");
     }
     let first = start.elapsed() / 1000;
     println!("patch {patch:?}, fork {fork:?}, first patch of a fork {first:?}");
-    assert!(
-        patch.as_micros() < 100 && fork.as_micros() < 100,
-        "{patch:?} {fork:?}"
-    );
+    assert!(patch.as_micros() < 100 && fork.as_micros() < 100, "{patch:?} {fork:?}");
 }

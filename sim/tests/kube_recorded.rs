@@ -30,9 +30,8 @@ fn text<'a>(value: &'a Value, key: &str) -> &'a str {
 }
 
 fn target_of(request: &Value) -> ObjectRef {
-    let manifest = request.get("object").or(request
-        .get("patch")
-        .filter(|_| text(request, "type") == "apply"));
+    let manifest =
+        request.get("object").or(request.get("patch").filter(|_| text(request, "type") == "apply"));
     match manifest {
         Some(object) => ObjectRef::new(
             text(object, "kind").parse().expect("a kind"),
@@ -55,10 +54,9 @@ impl Replay {
             Value::String(s) if s == "$rv" => self.ours[target].0.to_string().into(),
             Value::String(s) if s == "$uid" => self.ours[target].1.clone().into(),
             Value::Array(list) => list.iter().map(|v| self.substitute(v, target)).collect(),
-            Value::Object(map) => map
-                .iter()
-                .map(|(k, v)| (k.clone(), self.substitute(v, target)))
-                .collect(),
+            Value::Object(map) => {
+                map.iter().map(|(k, v)| (k.clone(), self.substitute(v, target))).collect()
+            }
             other => other.clone(),
         }
     }
@@ -66,9 +64,7 @@ impl Replay {
     fn verb(&self, request: &Value, target: &ObjectRef) -> Result<Verb, String> {
         let object = |value: &Value| -> Result<Arc<Object>, String> {
             let value = self.substitute(value, target);
-            Object::from_value(value)
-                .map(Arc::new)
-                .map_err(|e| e.to_string())
+            Object::from_value(value).map(Arc::new).map_err(|e| e.to_string())
         };
         let subresource = match text(request, "sub") {
             "status" => Subresource::Status,
@@ -79,9 +75,7 @@ impl Replay {
         let options = || {
             let options = self.substitute(&request["options"], target);
             DeleteOptions {
-                uid: options["preconditions"]
-                    .get("uid")
-                    .map(|u| u.as_str().unwrap().into()),
+                uid: options["preconditions"].get("uid").map(|u| u.as_str().unwrap().into()),
                 resource_version: options["preconditions"]
                     .get("resourceVersion")
                     .map(|v| v.as_str().unwrap().parse().unwrap()),
@@ -97,23 +91,11 @@ impl Replay {
         let target = target.clone();
         Ok(match text(request, "verb") {
             "create" => Verb::Create(object(&request["object"])?),
-            "update" => Verb::Update {
-                object: object(&request["object"])?,
-                subresource,
-            },
+            "update" => Verb::Update { object: object(&request["object"])?, subresource },
             "get" => Verb::Get(target),
-            "delete" => Verb::Delete {
-                target,
-                options: options(),
-            },
-            "evict" => Verb::Evict {
-                target,
-                options: options(),
-            },
-            "bind" => Verb::Bind {
-                target,
-                node: text(request, "node").into(),
-            },
+            "delete" => Verb::Delete { target, options: options() },
+            "evict" => Verb::Evict { target, options: options() },
+            "bind" => Verb::Bind { target, node: text(request, "node").into() },
             "patch" => {
                 let patch = Arc::new(self.substitute(&request["patch"], &target));
                 let body = match text(request, "type") {
@@ -125,11 +107,7 @@ impl Replay {
                     "strategic" => Body::Strategic(patch),
                     _ => Body::Json(patch),
                 };
-                Verb::Patch {
-                    target,
-                    subresource,
-                    body,
-                }
+                Verb::Patch { target, subresource, body }
             }
             other => panic!("{other}"),
         })
@@ -178,28 +156,19 @@ impl Replay {
             // The model answers with the scaled object.
             return out;
         }
-        let before = (
-            self.ours.get(&target).cloned(),
-            self.theirs.get(&target).cloned(),
-        );
+        let before = (self.ours.get(&target).cloned(), self.theirs.get(&target).cloned());
         if text(&ours, "kind") == target.kind.name() && !flag("dry") {
             let meta = &ours["metadata"];
             self.ours.insert(
                 target.clone(),
-                (
-                    text(meta, "resourceVersion").parse().unwrap_or(0),
-                    text(meta, "uid").into(),
-                ),
+                (text(meta, "resourceVersion").parse().unwrap_or(0), text(meta, "uid").into()),
             );
         }
         if text(&theirs, "kind") == target.kind.name() && !flag("dry") {
             let meta = &theirs["metadata"];
             self.theirs.insert(
                 target.clone(),
-                (
-                    text(meta, "resourceVersion").into(),
-                    text(meta, "uid").into(),
-                ),
+                (text(meta, "resourceVersion").into(), text(meta, "uid").into()),
             );
         }
         role(&mut ours, before.0.map(|(v, u)| (v.to_string(), u)));
@@ -219,10 +188,8 @@ fn content(content: &Content) -> Value {
 }
 
 fn refusal(status: &Status) -> Value {
-    let causes = status
-        .causes
-        .iter()
-        .map(|c| (c.field.clone(), c.reason.to_owned(), c.message.clone()));
+    let causes =
+        status.causes.iter().map(|c| (c.field.clone(), c.reason.to_owned(), c.message.clone()));
     comparable(status.reason, &status.message, causes.collect())
 }
 
@@ -236,21 +203,14 @@ fn real_refusal(status: &Value) -> Value {
         let text = |key| text(c, key).to_owned();
         (text("field"), text("reason"), text("message"))
     });
-    comparable(
-        text(status, "reason"),
-        text(status, "message"),
-        causes.collect(),
-    )
+    comparable(text(status, "reason"), text(status, "message"), causes.collect())
 }
 
 /// The real server walks maps in random order and reports some findings twice; it also appends a
 /// difference of Go structures to two messages.
 fn comparable(reason: &str, message: &str, causes: Vec<(String, String, String)>) -> Value {
     let cut = |text: &str| text.split("\n@@").next().unwrap_or_default().to_owned();
-    let causes: BTreeSet<_> = causes
-        .into_iter()
-        .map(|(f, r, m)| (f, r, cut(&m)))
-        .collect();
+    let causes: BTreeSet<_> = causes.into_iter().map(|(f, r, m)| (f, r, cut(&m))).collect();
     let mut words: Vec<_> = cut(message).split(", ").map(str::to_owned).collect();
     if causes.len() > 1 {
         words = vec!["as its causes".into()];
@@ -287,12 +247,8 @@ fn role(value: &mut Value, before: Option<(String, String)>) {
         if let Some(end) = meta.get("deletionTimestamp").and_then(Value::as_str) {
             let grace = meta["deletionGracePeriodSeconds"].as_i64().unwrap_or(0);
             let asked = seconds(end) - grace - seconds(&created);
-            meta["deletionTimestamp"] = if (0..100).contains(&asked) {
-                "right"
-            } else {
-                "wrong"
-            }
-            .into();
+            meta["deletionTimestamp"] =
+                if (0..100).contains(&asked) { "right" } else { "wrong" }.into();
         }
     }
     scrub(value);
@@ -367,10 +323,7 @@ fn difference(path: &str, real: &Value, found: &Value, out: &mut Vec<String>) {
 }
 
 fn replay(name: &str) {
-    let path = format!(
-        "{}/tests/kube_recorded/{name}.jsonl",
-        env!("CARGO_MANIFEST_DIR")
-    );
+    let path = format!("{}/tests/kube_recorded/{name}.jsonl", env!("CARGO_MANIFEST_DIR"));
     let recorded = std::fs::read_to_string(path).expect("a recording");
     let mut replay = Replay {
         server: ApiServer::new().without_service_accounts(),

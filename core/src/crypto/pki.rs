@@ -276,9 +276,7 @@ impl Leaf {
         let issuer = self.certificate.tbs_certificate().issuer();
         issuer == authority.0.tbs_certificate().subject()
             && !x509::is_authority(&self.certificate)
-            && authority
-                .key()
-                .is_some_and(|key| x509::signed_by(&self.certificate, &key))
+            && authority.key().is_some_and(|key| x509::signed_by(&self.certificate, &key))
     }
 
     /// When [`Leaf::check`] starts to answer [`Why::Due`].
@@ -295,10 +293,7 @@ impl Leaf {
 }
 
 fn issued(certificate: Option<Certificate>, key: &SigningKey) -> Option<Issued> {
-    Some(Issued {
-        certificate: x509::write(&certificate?)?,
-        key: x509::write_key(key)?,
-    })
+    Some(Issued { certificate: x509::write(&certificate?)?, key: x509::write_key(key)? })
 }
 
 /// The end of the second third of a certificate's life.

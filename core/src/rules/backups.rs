@@ -73,10 +73,12 @@ fn first_backup(pass: &mut Pass<'_>) {
         return pass.unreadable(Step::Backups, "the jobs of the cluster");
     };
     let mine = |j: &&Arc<Object>| {
-        j.label(labels::PGBACKREST_BACKUP) == Some("replica-create") && j.controlled_by(&cluster.uid)
+        j.label(labels::PGBACKREST_BACKUP) == Some("replica-create")
+            && j.controlled_by(&cluster.uid)
     };
     let job = jobs.iter().find(mine).cloned();
-    let known = pass.status.pgbackrest.as_ref().and_then(|s| s.repos.iter().find(|r| r.name == repo.name));
+    let known =
+        pass.status.pgbackrest.as_ref().and_then(|s| s.repos.iter().find(|r| r.name == repo.name));
     let Some(known) = known.cloned() else { return };
     if known.replica_create_backup_complete == Some(true) {
         return;
@@ -86,7 +88,13 @@ fn first_backup(pass: &mut Pass<'_>) {
         None => String::new(),
         Some(_) => match known.volume {
             Some(volume) => volume,
-            None => return pass.wait(Step::Backups, "VolumePending", format!("{} has no volume yet", repo.name)),
+            None => {
+                return pass.wait(
+                    Step::Backups,
+                    "VolumePending",
+                    format!("{} has no volume yet", repo.name),
+                );
+            }
         },
     };
     let volume = safe_hash([&*volume]);
@@ -94,17 +102,20 @@ fn first_backup(pass: &mut Pass<'_>) {
     let Some(job) = job else {
         let purpose = format!("replica-create/{}/{hash}/{volume}", repo.name);
         let name = names::backup_job(&cluster.name, &cluster.uid, &purpose, "");
-        let desired = backup_job::job(cluster, &BackupJob {
-            name: &name,
-            repo,
-            purpose: "replica-create",
-            annotations: vec![
-                (labels::PGBACKREST_CONFIG, target_container(repo).to_owned()),
-                (labels::PGBACKREST_HASH, hash),
-                (labels::APPLIED, volume),
-            ],
-            options: Vec::new(),
-        });
+        let desired = backup_job::job(
+            cluster,
+            &BackupJob {
+                name: &name,
+                repo,
+                purpose: "replica-create",
+                annotations: vec![
+                    (labels::PGBACKREST_CONFIG, target_container(repo).to_owned()),
+                    (labels::PGBACKREST_HASH, hash),
+                    (labels::APPLIED, volume),
+                ],
+                options: Vec::new(),
+            },
+        );
         pass.ensure(Step::Backups, desired);
         return;
     };
@@ -121,7 +132,11 @@ fn first_backup(pass: &mut Pass<'_>) {
     }
     if (job.condition_true("Failed") || outdated) && !job.terminating() {
         let word = if outdated { "Outdated" } else { "BackupFailed" };
-        let text = format!("backup Job {} {}", job.meta.name, if outdated { "was made for other settings" } else { "failed" });
+        let text = format!(
+            "backup Job {} {}",
+            job.meta.name,
+            if outdated { "was made for other settings" } else { "failed" }
+        );
         let op = Op::Delete {
             kind: Kind::Job,
             namespace: cluster.namespace.clone(),

@@ -1,8 +1,8 @@
 //! Events: written along with the status whose change they tell, so that nothing is told twice. A Warning
 //! tells of what somebody has to change.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use serde_json::json;
 
 use crate::hash::{digest, four_symbols};
@@ -17,7 +17,8 @@ use crate::unbuilt;
 /// Events for conditions that begin to say something else, and for fields that are not built yet.
 #[must_use]
 pub fn of_changed_conditions(pass: &Pass<'_>) -> Vec<Write> {
-    let old = |new: &Condition| pass.cluster.status.conditions.iter().find(|o| o.type_ == new.type_);
+    let old =
+        |new: &Condition| pass.cluster.status.conditions.iter().find(|o| o.type_ == new.type_);
     let changes = pass.status.conditions.iter().filter(|new| {
         old(new).is_none_or(|o| (&o.status, &o.reason) != (&new.status, &new.reason))
     });
@@ -28,11 +29,15 @@ pub fn of_changed_conditions(pass: &Pass<'_>) -> Vec<Write> {
     };
     let changed: Vec<(Condition, u64)> = changes.map(|new| (new.clone(), before(new))).collect();
     let blocked = |reason: &str| {
-        pass.report().lines.iter().any(|(_, o)| matches!(o, Outcome::Blocked(r) if r.word() == reason))
+        pass.report()
+            .lines
+            .iter()
+            .any(|(_, o)| matches!(o, Outcome::Blocked(r) if r.word() == reason))
     };
     let told = changed.into_iter().filter(|(c, _)| c.type_ == "Ready" || blocked(&c.reason));
-    let mut events: Vec<Write> =
-        told.map(|(c, before)| event(pass, blocked(&c.reason), &c.reason, &c.message, before)).collect();
+    let mut events: Vec<Write> = told
+        .map(|(c, before)| event(pass, blocked(&c.reason), &c.reason, &c.message, before))
+        .collect();
     if pass.cluster.status.observed_generation != pass.status.observed_generation {
         let fields = unbuilt::used(&pass.cluster.spec);
         if !fields.is_empty() {
@@ -76,11 +81,14 @@ pub fn of(
         .with("lastTimestamp", &now)
         .with("source", json!({"component": FIELD_MANAGER}))
         .with("reportingComponent", FIELD_MANAGER)
-        .with("involvedObject", json!({
-            "apiVersion": cluster.kind.api_version(),
-            "kind": cluster.kind.name(),
-            "namespace": &*cluster.meta.namespace,
-            "name": &*cluster.meta.name,
-            "uid": &*cluster.meta.uid,
-        }))
+        .with(
+            "involvedObject",
+            json!({
+                "apiVersion": cluster.kind.api_version(),
+                "kind": cluster.kind.name(),
+                "namespace": &*cluster.meta.namespace,
+                "name": &*cluster.meta.name,
+                "uid": &*cluster.meta.uid,
+            }),
+        )
 }

@@ -26,7 +26,12 @@ pub fn ensure(pass: &mut Pass<'_>) {
     }
     let mut finalizers = (*object.meta.finalizers).clone();
     finalizers.push(FINALIZER.to_owned());
-    set(pass, finalizers, "FinalizerMissing", "the cluster must not go before its instances stopped");
+    set(
+        pass,
+        finalizers,
+        "FinalizerMissing",
+        "the cluster must not go before its instances stopped",
+    );
 }
 
 /// Takes the cluster down. Reports waiting until nothing runs any more.
@@ -50,8 +55,12 @@ pub fn take_down(pass: &mut Pass<'_>) {
     let strangers: Vec<Arc<Object>> = workloads.iter().filter(|w| foreign(w)).cloned().collect();
     let workloads: Vec<Arc<Object>> =
         workloads.iter().filter(instance).filter(|w| !foreign(w)).cloned().collect();
-    let pods: Vec<Arc<Object>> =
-        pods.iter().filter(instance).filter(|p| !strangers.iter().any(|s| of(p, s))).cloned().collect();
+    let pods: Vec<Arc<Object>> = pods
+        .iter()
+        .filter(instance)
+        .filter(|p| !strangers.iter().any(|s| of(p, s)))
+        .cloned()
+        .collect();
     let scope = names::scope(&pass.cluster.name);
     let mut patroni: Vec<Arc<Object>> =
         endpoints.iter().filter(|e| e.label(labels::PATRONI) == Some(&*scope)).cloned().collect();
@@ -62,7 +71,9 @@ pub fn take_down(pass: &mut Pass<'_>) {
             Read::Known(object) if patroni.iter().all(|p| p.meta.name != object.meta.name) => {
                 patroni.push(object.clone());
             }
-            Read::Unknown(_) => return pass.unreadable(Step::Finalizer, format!("Endpoints {name}")),
+            Read::Unknown(_) => {
+                return pass.unreadable(Step::Finalizer, format!("Endpoints {name}"));
+            }
             _ => {}
         }
     }
@@ -72,7 +83,10 @@ pub fn take_down(pass: &mut Pass<'_>) {
     let going = workloads.iter().any(|w| w.i64_at(&["spec", "replicas"]) != Some(0));
     if !alive.is_empty() || going {
         let names: Vec<&str> = alive.iter().map(|p| &*p.meta.name).collect();
-        let text = format!("waiting for {} to stop", if names.is_empty() { "the instances".into() } else { names.join(", ") });
+        let text = format!(
+            "waiting for {} to stop",
+            if names.is_empty() { "the instances".into() } else { names.join(", ") }
+        );
         pass.look_again(std::time::Duration::from_secs(30));
         return pass.wait(Step::Finalizer, "Stopping", text);
     }

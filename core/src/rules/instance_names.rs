@@ -45,11 +45,12 @@ fn numbered<'a>(
     set: &Set<'_>,
     members: &'a Members,
 ) -> impl Iterator<Item = String> + use<'a> {
-    let taken: BTreeSet<&str> = members.all.keys().chain(&members.foreign).map(String::as_str).collect();
+    let taken: BTreeSet<&str> =
+        members.all.keys().chain(&members.foreign).map(String::as_str).collect();
     let set = set.name.clone();
-    (0..).map(move |n| names::instance(&cluster.name, &cluster.uid, &set, n)).filter(move |name| {
-        !taken.contains(name.as_str())
-    })
+    (0..)
+        .map(move |n| names::instance(&cluster.name, &cluster.uid, &set, n))
+        .filter(move |name| !taken.contains(name.as_str()))
 }
 
 #[cfg(test)]
@@ -69,7 +70,8 @@ mod tests {
         // A claim that is on its way out, held by somebody's finalizer, still has the next name.
         let name = numbered(&world, 1);
         let old = world.instances()[0].clone();
-        let mut going = (**world.the(Kind::PersistentVolumeClaim, &names::data_volume(&old))).clone();
+        let mut going =
+            (**world.the(Kind::PersistentVolumeClaim, &names::data_volume(&old))).clone();
         going.meta.name = names::data_volume(&name).as_str().into();
         going.meta.uid = "".into();
         let mut its = (*going.meta.labels).clone();
@@ -90,11 +92,15 @@ mod tests {
         let mut world = World::settled(3);
         let before = world.instances();
         let gone = world.replicas()[1].clone();
-        let data = world.the(Kind::PersistentVolumeClaim, &names::data_volume(&gone)).meta.uid.clone();
+        let data =
+            world.the(Kind::PersistentVolumeClaim, &names::data_volume(&gone)).meta.uid.clone();
         world.delete(Kind::StatefulSet, &gone);
         world.settle();
         assert_eq!(world.instances(), before);
-        assert_eq!(world.the(Kind::PersistentVolumeClaim, &names::data_volume(&gone)).meta.uid, data);
+        assert_eq!(
+            world.the(Kind::PersistentVolumeClaim, &names::data_volume(&gone)).meta.uid,
+            data
+        );
     }
 
     #[test]

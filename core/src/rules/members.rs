@@ -92,7 +92,8 @@ impl Member {
     /// Whether it says that it leads, be it a cluster of its own or a standby cluster.
     #[must_use]
     pub fn leads(&self) -> bool {
-        let leads = |s: &Status| matches!(s.role, Role::Primary | Role::StandbyLeader) && s.running();
+        let leads =
+            |s: &Status| matches!(s.role, Role::Primary | Role::StandbyLeader) && s.running();
         self.running() && self.patroni.as_ref().is_some_and(leads)
     }
 
@@ -120,7 +121,10 @@ impl Member {
     #[must_use]
     pub fn mounted_claim(&self, volume: &str) -> Option<&str> {
         let volumes = self.stateful_set.as_ref()?.at(&["spec", "template", "spec", "volumes"])?;
-        let volume = volumes.as_array()?.iter().find(|v| v.get("name").and_then(Value::as_str) == Some(volume))?;
+        let volume = volumes
+            .as_array()?
+            .iter()
+            .find(|v| v.get("name").and_then(Value::as_str) == Some(volume))?;
         volume.pointer("/persistentVolumeClaim/claimName")?.as_str()
     }
 
@@ -139,7 +143,9 @@ impl Member {
 /// What an object says of the instance that it belongs to. A StatefulSet's labels can be taken away or
 /// changed by anybody, its selector by nobody.
 fn identity<'a>(object: &'a Object, label: &str) -> Option<&'a str> {
-    let selector = object.at(&["spec", "selector", "matchLabels"]).filter(|_| object.kind == Kind::StatefulSet);
+    let selector = object
+        .at(&["spec", "selector", "matchLabels"])
+        .filter(|_| object.kind == Kind::StatefulSet);
     selector.and_then(|s| s.get(label)?.as_str()).or_else(|| object.label(label))
 }
 
@@ -194,7 +200,8 @@ impl Members {
 
     fn take(&mut self, object: &Arc<Object>, cluster_uid: &str) {
         let Some(instance) = identity(object, labels::INSTANCE) else { return };
-        let workload_or_claim = [Kind::StatefulSet, Kind::PersistentVolumeClaim].contains(&object.kind);
+        let workload_or_claim =
+            [Kind::StatefulSet, Kind::PersistentVolumeClaim].contains(&object.kind);
         if workload_or_claim && object.controller().is_some_and(|o| &*o.uid != cluster_uid) {
             self.foreign.insert(instance.to_owned());
             return;
@@ -274,7 +281,9 @@ mod tests {
         let claims = if with_volume { vec![Arc::new(claim)] } else { Vec::new() };
         let objects = reads(&object).into_iter().map(|key| {
             let read = match &key {
-                ReadKey::Select { kind: Kind::PersistentVolumeClaim, .. } => Read::Known(claims.clone()),
+                ReadKey::Select { kind: Kind::PersistentVolumeClaim, .. } => {
+                    Read::Known(claims.clone())
+                }
                 ReadKey::Select { .. } => Read::Known(Vec::new()),
                 ReadKey::One { .. } => Read::Absent,
             };

@@ -74,7 +74,11 @@ fn living_leader(members: &Members, victim: &Member) -> Result<(), Hold> {
 /// Whom a switchover from `leader` should name: nobody when every other instance will do, since Patroni
 /// knows best who is synchronous; else the first that will do. None when there is none.
 #[must_use]
-pub fn heir(members: &Members, leader: &Member, will_do: impl Fn(&Member) -> bool) -> Option<Option<String>> {
+pub fn heir(
+    members: &Members,
+    leader: &Member,
+    will_do: impl Fn(&Member) -> bool,
+) -> Option<Option<String>> {
     let others = || members.with_workload().filter(|m| m.name != leader.name);
     let fit = |m: &&Member| m.streaming() && !m.condemned() && will_do(m);
     let first = others().find(fit)?;
@@ -108,14 +112,20 @@ mod tests {
 
     /// A ready instance in the role that Patroni gives it.
     fn member(name: &str, role: &str) -> (String, Member) {
-        let pod = Object::new(Kind::Pod, "db", &format!("{name}-0")).with("status", json!({
-            "conditions": [{"type": "Ready", "status": "True"}],
-            "containerStatuses": [{"name": "database", "state": {"running": {}}}],
-        }));
+        let pod = Object::new(Kind::Pod, "db", &format!("{name}-0")).with(
+            "status",
+            json!({
+                "conditions": [{"type": "Ready", "status": "True"}],
+                "containerStatuses": [{"name": "database", "state": {"running": {}}}],
+            }),
+        );
         let patroni = Status::parse(&json!({"role": role, "state": "running"}).to_string());
         let set = Object::new(Kind::StatefulSet, "db", name);
         let (pods, stateful_set) = (vec![Arc::new(pod)], Some(Arc::new(set)));
-        (name.to_owned(), Member { name: name.to_owned(), pods, stateful_set, patroni, ..Member::default() })
+        (
+            name.to_owned(),
+            Member { name: name.to_owned(), pods, stateful_set, patroni, ..Member::default() },
+        )
     }
 
     #[test]

@@ -37,7 +37,8 @@ fn foreign_selector(pass: &mut Pass<'_>, desired: &Object) {
     let Read::Known(live) = pass.observed.find(Kind::Service, &desired.meta.name) else { return };
     let wanted = desired.at(&["spec", "selector"]).and_then(Value::as_object);
     let found = live.at(&["spec", "selector"]).and_then(Value::as_object);
-    let strange = found.into_iter().flatten().filter(|(key, _)| wanted.is_none_or(|w| !w.contains_key(*key)));
+    let strange =
+        found.into_iter().flatten().filter(|(key, _)| wanted.is_none_or(|w| !w.contains_key(*key)));
     let nulls: Map<String, Value> = strange.map(|(key, _)| (key.clone(), Value::Null)).collect();
     if nulls.is_empty() || live.terminating() || !live.controlled_by(&pass.cluster.uid) {
         return;
@@ -75,7 +76,11 @@ fn primary_endpoints(pass: &mut Pass<'_>) {
             let desired = services::primary_endpoints(pass.cluster, ip);
             pass.ensure(Step::Services, desired);
         }
-        None => pass.wait(Step::Services, "ServicePending", format!("Service {leader} has no address yet")),
+        None => pass.wait(
+            Step::Services,
+            "ServicePending",
+            format!("Service {leader} has no address yet"),
+        ),
     }
 }
 

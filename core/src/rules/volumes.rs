@@ -28,7 +28,12 @@ pub fn ensure(pass: &mut Pass<'_>, step: Step, mut desired: Object) {
 
 /// The API server refuses a claim whose spec changes in anything but a growing request. What the user asks
 /// beyond that is said, and the rest of the claim goes on being looked after.
-fn keep_what_cannot_change(pass: &mut Pass<'_>, step: Step, desired: &mut Object, live: &Arc<Object>) {
+fn keep_what_cannot_change(
+    pass: &mut Pass<'_>,
+    step: Step,
+    desired: &mut Object,
+    live: &Arc<Object>,
+) {
     let wanted = desired.at(&REQUEST).and_then(quantity);
     let has = live.at(&REQUEST).and_then(quantity);
     let mut differing = Vec::new();

@@ -114,11 +114,7 @@ fn set<T: PartialEq>(slot: &mut Arc<T>, value: T) {
 /// The fields that an apply of this object owns.
 #[must_use]
 pub fn fields_of(schema: &Schema, object: &Object) -> FieldSet {
-    strip(&fields_of_value(
-        schema.arena(),
-        schema.root(),
-        &view(object),
-    ))
+    strip(&fields_of_value(schema.arena(), schema.root(), &view(object)))
 }
 
 /// The fields that differ between two objects. What both share by `Arc` costs nothing.
@@ -158,20 +154,15 @@ fn compare_meta(schema: &Schema, old: &Meta, new: &Meta) -> Comparison {
     };
     if !same(old, new) {
         let rest = |meta: &Meta| {
-            meta_view(&Meta {
-                labels: Arc::default(),
-                annotations: Arc::default(),
-                ..meta.clone()
-            })
+            meta_view(&Meta { labels: Arc::default(), annotations: Arc::default(), ..meta.clone() })
         };
         let ty = schema.arena().child(schema.root(), "metadata").0;
         let (a, b) = (rest(old), rest(new));
         out = compare(schema.arena(), ty, Some(&a), Some(&b));
     }
-    for (name, a, b) in [
-        ("labels", &old.labels, &new.labels),
-        ("annotations", &old.annotations, &new.annotations),
-    ] {
+    for (name, a, b) in
+        [("labels", &old.labels, &new.labels), ("annotations", &old.annotations, &new.annotations)]
+    {
         if !Arc::ptr_eq(a, b) {
             out.put(&PathElement::Field(name.into()), compare_strings(a, b));
         }
@@ -185,8 +176,7 @@ fn compare_strings(old: &StringMap, new: &StringMap) -> Comparison {
     let leaf = |set: &mut FieldSet, key: &str| {
         let mut below = FieldSet::default();
         below.member = true;
-        set.children
-            .insert(PathElement::Field(key.to_owned()), below);
+        set.children.insert(PathElement::Field(key.to_owned()), below);
     };
     for (key, value) in new {
         match old.get(key) {
@@ -220,10 +210,7 @@ fn strip(set: &FieldSet) -> FieldSet {
         ];
         let start = ["apiVersion", "kind", "metadata"].map(|name| FieldSet::of(&[name]));
         let below = meta.map(|name| FieldSet::of(&["metadata", name]));
-        start
-            .iter()
-            .chain(&below)
-            .fold(FieldSet::default(), FieldSet::union)
+        start.iter().chain(&below).fold(FieldSet::default(), FieldSet::union)
     });
     set.difference(stripped)
 }
@@ -258,10 +245,12 @@ pub fn apply(
     for entry in managed.iter().filter(|m| !is(m, who, true)) {
         let conflict = entry.fields.intersection(&taken);
         if !force {
-            conflicts.extend(conflict.paths().into_iter().map(|field| Conflict {
-                manager: manager_text(entry),
-                field,
-            }));
+            conflicts.extend(
+                conflict
+                    .paths()
+                    .into_iter()
+                    .map(|field| Conflict { manager: manager_text(entry), field }),
+            );
         }
         lose(entry, &conflict, &changes.removed, &mut out);
     }
@@ -276,11 +265,7 @@ pub fn apply(
             subresource: who.subresource.into(),
             api_version: who.api_version.into(),
             // The time moves only when the object does, so a new co-owner of an unchanged object has none.
-            time: if view == *live {
-                own.and_then(|m| m.time)
-            } else {
-                now
-            },
+            time: if view == *live { own.and_then(|m| m.time) } else { now },
             fields: match own {
                 Some(own) if *own.fields == set => Arc::clone(&own.fields),
                 _ => Arc::new(set),
@@ -325,15 +310,8 @@ pub fn update_by(
         // A writer that changes values which it owns already, and nothing else, keeps its set.
         if is_own && seen.removed.is_empty() && own_set.difference(&entry.fields).is_empty() {
             own_written = true;
-            let time = if own_set.is_empty() {
-                entry.time
-            } else {
-                Some(now)
-            };
-            out.push(Managed {
-                time,
-                ..entry.clone()
-            });
+            let time = if own_set.is_empty() { entry.time } else { Some(now) };
+            out.push(Managed { time, ..entry.clone() });
             continue;
         }
         let conflict = entry.fields.intersection(&taken);
@@ -342,10 +320,7 @@ pub fn update_by(
         if is_own && !own_set.is_empty() {
             own_written = true;
             if out.len() == before {
-                out.push(Managed {
-                    fields: Arc::default(),
-                    ..entry.clone()
-                });
+                out.push(Managed { fields: Arc::default(), ..entry.clone() });
             }
             if let Some(own) = out.last_mut() {
                 own.fields = Arc::new((*own.fields).clone().union(&own_set));
@@ -397,15 +372,8 @@ fn lose(entry: &Managed, taken: &FieldSet, removed: &FieldSet, out: &mut Vec<Man
     if fields.is_empty() {
         return;
     }
-    let fields = if fields == *entry.fields {
-        Arc::clone(&entry.fields)
-    } else {
-        Arc::new(fields)
-    };
-    out.push(Managed {
-        fields,
-        ..entry.clone()
-    });
+    let fields = if fields == *entry.fields { Arc::clone(&entry.fields) } else { Arc::new(fields) };
+    out.push(Managed { fields, ..entry.clone() });
 }
 
 /// Takes out what the manager applied last time, did not apply now, and nobody else owns.
@@ -436,12 +404,7 @@ fn prune(
     pruned = remove(arena, root, merged, &all.difference(&kept));
     // What was never the applier's is put back, even if it hung below something that went.
     let left = named(&fields_of_value(arena, root, &pruned));
-    remove(
-        arena,
-        root,
-        merged,
-        &all.difference(&left).intersection(&last_named),
-    )
+    remove(arena, root, merged, &all.difference(&left).intersection(&last_named))
 }
 
 fn manager_text(entry: &Managed) -> String {

@@ -21,12 +21,7 @@ pub struct Findings {
 #[must_use]
 pub fn normalise(schema: &Schema, value: &Value, findings: &mut Findings) -> Value {
     let arena = schema.arena();
-    let mut walk = Walk {
-        arena,
-        findings,
-        path: Vec::new(),
-        owner: "",
-    };
+    let mut walk = Walk { arena, findings, path: Vec::new(), owner: "" };
     let metadata = value.get("metadata").cloned();
     let mut out = match arena.get(schema.root()) {
         Type::Struct(_) => walk.value(schema.root(), value).unwrap_or_default(),
@@ -62,9 +57,7 @@ impl Walk<'_> {
                             if !path.is_empty() && !key.starts_with('[') {
                                 path.push('.');
                             }
-                            self.findings
-                                .unknown
-                                .push(format!("{path}{key}").replace(".[", "["));
+                            self.findings.unknown.push(format!("{path}{key}").replace(".[", "["));
                         }
                         continue;
                     };
@@ -104,11 +97,8 @@ impl Walk<'_> {
                 let mut out = Vec::with_capacity(list.len());
                 for (at, below) in list.iter().enumerate() {
                     self.path.push(format!("[{at}]"));
-                    let below = if below.is_null() {
-                        self.zero(*item)
-                    } else {
-                        self.value(*item, below)
-                    };
+                    let below =
+                        if below.is_null() { self.zero(*item) } else { self.value(*item, below) };
                     out.extend(below);
                     self.path.pop();
                 }
@@ -226,17 +216,10 @@ impl Walk<'_> {
                 Scalar::Bytes => "[]uint8".into(),
             },
         };
-        let path: Vec<_> = self
-            .path
-            .iter()
-            .filter(|step| !step.starts_with('['))
-            .map(String::as_str)
-            .collect();
+        let path: Vec<_> =
+            self.path.iter().filter(|step| !step.starts_with('[')).map(String::as_str).collect();
         // The field that is closest knows the Go structure's name and fills it in.
-        self.findings.wrong.push(format!(
-            "@{found} into @{} of type {wanted}",
-            path.join(".")
-        ));
+        self.findings.wrong.push(format!("@{found} into @{} of type {wanted}", path.join(".")));
     }
 }
 
@@ -247,10 +230,7 @@ fn unreadable(scalar: Scalar, value: &Value) -> Option<String> {
     match scalar {
         Scalar::Quantity => text.parse::<Quantity>().err().map(|e| e.to_string()),
         Scalar::Bytes => {
-            let at = match base64::engine::general_purpose::STANDARD
-                .decode(text)
-                .err()?
-            {
+            let at = match base64::engine::general_purpose::STANDARD.decode(text).err()? {
                 base64::DecodeError::InvalidByte(at, _)
                 | base64::DecodeError::InvalidLastSymbol(at, _) => at,
                 _ => text.len() / 4 * 4,

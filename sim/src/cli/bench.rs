@@ -34,10 +34,8 @@ pub(super) fn run(json: bool, benches: &[Bench]) -> Result<(), Trouble> {
         return Err(Trouble::Broken("this build measures nothing".to_owned()));
     }
     if json {
-        let figures: Map<String, Value> = benches
-            .iter()
-            .map(|b| (b.key.to_owned(), (b.measure)().into()))
-            .collect();
+        let figures: Map<String, Value> =
+            benches.iter().map(|b| (b.key.to_owned(), (b.measure)().into())).collect();
         println!("{}", Value::Object(figures));
         return Ok(());
     }
@@ -53,10 +51,7 @@ pub(super) fn run(json: bool, benches: &[Bench]) -> Result<(), Trouble> {
         println!("{mark} {:<17} {:>10}  {goal:<10} {}", bench.key, number(value), bench.what);
     }
     if cfg!(debug_assertions) {
-        println!(
-            "{}",
-            ui.dim("  measured without optimisation; use a release build")
-        );
+        println!("{}", ui.dim("  measured without optimisation; use a release build"));
     }
     Ok(())
 }

@@ -147,7 +147,10 @@ fn per_round_us(rounds: u32, mut work: impl FnMut()) -> f64 {
 fn plan_us() -> f64 {
     let (observed, context) = planning();
     let mut memos = Memos::default();
-    assert!(steps::plan(&observed, &context, &mut memos).writes.is_empty(), "the cluster is steady");
+    assert!(
+        steps::plan(&observed, &context, &mut memos).writes.is_empty(),
+        "the cluster is steady"
+    );
     per_round_us(2_000, || {
         black_box(steps::plan(&observed, &context, &mut memos).writes.len());
     })

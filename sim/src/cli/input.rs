@@ -46,12 +46,7 @@ pub(super) fn clusters(manifests: &[Manifest]) -> Vec<(String, String)> {
         .iter()
         .filter(|m| m.kind == Kind::IvoryCluster)
         .map(located)
-        .map(|v| {
-            (
-                text(&v["metadata"]["namespace"]),
-                text(&v["metadata"]["name"]),
-            )
-        })
+        .map(|v| (text(&v["metadata"]["namespace"]), text(&v["metadata"]["name"])))
         .collect()
 }
 
@@ -87,11 +82,7 @@ fn make_namespace(
     manifest: &Manifest,
     namespace: &str,
 ) -> Result<(), InputError> {
-    if player
-        .driver
-        .get(KUBE, Kind::Namespace, "", namespace)
-        .is_some()
-    {
+    if player.driver.get(KUBE, Kind::Namespace, "", namespace).is_some() {
         return Ok(());
     }
     let object = Object::new(Kind::Namespace, "", namespace);
@@ -102,28 +93,18 @@ fn make_namespace(
 /// The error of a refusal, at the field that it names.
 fn point(manifest: &Manifest, refusal: &Refusal) -> InputError {
     let in_text = || quoted_path(&refusal.message);
-    let path = refusal
-        .fields
-        .first()
-        .map(|(path, _)| path.clone())
-        .or_else(in_text)
-        .unwrap_or_default();
+    let path =
+        refusal.fields.first().map(|(path, _)| path.clone()).or_else(in_text).unwrap_or_default();
     let message = match refusal.fields.first() {
         Some((path, message)) => format!("{path}: {message}"),
         None => refusal.message.clone(),
     };
-    manifest.error(
-        &path,
-        &format!("the API server refuses it: {}", message.replace('\n', " ")),
-    )
+    manifest.error(&path, &format!("the API server refuses it: {}", message.replace('\n', " ")))
 }
 
 /// A field's path that an API server's sentence names.
 fn quoted_path(message: &str) -> Option<String> {
-    let begin = ["spec.", "metadata.", "data."]
-        .iter()
-        .filter_map(|p| message.find(p))
-        .min()?;
+    let begin = ["spec.", "metadata.", "data."].iter().filter_map(|p| message.find(p)).min()?;
     let rest = &message[begin..];
     let in_path = |c: char| c.is_ascii_alphanumeric() || "._-[]".contains(c);
     let end = rest.find(|c| !in_path(c)).unwrap_or(rest.len());
@@ -138,25 +119,14 @@ mod tests {
     fn a_refusal_points_at_the_field_that_it_names() {
         let text =
             "apiVersion: v1\nkind: Service\nmetadata: {name: x}\nspec:\n  ports:\n  - prt: 1\n";
-        let manifest = crate::scenario::manifests::parse("f", text)
-            .expect("readable")
-            .remove(0);
+        let manifest = crate::scenario::manifests::parse("f", text).expect("readable").remove(0);
         let refusal = |message: &str, fields: &[(&str, &str)]| Refusal {
             code: 422,
             message: message.into(),
-            fields: fields
-                .iter()
-                .map(|(a, b)| ((*a).into(), (*b).into()))
-                .collect(),
+            fields: fields.iter().map(|(a, b)| ((*a).into(), (*b).into())).collect(),
         };
         for (refusal, wanted) in [
-            (
-                refusal(
-                    "strict decoding error: unknown field \"spec.ports[0].prt\"",
-                    &[],
-                ),
-                "f:6:5: ",
-            ),
+            (refusal("strict decoding error: unknown field \"spec.ports[0].prt\"", &[]), "f:6:5: "),
             (
                 refusal("it is invalid", &[("spec.ports[0].port", "Required value")]),
                 "f:6:5: the API server refuses it: spec.ports[0].port: Required",

@@ -32,11 +32,7 @@ pub(super) fn run(args: &RunArgs, build: &Build<'_>) -> Result<(), Trouble> {
     }
     let ui = Ui::of_stdout();
     let bar = progress(ui, args.json, scenarios.len());
-    let width = scenarios
-        .iter()
-        .map(|s| s.name.chars().count())
-        .max()
-        .unwrap_or(0);
+    let width = scenarios.iter().map(|s| s.name.chars().count()).max().unwrap_or(0);
     let (mut results, mut traces) = (Vec::new(), String::new());
     let (mut failed, mut virtual_s) = (0, 0.0);
     let begin = Instant::now();
@@ -160,10 +156,7 @@ fn tell(
     let Some(failure) = &outcome.failure else {
         return;
     };
-    println!(
-        "    {}:{}:{}: {}",
-        scenario.file, failure.at.line, failure.at.column, failure.step
-    );
+    println!("    {}:{}:{}: {}", scenario.file, failure.at.line, failure.at.column, failure.step);
     for wrong in &failure.wrong {
         println!("      {}", ui.red(wrong));
     }
@@ -183,9 +176,7 @@ fn last_lines(transcript: &str) -> Vec<&str> {
 /// Where the story first went another way than its committed transcript, if there is one.
 fn difference(ui: Ui, scenario: &Scenario, outcome: &Outcome) {
     let folder = Path::new(&scenario.file).parent().unwrap_or(Path::new("."));
-    let path = folder
-        .join("../snapshots")
-        .join(format!("{}.snap", scenario.name));
+    let path = folder.join("../snapshots").join(format!("{}.snap", scenario.name));
     let Ok(snapshot) = std::fs::read_to_string(&path) else {
         return;
     };

@@ -16,10 +16,7 @@ pub(super) fn check(node: &Node, schema: &Value, path: &str) -> Result<(), Bad> 
     {
         return Ok(());
     }
-    let wanted = schema
-        .get("type")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
+    let wanted = schema.get("type").and_then(Value::as_str).unwrap_or_default();
     let int_or_text = schema.get("x-kubernetes-int-or-string") == Some(&Value::Bool(true));
     let right = match &node.tree {
         Tree::Null => true,
@@ -104,30 +101,15 @@ mod tests {
                 "port: 1\nsize: 1Gi\nlabels: {a: b}\nfree: {x: [1]}\ninstances: [{name: a}]\npaused: ~",
                 None,
             ),
-            (
-                "port: '1'",
-                Some("1:7 port: expected a whole number, found \"1\""),
-            ),
-            (
-                "labels: {a: 1}",
-                Some("1:13 labels.a: expected text; write it in quotes, found 1"),
-            ),
-            (
-                "pausd: true",
-                Some("1:1 unknown field `pausd`; did you mean `paused`?"),
-            ),
+            ("port: '1'", Some("1:7 port: expected a whole number, found \"1\"")),
+            ("labels: {a: 1}", Some("1:13 labels.a: expected text; write it in quotes, found 1")),
+            ("pausd: true", Some("1:1 unknown field `pausd`; did you mean `paused`?")),
             (
                 "instances:\n- name: a\n  replica: 2",
                 Some("3:3 unknown field `instances[0].replica`; did you mean `replicas`?"),
             ),
-            (
-                "instances: {}",
-                Some("1:12 instances: expected a list, found a map"),
-            ),
-            (
-                "size: [1]",
-                Some("1:7 size: expected text or a whole number, found a list"),
-            ),
+            ("instances: {}", Some("1:12 instances: expected a list, found a map")),
+            ("size: [1]", Some("1:7 size: expected text or a whole number, found a list")),
         ] {
             let bad = check(&document(text).expect("YAML"), &schema, "").err();
             let bad = bad.map(|b| format!("{}:{} {}", b.at.line, b.at.column, b.message));

@@ -45,9 +45,7 @@ pub(super) fn run(
     let measured = start_client(player, old);
     let before = player.everything();
     let from = player.driver.journal().len();
-    player.driver.remark(Milestone::Step {
-        text: format!("apply {path}"),
-    });
+    player.driver.remark(Milestone::Step { text: format!("apply {path}") });
     input::apply(player, new)?;
     let mut clusters = input::clusters(old);
     clusters.extend(input::clusters(new));
@@ -64,10 +62,7 @@ pub(super) fn run(
     restarts(player, &before, &after, from, &mut text);
     gap(player, measured, &mut text);
     data(player, &before, &after, &mut text);
-    Ok(Report {
-        text,
-        wrong: settled.err().unwrap_or_default(),
-    })
+    Ok(Report { text, wrong: settled.err().unwrap_or_default() })
 }
 
 /// Starts a client at the first cluster with a user, and waits for its first commit.
@@ -77,23 +72,14 @@ fn start_client(player: &mut Player, old: &[Manifest]) -> bool {
             continue;
         };
         player.namespace.clone_from(&namespace);
-        let client = ClientSpec {
-            name: CLIENT.to_owned(),
-            namespace,
-            secret,
-            every: Span::ms(100),
-        };
+        let client =
+            ClientSpec { name: CLIENT.to_owned(), namespace, secret, every: Span::ms(100) };
         if player.driver.connect(KUBE, &client).is_err() {
             continue;
         }
         player.count_client(CLIENT);
-        let writes = [Expectation::Client {
-            name: CLIENT.to_owned(),
-            writes: true,
-        }];
-        return player
-            .wait(&(KUBE, &cluster, None), &writes, Span::s(60))
-            .is_ok();
+        let writes = [Expectation::Client { name: CLIENT.to_owned(), writes: true }];
+        return player.wait(&(KUBE, &cluster, None), &writes, Span::s(60)).is_ok();
     }
     false
 }
@@ -196,10 +182,7 @@ fn restarts(player: &Player, before: &Mark, after: &Mark, from: usize, text: &mu
             let pod = player.aliases.show(entry.kube, pod);
             lines.push((
                 index,
-                format!(
-                    "{pod}: PostgreSQL {}",
-                    player.aliases.show(entry.kube, text)
-                ),
+                format!("{pod}: PostgreSQL {}", player.aliases.show(entry.kube, text)),
             ));
         }
     }
@@ -233,10 +216,7 @@ fn gap(player: &Player, measured: bool, text: &mut String) {
                 n => format!("{n} acknowledged rows are lost"),
             };
             match gap < 1.0 {
-                true => writeln!(
-                    text,
-                    "Write gap: none that an application would notice; {lost}."
-                ),
+                true => writeln!(text, "Write gap: none that an application would notice; {lost}."),
                 false => writeln!(text, "Write gap: {gap:.1} s; {lost}."),
             }
         }
@@ -247,9 +227,7 @@ fn data(player: &Player, before: &Mark, after: &Mark, text: &mut String) {
     let claims = |mark: &Mark| -> BTreeMap<String, Arc<Object>> {
         let claim = |r: &Ref| r.kind == Kind::PersistentVolumeClaim;
         let found = mark.iter().filter(|((_, r), _)| claim(r));
-        found
-            .map(|((_, r), o)| (r.name.clone(), o.clone()))
-            .collect()
+        found.map(|((_, r), o)| (r.name.clone(), o.clone())).collect()
     };
     let (old, new) = (claims(before), claims(after));
     let size = |o: &Object| o.at(&["spec", "resources", "requests", "storage"]).cloned();

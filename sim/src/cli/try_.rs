@@ -97,11 +97,7 @@ pub(super) fn until_ready(
 ) -> Result<(), Vec<String>> {
     for (namespace, cluster) in clusters {
         player.namespace.clone_from(namespace);
-        player.wait(
-            &(KUBE, cluster, None),
-            &[Expectation::Ready(true)],
-            PATIENCE,
-        )?;
+        player.wait(&(KUBE, cluster, None), &[Expectation::Ready(true)], PATIENCE)?;
     }
     Ok(())
 }
@@ -135,10 +131,7 @@ fn namespaces(clusters: &[(String, String)]) -> Vec<&str> {
 fn objects(player: &Player, clusters: &[(String, String)]) -> String {
     let mut text = String::new();
     for namespace in namespaces(clusters) {
-        for &kind in Kind::ALL
-            .iter()
-            .filter(|k| k.namespaced() && **k != Kind::Event)
-        {
+        for &kind in Kind::ALL.iter().filter(|k| k.namespaced() && **k != Kind::Event) {
             for object in player.driver.list(KUBE, kind, Some(namespace)) {
                 text.push_str(&view::yaml(&object));
             }
@@ -153,8 +146,5 @@ pub(super) fn first_user(player: &Player, namespace: &str, cluster: &str) -> Opt
     let of_user = |s: &&std::sync::Arc<ivory_core::Object>| {
         s.label(labels::CLUSTER) == Some(cluster) && s.label(labels::PGUSER).is_some()
     };
-    secrets
-        .iter()
-        .find(of_user)
-        .map(|s| s.meta.name.to_string())
+    secrets.iter().find(of_user).map(|s| s.meta.name.to_string())
 }

@@ -1,6 +1,9 @@
 //! Colours where somebody can see them, and numbers as people read them.
 
-#![expect(clippy::disallowed_methods, reason = "whether colours are wanted stands in the environment")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "whether colours are wanted stands in the environment"
+)]
 
 use std::io::IsTerminal as _;
 
@@ -25,10 +28,7 @@ impl Ui {
         // https://no-color.org: present and not empty.
         let refused = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
         let dumb = std::env::var_os("TERM").is_some_and(|v| v == "dumb");
-        Self {
-            colour: terminal && !refused && !dumb,
-            terminal,
-        }
+        Self { colour: terminal && !refused && !dumb, terminal }
     }
 
     pub fn red(self, text: &str) -> String {

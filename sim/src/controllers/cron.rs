@@ -40,18 +40,12 @@ struct Bounds {
     first_name: u8,
 }
 
-const MONTHS: &[&str] = &[
-    "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec",
-];
+const MONTHS: &[&str] =
+    &["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
 const WEEKDAYS: &[&str] = &["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
 
 const fn bounds(low: u8, high: u8) -> Bounds {
-    Bounds {
-        low,
-        high,
-        names: &[],
-        first_name: 0,
-    }
+    Bounds { low, high, names: &[], first_name: 0 }
 }
 
 /// How far ahead a match is sought, in days: five years.
@@ -85,12 +79,7 @@ impl std::str::FromStr for Schedule {
                 parts.join(" ")
             )));
         };
-        let named = |low, high, names, first_name| Bounds {
-            low,
-            high,
-            names,
-            first_name,
-        };
+        let named = |low, high, names, first_name| Bounds { low, high, names, first_name };
         let (minutes, _) = field(minute, &bounds(0, 59))?;
         let (hours, _) = field(hour, &bounds(0, 23))?;
         let (days, any_day) = field(day, &bounds(1, 31))?;
@@ -137,21 +126,13 @@ fn range(part: &str, bounds: &Bounds) -> Result<(u64, bool), InvalidSchedule> {
     };
     let step = step.unwrap_or(1);
     if low < bounds.low {
-        return Err(wrong(&format!(
-            "beginning of range ({low}) below minimum ({})",
-            bounds.low
-        )));
+        return Err(wrong(&format!("beginning of range ({low}) below minimum ({})", bounds.low)));
     }
     if high > bounds.high {
-        return Err(wrong(&format!(
-            "end of range ({high}) above maximum ({})",
-            bounds.high
-        )));
+        return Err(wrong(&format!("end of range ({high}) above maximum ({})", bounds.high)));
     }
     if low > high {
-        return Err(wrong(&format!(
-            "beginning of range ({low}) beyond end of range ({high})"
-        )));
+        return Err(wrong(&format!("beginning of range ({low}) beyond end of range ({high})")));
     }
     if step == 0 {
         return Err(wrong("step of range should be a positive number"));
@@ -181,22 +162,12 @@ fn go_duration(text: &str) -> Result<Span, InvalidSchedule> {
     let mut rest = text.trim();
     let mut micros = 0f64;
     while !rest.is_empty() {
-        let end = rest
-            .find(|c: char| !c.is_ascii_digit() && c != '.')
-            .ok_or_else(wrong)?;
+        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(wrong)?;
         let amount: f64 = rest[..end].parse().map_err(|_| wrong())?;
         rest = &rest[end..];
-        let units = [
-            ("ms", 1e3),
-            ("us", 1.0),
-            ("h", 3.6e9),
-            ("m", 6e7),
-            ("s", 1e6),
-        ];
-        let (unit, factor) = units
-            .into_iter()
-            .find(|(unit, _)| rest.starts_with(unit))
-            .ok_or_else(wrong)?;
+        let units = [("ms", 1e3), ("us", 1.0), ("h", 3.6e9), ("m", 6e7), ("s", 1e6)];
+        let (unit, factor) =
+            units.into_iter().find(|(unit, _)| rest.starts_with(unit)).ok_or_else(wrong)?;
         micros += amount * factor;
         rest = &rest[unit.len()..];
     }
@@ -259,12 +230,7 @@ impl Fields {
         let has = |bits: u64, n: i8| bits >> n & 1 == 1;
         let day = has(self.days, date.day());
         let weekday = has(self.weekdays, date.weekday().to_sunday_zero_offset());
-        has(self.months, date.month())
-            && if self.starred {
-                day && weekday
-            } else {
-                day || weekday
-            }
+        has(self.months, date.month()) && if self.starred { day && weekday } else { day || weekday }
     }
 
     fn time_from(&self, hour: i8, minute: i8) -> Option<(i8, i8)> {
@@ -293,72 +259,28 @@ mod tests {
         // 2026-01-01 is a Thursday.
         for (schedule, after, expected) in [
             ("* * * * *", "2026-01-01T00:00:00Z", "2026-01-01T00:01:00Z"),
-            (
-                "* * * * *",
-                "2026-01-01T00:00:59.5Z",
-                "2026-01-01T00:01:00Z",
-            ),
-            (
-                "*/15 * * * *",
-                "2026-01-01T00:46:00Z",
-                "2026-01-01T01:00:00Z",
-            ),
-            (
-                "5/20 * * * *",
-                "2026-01-01T00:26:00Z",
-                "2026-01-01T00:45:00Z",
-            ),
+            ("* * * * *", "2026-01-01T00:00:59.5Z", "2026-01-01T00:01:00Z"),
+            ("*/15 * * * *", "2026-01-01T00:46:00Z", "2026-01-01T01:00:00Z"),
+            ("5/20 * * * *", "2026-01-01T00:26:00Z", "2026-01-01T00:45:00Z"),
             ("0 1 * * 0", "2026-01-01T00:00:00Z", "2026-01-04T01:00:00Z"),
-            (
-                "0 1 * * SUN",
-                "2026-01-01T00:00:00Z",
-                "2026-01-04T01:00:00Z",
-            ),
-            (
-                "0 1 * * mon-fri",
-                "2026-01-02T02:00:00Z",
-                "2026-01-05T01:00:00Z",
-            ),
-            (
-                "30 23 31 12 ?",
-                "2026-01-01T00:00:00Z",
-                "2026-12-31T23:30:00Z",
-            ),
+            ("0 1 * * SUN", "2026-01-01T00:00:00Z", "2026-01-04T01:00:00Z"),
+            ("0 1 * * mon-fri", "2026-01-02T02:00:00Z", "2026-01-05T01:00:00Z"),
+            ("30 23 31 12 ?", "2026-01-01T00:00:00Z", "2026-12-31T23:30:00Z"),
             ("0 0 29 2 *", "2026-01-01T00:00:00Z", "2028-02-29T00:00:00Z"),
-            (
-                "0 0 1,15 jan,Feb *",
-                "2026-01-15T00:00:00Z",
-                "2026-02-01T00:00:00Z",
-            ),
+            ("0 0 1,15 jan,Feb *", "2026-01-15T00:00:00Z", "2026-02-01T00:00:00Z"),
             // Neither kind of day is a star: one of them is enough.
             ("0 0 13 * 5", "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"),
             ("0 0 13 * 5", "2026-01-09T00:00:00Z", "2026-01-13T00:00:00Z"),
             // A star with a step is no star.
-            (
-                "0 0 */30 * 5",
-                "2026-01-01T00:00:00Z",
-                "2026-01-02T00:00:00Z",
-            ),
-            (
-                "0 0 13 * */1",
-                "2026-01-01T00:00:00Z",
-                "2026-01-13T00:00:00Z",
-            ),
+            ("0 0 */30 * 5", "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"),
+            ("0 0 13 * */1", "2026-01-01T00:00:00Z", "2026-01-13T00:00:00Z"),
             ("@daily", "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"),
             ("@weekly", "2026-01-01T00:00:00Z", "2026-01-04T00:00:00Z"),
             ("@monthly", "2026-01-01T00:00:00Z", "2026-02-01T00:00:00Z"),
             ("@yearly", "2026-01-01T00:00:00Z", "2027-01-01T00:00:00Z"),
             ("@hourly", "2026-01-01T00:00:00Z", "2026-01-01T01:00:00Z"),
-            (
-                "@every 1h30m",
-                "2026-01-01T00:00:10.7Z",
-                "2026-01-01T01:30:10Z",
-            ),
-            (
-                "@every 10ms",
-                "2026-01-01T00:00:10Z",
-                "2026-01-01T00:00:11Z",
-            ),
+            ("@every 1h30m", "2026-01-01T00:00:10.7Z", "2026-01-01T01:30:10Z"),
+            ("@every 10ms", "2026-01-01T00:00:10Z", "2026-01-01T00:00:11Z"),
         ] {
             assert_eq!(
                 next(schedule, after).as_deref(),

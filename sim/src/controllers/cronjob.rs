@@ -31,10 +31,7 @@ impl Controller for CronJobs {
     fn keys(&self, seen: Seen<'_>, _: &Caches, keys: &mut Keys) {
         match seen.latest().kind {
             Kind::CronJob => keys.push(Key::of(seen.latest())),
-            _ => keys.extend(
-                seen.both()
-                    .filter_map(|j| Key::controller(j, Kind::CronJob)),
-            ),
+            _ => keys.extend(seen.both().filter_map(|j| Key::controller(j, Kind::CronJob))),
         }
     }
 
@@ -79,15 +76,11 @@ fn due(cron: &Object, running: &[Arc<Object>], sync: &mut Sync) -> Option<Timest
     if let Some(next) = schedule.next(now) {
         sync.look_again(Time::from(next) - sync.now + SLACK);
     }
-    let last: Option<Timestamp> = cron
-        .str_at(&["status", "lastScheduleTime"])
-        .and_then(|t| t.parse().ok());
+    let last: Option<Timestamp> =
+        cron.str_at(&["status", "lastScheduleTime"]).and_then(|t| t.parse().ok());
     let deadline_s = cron.i64_at(&["spec", "startingDeadlineSeconds"]);
     let horizon = deadline_s.map(|s| (sync.now + Span::s(-s)).timestamp());
-    let from = [last.or(cron.meta.created_at), horizon]
-        .into_iter()
-        .flatten()
-        .max()?;
+    let from = [last.or(cron.meta.created_at), horizon].into_iter().flatten().max()?;
     let at = schedule.latest(from, now)?;
     let too_late = deadline_s.is_some_and(|s| Time::from(at) + Span::s(s) < sync.now);
     let forbidden = cron.str_at(&["spec", "concurrencyPolicy"]) == Some("Forbid");
@@ -131,36 +124,26 @@ fn reference(job: &Object) -> Value {
 
 /// Deletes the oldest finished Jobs beyond the limits: by default 3 that succeeded and 1 that failed stay.
 fn trim_history(cron: &Object, jobs: &[Arc<Object>], sync: &mut Sync) {
-    for (end, field, default) in [
-        ("Complete", "successfulJobsHistoryLimit", 3),
-        ("Failed", "failedJobsHistoryLimit", 1),
-    ] {
+    for (end, field, default) in
+        [("Complete", "successfulJobsHistoryLimit", 3), ("Failed", "failedJobsHistoryLimit", 1)]
+    {
         let limit = cron.i64_at(&["spec", field]).unwrap_or(default);
         let mut done: Vec<_> = jobs.iter().filter(|j| finished(j) == Some(end)).collect();
         done.sort_by_key(|j| {
             let started = j.str_at(&["status", "startTime"]).unwrap_or_default();
             (started.to_owned(), j.meta.name.clone())
         });
-        let surplus = done
-            .len()
-            .saturating_sub(usize::try_from(limit).unwrap_or(0));
+        let surplus = done.len().saturating_sub(usize::try_from(limit).unwrap_or(0));
         let oldest = done.into_iter().take(surplus);
-        oldest
-            .filter(|j| !j.terminating())
-            .for_each(|j| sync.delete(j));
+        oldest.filter(|j| !j.terminating()).for_each(|j| sync.delete(j));
     }
 }
 
 fn note_success(jobs: &[Arc<Object>], status: &mut Map<String, Value>) {
-    let times = jobs
-        .iter()
-        .filter_map(|j| j.str_at(&["status", "completionTime"]));
+    let times = jobs.iter().filter_map(|j| j.str_at(&["status", "completionTime"]));
     // Times of this spelling are in order as text.
     if let Some(last) = times.max()
-        && status
-            .get("lastSuccessfulTime")
-            .and_then(Value::as_str)
-            .is_none_or(|t| t < last)
+        && status.get("lastSuccessfulTime").and_then(Value::as_str).is_none_or(|t| t < last)
     {
         status.insert("lastSuccessfulTime".into(), last.into());
     }

@@ -36,10 +36,7 @@ impl Controller for Deployments {
         match object.kind {
             Kind::Deployment => keys.push(Key::of(object)),
             Kind::ReplicaSet => {
-                keys.extend(
-                    seen.both()
-                        .filter_map(|o| Key::controller(o, Kind::Deployment)),
-                );
+                keys.extend(seen.both().filter_map(|o| Key::controller(o, Kind::Deployment)));
             }
             // The strategy Recreate waits for the end of the last old Pod.
             Kind::Pod if seen.new.is_none() => {
@@ -55,10 +52,7 @@ impl Controller for Deployments {
         let Some(deployment) = caches.get(key.kind, &key.namespace, &key.name) else {
             return;
         };
-        let mut sets: Vec<_> = caches
-            .controlled(Kind::ReplicaSet, deployment)
-            .cloned()
-            .collect();
+        let mut sets: Vec<_> = caches.controlled(Kind::ReplicaSet, deployment).cloned().collect();
         sets.sort_by_key(|s| (s.meta.created_at, s.meta.name.clone()));
         let mut rollout = Rollout::new(deployment, sets);
         if !deployment.terminating() {
@@ -90,10 +84,7 @@ fn counter(object: &Object, key: &str) -> i64 {
 /// A template without the label that tells ReplicaSets apart.
 fn plain(template: &Value) -> Value {
     let mut template = template.clone();
-    if let Some(labels) = template
-        .pointer_mut("/metadata/labels")
-        .and_then(Value::as_object_mut)
-    {
+    if let Some(labels) = template.pointer_mut("/metadata/labels").and_then(Value::as_object_mut) {
         labels.remove(HASH);
     }
     template
@@ -154,11 +145,8 @@ impl<'a> Rollout<'a> {
             }
             return;
         }
-        let lives = |set: &Arc<Object>| {
-            caches
-                .controlled(Kind::Pod, set)
-                .any(|pod| !pods::finished(pod))
-        };
+        let lives =
+            |set: &Arc<Object>| caches.controlled(Kind::Pod, set).any(|pod| !pods::finished(pod));
         if !self.old.iter().any(lives) {
             self.bring(self.wanted, sync);
         }
@@ -176,21 +164,15 @@ impl<'a> Rollout<'a> {
 
     fn scale(&self, set: &Arc<Object>, target: i64, sync: &mut Sync) -> bool {
         let mut scaled = (**set).clone();
-        let wanted = [
-            (DESIRED, self.wanted.to_string()),
-            (MAX, (self.wanted + self.max_surge).to_string()),
-        ];
+        let wanted =
+            [(DESIRED, self.wanted.to_string()), (MAX, (self.wanted + self.max_surge).to_string())];
         let stale = wanted.iter().any(|(k, v)| set.annotation(k) != Some(v));
         if size(set) == target && (!stale || target == 0) {
             return false;
         }
         let annotations = Arc::make_mut(&mut scaled.meta.annotations);
         annotations.extend(wanted.map(|(k, v)| (k.to_owned(), v)));
-        if let Some(spec) = scaled
-            .body_mut()
-            .get_mut("spec")
-            .and_then(Value::as_object_mut)
-        {
+        if let Some(spec) = scaled.body_mut().get_mut("spec").and_then(Value::as_object_mut) {
             spec.insert("replicas".into(), target.into());
         }
         sync.update(scaled);
@@ -230,18 +212,10 @@ impl<'a> Rollout<'a> {
     }
 
     fn new_set(&self, replicas: i64) -> Object {
-        let mut template = self
-            .deployment
-            .at(&["spec", "template"])
-            .cloned()
-            .unwrap_or_default();
+        let mut template = self.deployment.at(&["spec", "template"]).cloned().unwrap_or_default();
         let hash = revision_hash(&template);
         let name = format!("{}-{hash}", self.deployment.meta.name);
-        let mut selector = self
-            .deployment
-            .at(&["spec", "selector"])
-            .cloned()
-            .unwrap_or_default();
+        let mut selector = self.deployment.at(&["spec", "selector"]).cloned().unwrap_or_default();
         template["metadata"]["labels"][HASH] = hash.as_str().into();
         selector["matchLabels"][HASH] = hash.into();
         let mut set = Object::new(Kind::ReplicaSet, &self.deployment.meta.namespace, &name);
@@ -264,29 +238,20 @@ impl<'a> Rollout<'a> {
     }
 
     fn next_revision(&self) -> i64 {
-        let numbers = self
-            .old
-            .iter()
-            .filter_map(|s| s.annotation(REVISION)?.parse().ok());
+        let numbers = self.old.iter().filter_map(|s| s.annotation(REVISION)?.parse().ok());
         numbers.max().unwrap_or(0) + 1
     }
 
     /// Deletes the oldest empty ReplicaSets beyond the history limit, once the rollout is through.
     fn truncate(&self, sync: &mut Sync) {
-        let limit = self
-            .deployment
-            .i64_at(&["spec", "revisionHistoryLimit"])
-            .unwrap_or(10);
+        let limit = self.deployment.i64_at(&["spec", "revisionHistoryLimit"]).unwrap_or(10);
         let complete = self.new.as_ref().is_some_and(|new| {
             counter(new, "availableReplicas") == self.wanted && size(new) == self.wanted
         });
         if !complete || self.old.iter().any(|s| counter(s, "replicas") > 0) {
             return;
         }
-        let surplus = self
-            .old
-            .len()
-            .saturating_sub(usize::try_from(limit).unwrap_or(0));
+        let surplus = self.old.len().saturating_sub(usize::try_from(limit).unwrap_or(0));
         let empty = |s: &&Arc<Object>| size(s) == 0 && !s.terminating();
         let dead = self.old.iter().take(surplus).filter(empty);
         dead.for_each(|s| sync.delete(s));
@@ -304,20 +269,12 @@ impl<'a> Rollout<'a> {
         put_count(&mut status, "updatedReplicas", updated);
         put_count(&mut status, "readyReplicas", sum("readyReplicas"));
         put_count(&mut status, "availableReplicas", available);
-        put_count(
-            &mut status,
-            "unavailableReplicas",
-            (total - available).max(0),
-        );
+        put_count(&mut status, "unavailableReplicas", (total - available).max(0));
         let generation = self.deployment.meta.generation;
         status.insert("observedGeneration".into(), generation.into());
         let now = sync.time_text();
         let (holds, reason, message) = if available >= self.wanted - self.max_unavailable {
-            (
-                "True",
-                "MinimumReplicasAvailable",
-                "Deployment has minimum availability.",
-            )
+            ("True", "MinimumReplicasAvailable", "Deployment has minimum availability.")
         } else {
             (
                 "False",
@@ -326,15 +283,7 @@ impl<'a> Rollout<'a> {
             )
         };
         let stamp = [("lastUpdateTime", Value::from(now.clone()))];
-        conditions::set(
-            &mut status,
-            "Available",
-            holds,
-            reason,
-            message,
-            &now,
-            &stamp,
-        );
+        conditions::set(&mut status, "Available", holds, reason, message, &now, &stamp);
         self.judge_progress(&mut status, &now, sync);
         let revision = self.new.as_ref().and_then(|s| s.annotation(REVISION));
         if let Some(revision) = revision.filter(|r| self.deployment.annotation(REVISION) != Some(r))
@@ -354,19 +303,14 @@ impl<'a> Rollout<'a> {
         };
         let of = |key: &str| status.get(key).and_then(Value::as_i64).unwrap_or(0);
         let was = |key: &str| counter(self.deployment, key);
-        let (replicas, updated, available) = (
-            of("replicas"),
-            of("updatedReplicas"),
-            of("availableReplicas"),
-        );
+        let (replicas, updated, available) =
+            (of("replicas"), of("updatedReplicas"), of("availableReplicas"));
         let condition = conditions::find(status, "Progressing").cloned();
         let reason = condition.as_ref().and_then(|c| c.get("reason")?.as_str());
         if reason == Some("NewReplicaSetAvailable") && replicas == updated {
             return;
         }
-        let complete = [replicas, updated, available]
-            .iter()
-            .all(|n| *n == self.wanted);
+        let complete = [replicas, updated, available].iter().all(|n| *n == self.wanted);
         let moved = updated > was("updatedReplicas")
             || replicas - updated < was("replicas") - was("updatedReplicas")
             || of("readyReplicas") > was("readyReplicas")
@@ -376,20 +320,14 @@ impl<'a> Rollout<'a> {
             Some(name) => format!("ReplicaSet {name:?} {text}"),
             None => format!("Deployment {:?} {text}", self.deployment.meta.name),
         };
-        let since = condition
-            .as_ref()
-            .and_then(|c| moment(c.get("lastUpdateTime")));
+        let since = condition.as_ref().and_then(|c| moment(c.get("lastUpdateTime")));
         let stamp = [("lastUpdateTime", Value::from(now))];
         let mut set = |holds, reason, message: String| {
             conditions::set(status, "Progressing", holds, reason, &message, now, &stamp);
         };
         let deadline = since.map(|s| s + Span::s(deadline_s));
         if complete {
-            set(
-                "True",
-                "NewReplicaSetAvailable",
-                of_set("has successfully progressed."),
-            );
+            set("True", "NewReplicaSetAvailable", of_set("has successfully progressed."));
         } else if moved || condition.is_none() {
             let kept = condition.as_ref().filter(|c| c["status"] == "True");
             let kept = kept.map(|c| c["lastTransitionTime"].clone());
@@ -402,11 +340,7 @@ impl<'a> Rollout<'a> {
             conditions::set(status, "Progressing", "True", reason, &text, now, &stamp);
             sync.look_again(Span::s(deadline_s + 1));
         } else if deadline.is_some_and(|d| d <= sync.now) {
-            set(
-                "False",
-                "ProgressDeadlineExceeded",
-                of_set("has timed out progressing."),
-            );
+            set("False", "ProgressDeadlineExceeded", of_set("has timed out progressing."));
         } else if let Some(deadline) = deadline {
             sync.look_again(deadline - sync.now + Span::s(1));
         }

@@ -59,21 +59,15 @@ impl Controller for Budgets {
         let Some(budget) = caches.get(key.kind, &key.namespace, &key.name) else {
             return;
         };
-        let pods: Vec<_> = caches
-            .list(Kind::Pod, &key.namespace)
-            .filter(|pod| covers(budget, pod))
-            .collect();
+        let pods: Vec<_> =
+            caches.list(Kind::Pod, &key.namespace).filter(|pod| covers(budget, pod)).collect();
         let (expected, desired) = goal(budget, &pods, caches);
         let disrupted = disrupted(budget, &pods, sync);
         let healthy = pods.iter().filter(|pod| {
             !pod.terminating() && pods::ready(pod) && !disrupted.contains_key(&*pod.meta.name)
         });
         let healthy = i64::try_from(healthy.count()).unwrap_or(i64::MAX);
-        let allowed = if expected > 0 {
-            (healthy - desired).max(0)
-        } else {
-            0
-        };
+        let allowed = if expected > 0 { (healthy - desired).max(0) } else { 0 };
         let before = budget.at(&["status"]).and_then(Value::as_object);
         let mut status = before.cloned().unwrap_or_default();
         for (key, number) in [
@@ -90,22 +84,11 @@ impl Controller for Budgets {
         } else {
             status.insert("disruptedPods".into(), disrupted.into());
         }
-        let (holds, reason) = if allowed > 0 {
-            ("True", "SufficientPods")
-        } else {
-            ("False", "InsufficientPods")
-        };
+        let (holds, reason) =
+            if allowed > 0 { ("True", "SufficientPods") } else { ("False", "InsufficientPods") };
         let generation = [("observedGeneration", Value::from(budget.meta.generation))];
         let now = sync.time_text();
-        conditions::set(
-            &mut status,
-            "DisruptionAllowed",
-            holds,
-            reason,
-            "",
-            &now,
-            &generation,
-        );
+        conditions::set(&mut status, "DisruptionAllowed", holds, reason, "", &now, &generation);
         sync.status(budget, status);
     }
 }
@@ -158,14 +141,10 @@ fn scale(pods: &[&Arc<Object>], caches: &Caches) -> i64 {
 
 /// Pods whose eviction was granted lately, and whose deletion is still to be seen.
 fn disrupted(budget: &Object, pods: &[&Arc<Object>], sync: &mut Sync) -> Map<String, Value> {
-    let listed = budget
-        .at(&["status", "disruptedPods"])
-        .and_then(Value::as_object);
+    let listed = budget.at(&["status", "disruptedPods"]).and_then(Value::as_object);
     let mut left = Map::new();
     for (name, since) in listed.into_iter().flatten() {
-        let there = pods
-            .iter()
-            .any(|p| *p.meta.name == **name && !p.terminating());
+        let there = pods.iter().any(|p| *p.meta.name == **name && !p.terminating());
         let Some(until) = moment(Some(since)).map(|t| t + DELETION_TIMEOUT) else {
             continue;
         };

@@ -46,9 +46,7 @@ impl Controller for EndpointsOfServices {
     fn first_keys(&self, caches: &Caches, keys: &mut Keys) {
         for endpoints in caches.all(Kind::Endpoints) {
             let name = &endpoints.meta.name;
-            let orphan = caches
-                .get(Kind::Service, &endpoints.meta.namespace, name)
-                .is_none();
+            let orphan = caches.get(Kind::Service, &endpoints.meta.namespace, name).is_none();
             if orphan && endpoints.annotation(LEADER).is_none() {
                 keys.push(Key::beside(endpoints, Kind::Service, name));
             }
@@ -102,9 +100,7 @@ fn subsets(service: &Object, caches: &Caches) -> Vec<Value> {
         let mut address = json!({"ip": ip});
         describe(pod, service, &mut address);
         let key = ports.iter().map(Value::to_string).collect();
-        let group = groups
-            .entry(key)
-            .or_insert_with(|| (ports, Default::default()));
+        let group = groups.entry(key).or_insert_with(|| (ports, Default::default()));
         let serves = unready_too || pods::ready(pod);
         group.1[usize::from(!serves)].push(address);
     }

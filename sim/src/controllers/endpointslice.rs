@@ -53,12 +53,7 @@ impl Controller for SlicesOfServices {
         if headless(service) {
             labels.insert(HEADLESS.into(), String::new());
         }
-        let slices = Slices {
-            maker: ME,
-            owner: service,
-            labels,
-            wanted: wanted(service, caches),
-        };
+        let slices = Slices { maker: ME, owner: service, labels, wanted: wanted(service, caches) };
         slices.bring_about(&key.name, caches, sync);
     }
 }
@@ -78,10 +73,7 @@ fn wanted(service: &Object, caches: &Caches) -> Vec<Content> {
         });
         describe(pod, service, &mut endpoint);
         let key = ports.iter().map(Value::to_string).collect();
-        let group = groups.entry(key).or_insert_with(|| Content {
-            ports,
-            endpoints: Vec::new(),
-        });
+        let group = groups.entry(key).or_insert_with(|| Content { ports, endpoints: Vec::new() });
         group.endpoints.push(endpoint);
     }
     if groups.is_empty() {

@@ -126,20 +126,13 @@ fn dependents<'a>(owner: &'a Object, caches: &'a Caches) -> impl Iterator<Item =
         (!namespaced || o.meta.namespace == owner.meta.namespace)
             && o.meta.owners.iter().any(|r| r.uid == owner.meta.uid)
     };
-    WATCHED
-        .iter()
-        .flat_map(|kind| caches.all(*kind))
-        .filter(near)
+    WATCHED.iter().flat_map(|kind| caches.all(*kind)).filter(near)
 }
 
 /// The owner as the caches have it, if it is this very life of it.
 fn cached<'a>(owner: &OwnerRef, of: &Object, caches: &'a Caches) -> Option<&'a Arc<Object>> {
     let kind = Kind::of_manifest(&owner.api_version, &owner.kind)?;
-    let namespace = if kind.namespaced() {
-        &*of.meta.namespace
-    } else {
-        ""
-    };
+    let namespace = if kind.namespaced() { &*of.meta.namespace } else { "" };
     let found = caches.get(kind, namespace, &owner.name)?;
     (found.meta.uid == owner.uid).then_some(found)
 }
@@ -177,11 +170,7 @@ enum Worth {
 }
 
 fn worth(owner: &Object) -> Worth {
-    if waits(owner) {
-        Worth::Waiting
-    } else {
-        Worth::Solid
-    }
+    if waits(owner) { Worth::Waiting } else { Worth::Solid }
 }
 
 /// Everything that decides about an object once its owners are known.
@@ -207,11 +196,7 @@ fn collect(object: &Arc<Object>, caches: &Caches, sync: &mut Sync) {
             continue;
         };
         if found.is_none() && (!kind.namespaced() || object.kind.namespaced()) {
-            let namespace = if kind.namespaced() {
-                &*object.meta.namespace
-            } else {
-                ""
-            };
+            let namespace = if kind.namespaced() { &*object.meta.namespace } else { "" };
             questions.push((index, sync.get_request(kind, namespace, &owner.name)));
         }
     }
@@ -263,18 +248,14 @@ fn verdict(case: &Case, worths: &[Worth]) -> Vec<Step> {
     let any = |worth: Worth| worths.contains(&worth);
     if !any(Worth::Solid) {
         let foreground = any(Worth::Waiting) && case.has_dependents;
-        return vec![Step::Request(
-            case.deletions[usize::from(foreground)].clone(),
-        )];
+        return vec![Step::Request(case.deletions[usize::from(foreground)].clone())];
     }
     if !any(Worth::Dangling) && !any(Worth::Waiting) {
         return Vec::new();
     }
     let mut kept = (*case.object).clone();
     let solid = kept.meta.owners.iter().zip(worths);
-    let solid = solid
-        .filter(|(_, w)| **w == Worth::Solid)
-        .map(|(o, _)| o.clone());
+    let solid = solid.filter(|(_, w)| **w == Worth::Solid).map(|(o, _)| o.clone());
     kept.meta.owners = Arc::new(solid.collect());
     vec![Step::Request((case.update)(kept))]
 }

@@ -59,9 +59,7 @@ impl Controller for Jobs {
         }
         let pods = claim(object, caches, sync, |_| true, Some(TRACKING));
         if finished(object).is_some() {
-            pods.iter()
-                .filter(|p| tracked(p))
-                .for_each(|p| sync.update(untracked(p)));
+            pods.iter().filter(|p| tracked(p)).for_each(|p| sync.update(untracked(p)));
             return;
         }
         Progress::new(object, pods, sync).go_on();
@@ -95,9 +93,7 @@ fn orphaned(pod: &Object, caches: &Caches) -> bool {
 
 /// `Complete` or `Failed`, when the Job ended.
 pub(super) fn finished(job: &Object) -> Option<&'static str> {
-    ["Complete", "Failed"]
-        .into_iter()
-        .find(|kind| job.condition_true(kind))
+    ["Complete", "Failed"].into_iter().find(|kind| job.condition_true(kind))
 }
 
 fn failed(pod: &Object) -> bool {
@@ -144,10 +140,7 @@ impl<'a> Progress<'a> {
             job,
             active: pods.iter().filter(|p| pods::active(p)).cloned().collect(),
             made: 0,
-            terminating: pods
-                .iter()
-                .filter(|p| p.terminating() && !pods::finished(p))
-                .count(),
+            terminating: pods.iter().filter(|p| p.terminating() && !pods::finished(p)).count(),
             pods,
             sync,
             status: status.unwrap_or_default(),
@@ -171,9 +164,7 @@ impl<'a> Progress<'a> {
     fn go_on(mut self) {
         let now = self.sync.time_text();
         if !self.suspended() {
-            self.status
-                .entry("startTime")
-                .or_insert_with(|| now.clone().into());
+            self.status.entry("startTime").or_insert_with(|| now.clone().into());
         }
         let total = |set: &BTreeSet<String>| i64::try_from(set.len()).unwrap_or(i64::MAX);
         let succeeded = self.counted("succeeded") + total(&self.uncounted_succeeded);
@@ -201,21 +192,11 @@ impl<'a> Progress<'a> {
             return None;
         }
         let limit = self.number("backoffLimit", 6);
-        let on_failure = self
-            .job
-            .str_at(&["spec", "template", "spec", "restartPolicy"])
-            == Some("OnFailure");
-        let running = self
-            .pods
-            .iter()
-            .filter(|p| matches!(pods::phase(p), "Running" | "Pending"));
+        let on_failure =
+            self.job.str_at(&["spec", "template", "spec", "restartPolicy"]) == Some("OnFailure");
+        let running = self.pods.iter().filter(|p| matches!(pods::phase(p), "Running" | "Pending"));
         let restarts: i64 = running.map(|p| pods::restarts(p)).sum();
-        let too_often = on_failure
-            && if limit == 0 {
-                restarts > 0
-            } else {
-                restarts >= limit
-            };
+        let too_often = on_failure && if limit == 0 { restarts > 0 } else { restarts >= limit };
         if failures > limit || too_often {
             let message = "Job has reached the specified backoff limit";
             return Some(Verdict::failed("BackoffLimitExceeded", message));
@@ -268,8 +249,7 @@ impl<'a> Progress<'a> {
             None => parallelism,
         };
         if running > wanted {
-            self.active
-                .sort_by_key(|p| (pods::ready(p), std::cmp::Reverse(p.meta.created_at)));
+            self.active.sort_by_key(|p| (pods::ready(p), std::cmp::Reverse(p.meta.created_at)));
             return self.delete_active(usize::try_from(running - wanted).unwrap_or(0));
         }
         if running == wanted {
@@ -298,10 +278,7 @@ impl<'a> Progress<'a> {
     /// long each time. The real controller remembers the failures; here the Pods that are still there tell.
     fn back_off(&self) -> Span {
         let ends = |what: fn(&Object) -> bool| {
-            self.pods
-                .iter()
-                .filter(move |p| what(p))
-                .map(|p| pods::finished_at(p))
+            self.pods.iter().filter(move |p| what(p)).map(|p| pods::finished_at(p))
         };
         let last_success: Option<Time> = ends(succeeded).max();
         let since = ends(failed).filter(|end| last_success.is_none_or(|s| *end > s));
@@ -351,16 +328,14 @@ impl<'a> Progress<'a> {
         let active = i64::try_from(self.active.len() + self.made).unwrap_or(i64::MAX);
         put_count(&mut self.status, "active", active);
         self.status.insert("ready".into(), ready.into());
-        self.status
-            .insert("terminating".into(), self.terminating.into());
+        self.status.insert("terminating".into(), self.terminating.into());
         let over = verdict.is_some() || self.job.terminating();
         let done: Vec<_> = self.pods.iter().filter(|p| tracked(p)).cloned().collect();
         let ended = |p: &&Arc<Object>| over || succeeded(p) || failed(p);
         let done: Vec<_> = done.iter().filter(ended).cloned().collect();
         if verdict.as_ref().is_some_and(|v| v.end == "Failed") {
             let rest = done.iter().filter(|p| !succeeded(p));
-            self.uncounted_failed
-                .extend(rest.map(|p| p.meta.uid.to_string()));
+            self.uncounted_failed.extend(rest.map(|p| p.meta.uid.to_string()));
         }
         if let Some(verdict) = &verdict
             && conditions::find(&self.status, verdict.interim).is_none()
@@ -377,10 +352,8 @@ impl<'a> Progress<'a> {
             Value::Object(map)
         };
         let key = "uncountedTerminatedPods";
-        self.status.insert(
-            key.into(),
-            uncounted(&self.uncounted_failed, &self.uncounted_succeeded),
-        );
+        self.status
+            .insert(key.into(), uncounted(&self.uncounted_failed, &self.uncounted_succeeded));
         let flushed = self.job.body.get("status") == Some(&Value::Object(self.status.clone()));
         if !done.is_empty() || !flushed && self.counting() {
             // Each later write needs the version that the one before made; so the rest waits for the cache.
@@ -408,10 +381,9 @@ impl<'a> Progress<'a> {
                 self.status.insert("completionTime".into(), now.into());
             }
             self.sync.status(self.job, self.status);
-            return self.sync.note(Milestone::JobEnded {
-                job: self.job.meta.name.clone(),
-                succeeded: good,
-            });
+            return self
+                .sync
+                .note(Milestone::JobEnded { job: self.job.meta.name.clone(), succeeded: good });
         }
         self.sync.status(self.job, self.status);
     }
@@ -441,15 +413,7 @@ impl Verdict {
 
     fn set(&self, status: &mut Map<String, Value>, kind: &str, now: &str) {
         let probed = [("lastProbeTime", Value::from(now))];
-        conditions::set(
-            status,
-            kind,
-            "True",
-            &self.reason,
-            &self.message,
-            now,
-            &probed,
-        );
+        conditions::set(status, kind, "True", &self.reason, &self.message, now, &probed);
     }
 }
 

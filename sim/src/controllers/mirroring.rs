@@ -79,13 +79,7 @@ fn contents(endpoints: &Object) -> Vec<Content> {
 }
 
 fn content(subset: &Value) -> Content {
-    let list = |key: &str| {
-        subset
-            .get(key)
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten()
-    };
+    let list = |key: &str| subset.get(key).and_then(Value::as_array).into_iter().flatten();
     let endpoint = |address: &Value, ready: bool| {
         let mut endpoint = json!({
             "addresses": [address.get("ip")], "conditions": {"ready": ready},
@@ -99,8 +93,5 @@ fn content(subset: &Value) -> Content {
     };
     let ready = list("addresses").map(|a| endpoint(a, true));
     let not_ready = list("notReadyAddresses").map(|a| endpoint(a, false));
-    Content {
-        ports: list("ports").cloned().collect(),
-        endpoints: ready.chain(not_ready).collect(),
-    }
+    Content { ports: list("ports").cloned().collect(), endpoints: ready.chain(not_ready).collect() }
 }

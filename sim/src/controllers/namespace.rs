@@ -36,16 +36,12 @@ impl Controller for Namespaces {
         let Some(namespace) = namespace.filter(|n| n.terminating()) else {
             return;
         };
-        let finalizers = namespace
-            .at(&["spec", "finalizers"])
-            .and_then(Value::as_array);
+        let finalizers = namespace.at(&["spec", "finalizers"]).and_then(Value::as_array);
         if finalizers.is_none_or(Vec::is_empty) {
             return;
         }
         // Pods first, and nothing else before the last of them is gone (KEP-5080).
-        let others = Kind::ALL
-            .iter()
-            .filter(|k| k.namespaced() && **k != Kind::Pod);
+        let others = Kind::ALL.iter().filter(|k| k.namespaced() && **k != Kind::Pod);
         let others: Vec<Kind> = others.copied().collect();
         for kinds in [&[Kind::Pod][..], &others] {
             for &kind in kinds {
@@ -61,11 +57,7 @@ impl Controller for Namespaces {
             }
         }
         let mut done = (**namespace).clone();
-        if let Some(spec) = done
-            .body_mut()
-            .get_mut("spec")
-            .and_then(Value::as_object_mut)
-        {
+        if let Some(spec) = done.body_mut().get_mut("spec").and_then(Value::as_object_mut) {
             spec.insert("finalizers".into(), Value::Array(Vec::new()));
         }
         sync.finalize(done);

@@ -49,10 +49,7 @@ impl Controller for NodeLifecycle {
             Kind::Pod if pods::matters(seen) => {
                 let node = object.str_at(&["spec", "nodeName"]);
                 let node = node.and_then(|n| caches.get(Kind::Node, "", n));
-                keys.extend(
-                    node.filter(|n| taint_since(n, None).is_some())
-                        .map(|n| Key::of(n)),
-                );
+                keys.extend(node.filter(|n| taint_since(n, None).is_some()).map(|n| Key::of(n)));
             }
             // Renewals of a Lease are looked at when the node's time would be up.
             _ => {}
@@ -73,9 +70,7 @@ impl Controller for NodeLifecycle {
         if silent && ready(node) != Some("Unknown") {
             return sync.status(node, unknown(node, sync));
         }
-        let all_silent = caches
-            .all(Kind::Node)
-            .all(|n| heard(n, caches) + GRACE <= sync.now);
+        let all_silent = caches.all(Kind::Node).all(|n| heard(n, caches) + GRACE <= sync.now);
         let taint = match ready(node) {
             _ if all_silent => None,
             Some("True") => None,
@@ -111,11 +106,7 @@ fn heard(node: &Object, caches: &Caches) -> Time {
     let beat = node.condition("Ready").filter(|c| c["status"] != "Unknown");
     let beat = beat.and_then(|c| moment(c.get("lastHeartbeatTime")));
     let made = node.meta.created_at.map(Time::from);
-    [renewed, beat, made]
-        .into_iter()
-        .flatten()
-        .max()
-        .unwrap_or_default()
+    [renewed, beat, made].into_iter().flatten().max().unwrap_or_default()
 }
 
 fn unknown(node: &Object, sync: &Sync) -> Map<String, Value> {
@@ -123,22 +114,10 @@ fn unknown(node: &Object, sync: &Sync) -> Map<String, Value> {
     let mut status = before.cloned().unwrap_or_default();
     for kind in KINDS {
         let beat = conditions::find(&status, kind).and_then(|c| c.get("lastHeartbeatTime"));
-        let beat: Vec<_> = beat
-            .cloned()
-            .map(|b| ("lastHeartbeatTime", b))
-            .into_iter()
-            .collect();
+        let beat: Vec<_> = beat.cloned().map(|b| ("lastHeartbeatTime", b)).into_iter().collect();
         let message = "Kubelet stopped posting node status.";
         let now = sync.time_text();
-        conditions::set(
-            &mut status,
-            kind,
-            "Unknown",
-            "NodeStatusUnknown",
-            message,
-            &now,
-            &beat,
-        );
+        conditions::set(&mut status, kind, "Unknown", "NodeStatusUnknown", message, &now, &beat);
     }
     status
 }
@@ -159,22 +138,13 @@ fn taint_since(node: &Object, key: Option<&str>) -> Option<Time> {
 
 /// Gives a node this one of our taints and none other. True when that changes something.
 fn retaint(node: &Object, taint: Option<&str>, sync: &mut Sync) -> bool {
-    let now: Vec<Value> = node
-        .at(&["spec", "taints"])
-        .and_then(Value::as_array)
-        .cloned()
-        .unwrap_or_default();
-    let mut wanted: Vec<Value> = now
-        .iter()
-        .filter(|t| !ours(t) || taint.is_some_and(|k| t["key"] == k))
-        .cloned()
-        .collect();
+    let now: Vec<Value> =
+        node.at(&["spec", "taints"]).and_then(Value::as_array).cloned().unwrap_or_default();
+    let mut wanted: Vec<Value> =
+        now.iter().filter(|t| !ours(t) || taint.is_some_and(|k| t["key"] == k)).cloned().collect();
     for effect in ["NoSchedule", "NoExecute"] {
         let Some(key) = taint else { break };
-        if !wanted
-            .iter()
-            .any(|t| t["key"] == key && t["effect"] == effect)
-        {
+        if !wanted.iter().any(|t| t["key"] == key && t["effect"] == effect) {
             wanted.push(
                 json!({"key": key, "effect": effect, "timeAdded": time_text(sync.timestamp())}),
             );
@@ -202,11 +172,7 @@ fn mark_unready(pod: &Object, sync: &mut Sync) {
     let mut status = before.cloned().unwrap_or_default();
     let now = sync.time_text();
     let old = conditions::find(&status, "Ready");
-    let text = |key: &str| {
-        old.and_then(|c| c.get(key)?.as_str())
-            .unwrap_or_default()
-            .to_owned()
-    };
+    let text = |key: &str| old.and_then(|c| c.get(key)?.as_str()).unwrap_or_default().to_owned();
     let (reason, message) = (text("reason"), text("message"));
     conditions::set(&mut status, "Ready", "False", &reason, &message, &now, &[]);
     sync.status(pod, status);
@@ -218,11 +184,8 @@ fn evict(pod: &Arc<Object>, key: &str, since: Time, sync: &mut Sync) {
         return;
     }
     let tolerations = pod.at(&["spec", "tolerations"]).and_then(Value::as_array);
-    let tolerating: Vec<&Value> = tolerations
-        .into_iter()
-        .flatten()
-        .filter(|t| tolerates(t, key))
-        .collect();
+    let tolerating: Vec<&Value> =
+        tolerations.into_iter().flatten().filter(|t| tolerates(t, key)).collect();
     let patience = |t: &&Value| t.get("tolerationSeconds").and_then(Value::as_i64);
     let until = match tolerating.iter().filter_map(patience).min() {
         Some(seconds) => since + Span::s(seconds.max(0)),
@@ -237,12 +200,7 @@ fn evict(pod: &Arc<Object>, key: &str, since: Time, sync: &mut Sync) {
 }
 
 fn tolerates(toleration: &Value, key: &str) -> bool {
-    let text = |name: &str| {
-        toleration
-            .get(name)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-    };
+    let text = |name: &str| toleration.get(name).and_then(Value::as_str).unwrap_or_default();
     let effect = matches!(text("effect"), "" | "NoExecute");
     let exists = text("operator") == "Exists";
     effect

@@ -59,8 +59,7 @@ impl Controller for PodCollector {
         let message = "PodGC: node no longer exists";
         let (kind, reason) = ("DisruptionTarget", "DeletionByPodGC");
         conditions::set(map, kind, "True", reason, message, &sync.time_text(), &[]);
-        lost.body_mut()
-            .insert("status".into(), status.unwrap_or_default().into());
+        lost.body_mut().insert("status".into(), status.unwrap_or_default().into());
         let mark = sync.update_request(lost, Subresource::Status);
         let delete = sync.delete_now_request(pod);
         let get = sync.get_request(Kind::Node, "", node);

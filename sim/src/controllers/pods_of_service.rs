@@ -76,16 +76,10 @@ pub(super) fn ports(service: &Object, pod: &Object) -> Vec<Value> {
 }
 
 fn port_in(port: &Value, pod: &Object) -> Option<Value> {
-    let protocol = port
-        .get("protocol")
-        .and_then(Value::as_str)
-        .unwrap_or("TCP");
+    let protocol = port.get("protocol").and_then(Value::as_str).unwrap_or("TCP");
     let number = match port.get("targetPort").or_else(|| port.get("port"))? {
         Value::String(name) => named_port(pod, name, protocol)?,
-        number => number
-            .as_i64()
-            .filter(|n| *n != 0)
-            .or_else(|| port.get("port")?.as_i64())?,
+        number => number.as_i64().filter(|n| *n != 0).or_else(|| port.get("port")?.as_i64())?,
     };
     let mut found = json!({"port": number, "protocol": protocol});
     for key in ["name", "appProtocol"] {
@@ -98,10 +92,7 @@ fn port_in(port: &Value, pod: &Object) -> Option<Value> {
 
 fn named_port(pod: &Object, name: &str, protocol: &str) -> Option<i64> {
     let containers = pod.at(&["spec", "containers"])?.as_array()?;
-    let ports = containers
-        .iter()
-        .filter_map(|c| c.get("ports")?.as_array())
-        .flatten();
+    let ports = containers.iter().filter_map(|c| c.get("ports")?.as_array()).flatten();
     let text = |p: &Value, key: &str| p.get(key).and_then(Value::as_str).map(str::to_owned);
     ports
         .filter(|p| text(p, "name").as_deref() == Some(name))

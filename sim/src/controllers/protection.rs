@@ -20,11 +20,7 @@ impl Controller for VolumeProtection {
     }
 
     fn watches(&self) -> &'static [Kind] {
-        &[
-            Kind::PersistentVolumeClaim,
-            Kind::PersistentVolume,
-            Kind::Pod,
-        ]
+        &[Kind::PersistentVolumeClaim, Kind::PersistentVolume, Kind::Pod]
     }
 
     fn keys(&self, seen: Seen<'_>, _: &Caches, keys: &mut Keys) {

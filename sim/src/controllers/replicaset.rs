@@ -62,15 +62,7 @@ impl Controller for ReplicaSets {
 }
 
 /// The lower, the sooner it is deleted: unscheduled, then pending, then not ready, then the youngest.
-fn rank(
-    pod: &Object,
-) -> (
-    bool,
-    bool,
-    bool,
-    std::cmp::Reverse<Option<jiff::Timestamp>>,
-    Arc<str>,
-) {
+fn rank(pod: &Object) -> (bool, bool, bool, std::cmp::Reverse<Option<jiff::Timestamp>>, Arc<str>) {
     (
         pod.str_at(&["spec", "nodeName"]).is_some(),
         pods::phase(pod) == "Running",
@@ -92,14 +84,8 @@ fn write_status(set: &Object, pods: &[Arc<Object>], sync: &mut Sync) {
     put_count(map, "fullyLabeledReplicas", count(&|_| true));
     put_count(map, "readyReplicas", count(&pods::ready));
     let now = sync.now;
-    put_count(
-        map,
-        "availableReplicas",
-        count(&|p| pods::available(p, min_ready_s, now)),
-    );
-    let soon = pods
-        .iter()
-        .filter_map(|p| pods::available_in(p, min_ready_s, now));
+    put_count(map, "availableReplicas", count(&|p| pods::available(p, min_ready_s, now)));
+    let soon = pods.iter().filter_map(|p| pods::available_in(p, min_ready_s, now));
     if let Some(left) = soon.filter(|left| left.0 > 0).min() {
         sync.look_again(left);
     }

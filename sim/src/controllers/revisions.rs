@@ -32,18 +32,13 @@ pub(super) struct Revisions {
 impl Revisions {
     /// Finds them, and records the set's template as the newest revision where it isn't.
     pub(super) fn of(set: &Object, caches: &Caches, sync: &mut Sync) -> Self {
-        let mut existing: Vec<_> = caches
-            .controlled(Kind::ControllerRevision, set)
-            .cloned()
-            .collect();
+        let mut existing: Vec<_> =
+            caches.controlled(Kind::ControllerRevision, set).cloned().collect();
         existing.sort_by_key(|r| number(r));
         let template = set.at(&["spec", "template"]).cloned().unwrap_or_default();
         let data = data_of(&template);
         let next = existing.last().map_or(0, |r| number(r)) + 1;
-        let update = match existing
-            .iter()
-            .rposition(|r| r.body.get("data") == Some(&data))
-        {
+        let update = match existing.iter().rposition(|r| r.body.get("data") == Some(&data)) {
             Some(last) if last + 1 == existing.len() => existing[last].meta.name.clone(),
             Some(earlier) => {
                 let mut back = (*existing[earlier]).clone();
@@ -59,44 +54,27 @@ impl Revisions {
                 name
             }
         };
-        let update = Revision {
-            name: update,
-            template,
-        };
+        let update = Revision { name: update, template };
         let was = set.str_at(&["status", "currentRevision"]);
         let current = existing.iter().find(|r| Some(&*r.meta.name) == was);
         let current = current.map_or_else(
             || update.clone(),
-            |r| Revision {
-                name: r.meta.name.clone(),
-                template: template_in(r),
-            },
+            |r| Revision { name: r.meta.name.clone(), template: template_in(r) },
         );
-        Self {
-            current,
-            update,
-            existing,
-        }
+        Self { current, update, existing }
     }
 
     /// Deletes the oldest revisions that nothing uses, beyond `spec.revisionHistoryLimit`.
     pub(super) fn truncate(&self, set: &Object, pods: &[Arc<Object>], sync: &mut Sync) {
-        let limit = set
-            .i64_at(&["spec", "revisionHistoryLimit"])
-            .unwrap_or(10)
-            .max(0);
+        let limit = set.i64_at(&["spec", "revisionHistoryLimit"]).unwrap_or(10).max(0);
         let live = |r: &&Arc<Object>| {
             let name = &r.meta.name;
             *name == self.current.name
                 || *name == self.update.name
-                || pods
-                    .iter()
-                    .any(|p| p.label("controller-revision-hash") == Some(&**name))
+                || pods.iter().any(|p| p.label("controller-revision-hash") == Some(&**name))
         };
         let dead: Vec<_> = self.existing.iter().filter(|r| !live(r)).collect();
-        let surplus = dead
-            .len()
-            .saturating_sub(usize::try_from(limit).unwrap_or(0));
+        let surplus = dead.len().saturating_sub(usize::try_from(limit).unwrap_or(0));
         dead.into_iter().take(surplus).for_each(|r| sync.delete(r));
     }
 }
@@ -126,13 +104,10 @@ fn revision(set: &Object, data: Value, number: i64, template: &Value) -> Object 
     let hash = revision_hash(template);
     let name = format!("{}-{hash}", set.meta.name);
     let mut new = Object::new(Kind::ControllerRevision, &set.meta.namespace, &name);
-    let labels = template
-        .get("metadata")
-        .and_then(|m| m.get("labels")?.as_object());
+    let labels = template.get("metadata").and_then(|m| m.get("labels")?.as_object());
     let labels = labels.into_iter().flatten();
-    let mut labels: ivory_core::object::StringMap = labels
-        .filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_owned())))
-        .collect();
+    let mut labels: ivory_core::object::StringMap =
+        labels.filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_owned()))).collect();
     labels.insert(HASH.into(), hash);
     new.meta.labels = Arc::new(labels);
     new.meta.owners = Arc::new(vec![OwnerRef::controller_of(set)]);

@@ -53,9 +53,7 @@ impl Controller for StatefulSets {
 /// `n` of a Pod named `<set>-<n>`.
 fn ordinal(set: &Object, pod: &str) -> Option<usize> {
     let number = pod.strip_prefix(&*set.meta.name)?.strip_prefix('-')?;
-    (number.len() == 1 || !number.starts_with('0'))
-        .then(|| number.parse().ok())
-        .flatten()
+    (number.len() == 1 || !number.starts_with('0')).then(|| number.parse().ok()).flatten()
 }
 
 struct Plan<'a> {
@@ -201,10 +199,8 @@ impl<'a> Plan<'a> {
         identify(&mut pod, n);
         Arc::make_mut(&mut pod.meta.labels).insert(REVISION.into(), revision.name.to_string());
         let subdomain = self.set.at(&["spec", "serviceName"]).cloned();
-        if let Some(spec) = pod
-            .body_mut()
-            .get_mut("spec")
-            .and_then(serde_json::Value::as_object_mut)
+        if let Some(spec) =
+            pod.body_mut().get_mut("spec").and_then(serde_json::Value::as_object_mut)
         {
             spec.insert("hostname".into(), name.into());
             if let Some(subdomain) = subdomain.filter(|s| s.as_str() != Some("")) {
@@ -228,11 +224,7 @@ impl<'a> Plan<'a> {
                 .and_then(serde_json::Value::as_u64)
                 .unwrap_or(0),
         };
-        if (n as u64) < still_current {
-            &self.revisions.current
-        } else {
-            &self.revisions.update
-        }
+        if (n as u64) < still_current { &self.revisions.current } else { &self.revisions.update }
     }
 
     fn write_status(&mut self) {
@@ -259,11 +251,7 @@ impl<'a> Plan<'a> {
         if rolling && updated == wanted && ready == wanted && replicas == wanted {
             (currents, current) = (updated, update.clone());
         }
-        let mut status = self
-            .set
-            .at(&["status"])
-            .and_then(|s| s.as_object())
-            .cloned();
+        let mut status = self.set.at(&["status"]).and_then(|s| s.as_object()).cloned();
         let status_map = status.get_or_insert_default();
         for (key, value) in [
             ("replicas", replicas),

@@ -34,12 +34,7 @@ impl Controller for VolumeBinder {
     }
 
     fn watches(&self) -> &'static [Kind] {
-        &[
-            Kind::PersistentVolumeClaim,
-            Kind::PersistentVolume,
-            Kind::StorageClass,
-            Kind::Pod,
-        ]
+        &[Kind::PersistentVolumeClaim, Kind::PersistentVolume, Kind::StorageClass, Kind::Pod]
     }
 
     fn keys(&self, seen: Seen<'_>, caches: &Caches, keys: &mut Keys) {
@@ -82,11 +77,7 @@ impl Controller for VolumeBinder {
 }
 
 fn volume_key(name: &str) -> Key {
-    Key {
-        kind: Kind::PersistentVolume,
-        namespace: "".into(),
-        name: name.into(),
-    }
+    Key { kind: Kind::PersistentVolume, namespace: "".into(), name: name.into() }
 }
 
 fn claim_key(volume: &Object) -> Option<Key> {
@@ -174,13 +165,11 @@ fn bind_or_provision(claim: &Arc<Object>, caches: &Caches, sync: &mut Sync) {
     });
     let provisioned = format!("pvc-{}", claim.meta.uid);
     let volume = match claim.str_at(&["spec", "volumeName"]) {
-        Some(name) => caches
-            .get(Kind::PersistentVolume, "", name)
-            .filter(|v| free_for(v, claim)),
+        Some(name) => caches.get(Kind::PersistentVolume, "", name).filter(|v| free_for(v, claim)),
         None if waits => None,
-        None => caches
-            .get(Kind::PersistentVolume, "", &provisioned)
-            .or_else(|| best_fit(claim, caches)),
+        None => {
+            caches.get(Kind::PersistentVolume, "", &provisioned).or_else(|| best_fit(claim, caches))
+        }
     };
     if let Some(volume) = volume {
         return bind(claim, volume, sync);
@@ -210,9 +199,7 @@ fn free_for(volume: &Object, claim: &Object) -> bool {
     let Some(wanted) = claim_key(volume) else {
         return volume.at(&["spec", "claimRef"]).is_none();
     };
-    let uid = volume
-        .str_at(&["spec", "claimRef", "uid"])
-        .unwrap_or_default();
+    let uid = volume.str_at(&["spec", "claimRef", "uid"]).unwrap_or_default();
     wanted == Key::of(claim) && (uid.is_empty() || *uid == *claim.meta.uid)
 }
 
@@ -220,27 +207,18 @@ fn free_for(volume: &Object, claim: &Object) -> bool {
 fn best_fit<'a>(claim: &Object, caches: &'a Caches) -> Option<&'a Arc<Object>> {
     let wanted = amount(requested(claim));
     let text = |o: &Object, key: &str| o.str_at(&["spec", key]).unwrap_or_default().to_owned();
-    let modes = |o: &Object| {
-        o.at(&["spec", "accessModes"])
-            .and_then(Value::as_array)
-            .cloned()
-    };
+    let modes = |o: &Object| o.at(&["spec", "accessModes"]).and_then(Value::as_array).cloned();
     let asked = modes(claim).unwrap_or_default();
     let fits = |volume: &&Arc<Object>| {
         free_for(volume, claim)
             && text(volume, "storageClassName") == text(claim, "storageClassName")
             && amount(volume.at(&["spec", "capacity", "storage"])) >= wanted
-            && asked
-                .iter()
-                .all(|mode| modes(volume).is_some_and(|m| m.contains(mode)))
+            && asked.iter().all(|mode| modes(volume).is_some_and(|m| m.contains(mode)))
     };
-    caches
-        .all(Kind::PersistentVolume)
-        .filter(fits)
-        .min_by_key(|v| {
-            let aside = v.at(&["spec", "claimRef"]).is_some();
-            (!aside, amount(v.at(&["spec", "capacity", "storage"])))
-        })
+    caches.all(Kind::PersistentVolume).filter(fits).min_by_key(|v| {
+        let aside = v.at(&["spec", "claimRef"]).is_some();
+        (!aside, amount(v.at(&["spec", "capacity", "storage"])))
+    })
 }
 
 fn provision(claim: &Object, class: &Object, by: &str, name: &str, sync: &mut Sync) {
@@ -279,11 +257,7 @@ fn reference(claim: &Object) -> Value {
 fn bind(claim: &Object, volume: &Arc<Object>, sync: &mut Sync) {
     if !belongs(volume, claim) {
         let mut bound = (**volume).clone();
-        if let Some(spec) = bound
-            .body_mut()
-            .get_mut("spec")
-            .and_then(Value::as_object_mut)
-        {
+        if let Some(spec) = bound.body_mut().get_mut("spec").and_then(Value::as_object_mut) {
             spec.insert("claimRef".into(), reference(claim));
         }
         Arc::make_mut(&mut bound.meta.annotations).insert(BOUND_BY.into(), "yes".into());
@@ -300,11 +274,7 @@ fn bind(claim: &Object, volume: &Arc<Object>, sync: &mut Sync) {
     }
     if claim.at(&["spec", "volumeName"]).is_none() {
         annotations.insert(BOUND_BY.into(), "yes".into());
-        if let Some(spec) = bound
-            .body_mut()
-            .get_mut("spec")
-            .and_then(Value::as_object_mut)
-        {
+        if let Some(spec) = bound.body_mut().get_mut("spec").and_then(Value::as_object_mut) {
             spec.insert("volumeName".into(), (*volume.meta.name).into());
         }
     }
@@ -333,9 +303,7 @@ fn look_after_volume(volume: &Arc<Object>, caches: &Caches, sync: &mut Sync) {
         set_phase(volume, "Available", sync);
         return;
     };
-    let uid = volume
-        .str_at(&["spec", "claimRef", "uid"])
-        .unwrap_or_default();
+    let uid = volume.str_at(&["spec", "claimRef", "uid"]).unwrap_or_default();
     if uid.is_empty() {
         set_phase(volume, "Available", sync);
         return;
@@ -352,9 +320,7 @@ fn look_after_volume(volume: &Arc<Object>, caches: &Caches, sync: &mut Sync) {
     if !set_phase(volume, "Released", &mut after)
         && volume.str_at(&["spec", "persistentVolumeReclaimPolicy"]) == Some("Delete")
     {
-        after.disk(Disk::Remove {
-            volume: volume.meta.name.clone(),
-        });
+        after.disk(Disk::Remove { volume: volume.meta.name.clone() });
         if !volume.terminating() {
             after.delete(volume);
         }
@@ -458,24 +424,13 @@ fn grow(claim: &Object, volume: &Object, how: Option<&str>, caches: &Caches, syn
         let Some(pending) = since(claim, "FileSystemResizePending") else {
             conditions::remove(&mut status, "Resizing");
             let message = "Waiting for user to (re-)start a pod to finish file system resize of volume on node.";
-            conditions::set(
-                &mut status,
-                "FileSystemResizePending",
-                "True",
-                "",
-                message,
-                &now,
-                &[],
-            );
+            conditions::set(&mut status, "FileSystemResizePending", "True", "", message, &now, &[]);
             return sync.status(claim, status);
         };
         let restarted = caches.list(Kind::Pod, &claim.meta.namespace).any(|pod| {
             pod.at(&["spec", "nodeName"]).is_some()
                 && claims_of(pod).any(|c| *c == *claim.meta.name)
-                && pod
-                    .meta
-                    .created_at
-                    .is_some_and(|made| Time::from(made) >= pending)
+                && pod.meta.created_at.is_some_and(|made| Time::from(made) >= pending)
         });
         if !restarted {
             return;
@@ -485,11 +440,7 @@ fn grow(claim: &Object, volume: &Object, how: Option<&str>, caches: &Caches, syn
         volume: volume.meta.name.clone(),
         capacity_bytes: u64::try_from(size).unwrap_or(0),
     });
-    for kind in [
-        "Resizing",
-        "FileSystemResizePending",
-        "ControllerResizeError",
-    ] {
+    for kind in ["Resizing", "FileSystemResizePending", "ControllerResizeError"] {
         conditions::remove(&mut status, kind);
     }
     status.insert("capacity".into(), json!({"storage": wanted}));

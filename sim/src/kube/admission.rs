@@ -43,13 +43,11 @@ impl ApiServer {
                 "unable to create new content in namespace {name} because it is being terminated"
             );
             let cause = format!("namespace {name} is being terminated");
-            return Err(
-                Status::forbidden(new.kind, &new.meta.name, &why).with_cause(
-                    "metadata.namespace",
-                    "NamespaceTerminating",
-                    &cause,
-                ),
-            );
+            return Err(Status::forbidden(new.kind, &new.meta.name, &why).with_cause(
+                "metadata.namespace",
+                "NamespaceTerminating",
+                &cause,
+            ));
         }
         Ok(())
     }
@@ -63,12 +61,7 @@ impl ApiServer {
             .list(Kind::StorageClass, None)
             .filter(|c| c.annotation(DEFAULT_CLASS) == Some("true"))
             .collect();
-        classes.sort_by_key(|c| {
-            (
-                std::cmp::Reverse(c.meta.created_at),
-                Arc::clone(&c.meta.name),
-            )
-        });
+        classes.sort_by_key(|c| (std::cmp::Reverse(c.meta.created_at), Arc::clone(&c.meta.name)));
         let Some(class) = classes.first().map(|c| c.meta.name.to_string()) else {
             return;
         };
@@ -90,9 +83,7 @@ impl ApiServer {
         if size(new) <= size(old) {
             return None;
         }
-        let class = new
-            .str_at(&["spec", "storageClassName"])
-            .unwrap_or_default();
+        let class = new.str_at(&["spec", "storageClassName"]).unwrap_or_default();
         let class = self.get(Kind::StorageClass, "", class);
         let grows =
             class.is_some_and(|c| c.at(&["allowVolumeExpansion"]) == Some(&Value::Bool(true)));

@@ -48,13 +48,10 @@ fn kind_of(definition: &Object) -> Option<(Kind, &Value)> {
     let spec = definition.body.get("spec")?;
     let group = spec.get("group")?.as_str()?;
     let name = spec.get("names")?.get("kind")?.as_str()?;
-    spec.get("versions")?
-        .as_array()?
-        .iter()
-        .find_map(|version| {
-            let api_version = format!("{group}/{}", version.get("name")?.as_str()?);
-            Some((Kind::of_manifest(&api_version, name)?, version))
-        })
+    spec.get("versions")?.as_array()?.iter().find_map(|version| {
+        let api_version = format!("{group}/{}", version.get("name")?.as_str()?);
+        Some((Kind::of_manifest(&api_version, name)?, version))
+    })
 }
 
 /// The status of a definition that was just created.
@@ -64,9 +61,7 @@ pub(crate) fn first_status(definition: &Object) -> Value {
 }
 
 fn stored(definition: &Object) -> Vec<Value> {
-    let versions = definition
-        .at(&["spec", "versions"])
-        .and_then(Value::as_array);
+    let versions = definition.at(&["spec", "versions"]).and_then(Value::as_array);
     versions
         .into_iter()
         .flatten()
@@ -171,9 +166,7 @@ impl CustomKind {
             return;
         }
         let previous = old.map(Object::to_value);
-        let found = self
-            .validator
-            .validate_compiled(&self.rules, &whole, previous.as_ref());
+        let found = self.validator.validate_compiled(&self.rules, &whole, previous.as_ref());
         for error in found.err().into_iter().flat_map(|e| e.into_vec()) {
             let field = error.field_path;
             let value = value_at(&whole, &field);
@@ -226,11 +219,7 @@ fn prune(schema: &Value, value: &mut Value, path: &str, unknown: &mut Vec<String
                 || rest == Some(&Value::Bool(true));
             let embedded = flag(schema, "x-kubernetes-embedded-resource");
             map.retain(|key, below| {
-                let dotted = if path.is_empty() {
-                    key.clone()
-                } else {
-                    format!("{path}.{key}")
-                };
+                let dotted = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
                 let always = (path.is_empty() || embedded)
                     && matches!(key.as_str(), "metadata" | "apiVersion" | "kind");
                 if let Some(below_schema) = properties.and_then(|p| p.get(key)) {
@@ -307,8 +296,7 @@ fn default(schema: &Value, value: &mut Value) {
         }
         Value::Array(list) => {
             if let Some(items) = schema.get("items") {
-                list.iter_mut()
-                    .for_each(|below| self::default(items, below));
+                list.iter_mut().for_each(|below| self::default(items, below));
             }
         }
         _ => {}

@@ -69,10 +69,7 @@ impl ApiServer {
         if !errors.is_empty() {
             return Err(Status::invalid(kind, &new.meta.name, &errors));
         }
-        if self
-            .get(kind, &new.meta.namespace, &new.meta.name)
-            .is_some()
-        {
+        if self.get(kind, &new.meta.namespace, &new.meta.name).is_some() {
             return Err(Status::already_exists(kind, &new.meta.name));
         }
         let stored = self.put(new);

@@ -53,11 +53,7 @@ pub(crate) fn set_defaults(object: &mut Object, old: Option<&Object>) {
             });
             if let Some(labels) = labels.filter(|_| meta_labels.is_empty() && old.is_none()) {
                 for (key, value) in &labels {
-                    label(
-                        &mut object.meta.labels,
-                        key,
-                        value.as_str().unwrap_or_default(),
-                    );
+                    label(&mut object.meta.labels, key, value.as_str().unwrap_or_default());
                 }
             }
         }
@@ -100,10 +96,7 @@ pub(crate) fn set_defaults(object: &mut Object, old: Option<&Object>) {
             if let Some(spec) = fields(body, "spec") {
                 set(spec, "conversion", json!({"strategy": "None"}));
                 if let Some(names) = fields(spec, "names") {
-                    let kind = names
-                        .get("kind")
-                        .and_then(Value::as_str)
-                        .unwrap_or_default();
+                    let kind = names.get("kind").and_then(Value::as_str).unwrap_or_default();
                     let (singular, list) = (kind.to_lowercase(), format!("{kind}List"));
                     set(names, "singular", singular);
                     set(names, "listKind", list);
@@ -115,11 +108,7 @@ pub(crate) fn set_defaults(object: &mut Object, old: Option<&Object>) {
                 set(status, "phase", "Active");
             }
             if !name.is_empty() {
-                label(
-                    &mut object.meta.labels,
-                    "kubernetes.io/metadata.name",
-                    &name,
-                );
+                label(&mut object.meta.labels, "kubernetes.io/metadata.name", &name);
             }
         }
         Kind::Endpoints => {
@@ -143,10 +132,7 @@ pub(crate) fn set_defaults(object: &mut Object, old: Option<&Object>) {
                 role.insert("apiGroup".into(), group.into());
             }
             for subject in items(body, "subjects") {
-                if matches!(
-                    subject.get("kind").and_then(Value::as_str),
-                    Some("User" | "Group")
-                ) {
+                if matches!(subject.get("kind").and_then(Value::as_str), Some("User" | "Group")) {
                     set(subject, "apiGroup", group);
                 }
             }
@@ -203,9 +189,7 @@ fn encode_strings(body: &mut Fields) {
     let data = body.entry("data").or_insert(json!({}));
     for (key, text) in strings {
         let text = text.as_str().unwrap_or_default();
-        data[key] = base64::engine::general_purpose::STANDARD
-            .encode(text)
-            .into();
+        data[key] = base64::engine::general_purpose::STANDARD.encode(text).into();
     }
 }
 
@@ -293,11 +277,7 @@ fn service(spec: &mut Fields) {
     if spec["sessionAffinity"] == "None" {
         spec.remove("sessionAffinityConfig");
     } else {
-        set(
-            spec,
-            "sessionAffinityConfig",
-            json!({"clientIP": {"timeoutSeconds": 10800}}),
-        );
+        set(spec, "sessionAffinityConfig", json!({"clientIP": {"timeoutSeconds": 10800}}));
     }
     set(spec, "type", "ClusterIP");
     for port in items(spec, "ports") {
@@ -355,10 +335,7 @@ fn pod_spec(spec: &mut Fields) {
     set(spec, "terminationGracePeriodSeconds", 30);
     set(spec, "schedulerName", "default-scheduler");
     // The old name of the field is kept equal to the new one, whichever was given.
-    let account = spec
-        .get("serviceAccountName")
-        .or(spec.get("serviceAccount"))
-        .cloned();
+    let account = spec.get("serviceAccountName").or(spec.get("serviceAccount")).cloned();
     if let Some(account) = account {
         spec.insert("serviceAccountName".into(), account.clone());
         spec.insert("serviceAccount".into(), account);
@@ -374,10 +351,7 @@ fn pod_spec(spec: &mut Fields) {
 }
 
 fn container(container: &mut Fields) {
-    let image = container
-        .get("image")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
+    let image = container.get("image").and_then(Value::as_str).unwrap_or_default();
     set(container, "imagePullPolicy", pull_policy(image));
     set(container, "terminationMessagePath", "/dev/termination-log");
     set(container, "terminationMessagePolicy", "File");
@@ -419,9 +393,7 @@ fn handler(probe: &mut Fields) {
 
 /// `latest` and no tag at all are pulled always; a digest counts as a tag.
 fn pull_policy(image: &str) -> &'static str {
-    let (name, digest) = image
-        .split_once('@')
-        .map_or((image, false), |(n, _)| (n, true));
+    let (name, digest) = image.split_once('@').map_or((image, false), |(n, _)| (n, true));
     let last = name.rsplit('/').next().unwrap_or(name);
     match last.split_once(':') {
         Some((_, "latest")) => "Always",

@@ -82,9 +82,8 @@ fn check(old: &Object, options: &DeleteOptions) -> Result<(), Status> {
             "the UID in the precondition ({uid}) does not match the UID in record ({}). The object might have been deleted and then recreated",
             old.meta.uid
         )
-    } else if let Some(version) = options
-        .resource_version
-        .filter(|v| *v != old.meta.resource_version)
+    } else if let Some(version) =
+        options.resource_version.filter(|v| *v != old.meta.resource_version)
     {
         format!(
             "the ResourceVersion in the precondition ({version}) does not match the ResourceVersion in record ({}). The object might have been modified",
@@ -118,24 +117,14 @@ fn grace(old: &Object, options: &DeleteOptions) -> Grace {
         seconds = 1;
     }
     // A Pod that runs nowhere, or no more, needs no time.
-    let nowhere = old
-        .str_at(&["spec", "nodeName"])
-        .unwrap_or_default()
-        .is_empty();
-    let over = matches!(
-        old.str_at(&["status", "phase"]),
-        Some("Succeeded" | "Failed")
-    );
+    let nowhere = old.str_at(&["spec", "nodeName"]).unwrap_or_default().is_empty();
+    let over = matches!(old.str_at(&["status", "phase"]), Some("Succeeded" | "Failed"));
     if nowhere || over {
         seconds = 0;
     }
     match (old.meta.deleted_at, old.meta.deletion_grace_seconds) {
         (Some(_), Some(before)) if options.grace_s.is_none() || seconds >= before => {
-            if before == 0 {
-                Grace::Seconds(0)
-            } else {
-                Grace::AlreadyPending
-            }
+            if before == 0 { Grace::Seconds(0) } else { Grace::AlreadyPending }
         }
         _ => Grace::Seconds(seconds),
     }
@@ -169,13 +158,8 @@ fn set_finalizers(new: &mut Object, propagation: Option<Propagation>) {
         None if new.kind == Kind::Job && new.meta.deleted_at.is_none() => Some(ORPHAN),
         None => None,
     };
-    let mut finalizers: Vec<String> = new
-        .meta
-        .finalizers
-        .iter()
-        .filter(|f| *f != ORPHAN && *f != FOREGROUND)
-        .cloned()
-        .collect();
+    let mut finalizers: Vec<String> =
+        new.meta.finalizers.iter().filter(|f| *f != ORPHAN && *f != FOREGROUND).cloned().collect();
     finalizers.extend(wanted.map(str::to_owned));
     if finalizers != *new.meta.finalizers {
         new.meta.finalizers = finalizers.into();

@@ -108,10 +108,7 @@ impl ApiServer {
 
 /// The condition that says whether disruptions are allowed; its time moves with its status.
 fn allow(status: &mut Value, allowed: bool, now: &str) {
-    let generation = status
-        .get("observedGeneration")
-        .cloned()
-        .unwrap_or_default();
+    let generation = status.get("observedGeneration").cloned().unwrap_or_default();
     if !status["conditions"].is_array() {
         status["conditions"] = json!([]);
     }
@@ -141,10 +138,7 @@ fn selects(budget: &Object, pod: &Object) -> bool {
         return false;
     };
     let labels = selector.get("matchLabels").and_then(Value::as_object);
-    let all = labels
-        .into_iter()
-        .flatten()
-        .all(|(key, value)| pod.label(key) == value.as_str());
+    let all = labels.into_iter().flatten().all(|(key, value)| pod.label(key) == value.as_str());
     let rules = selector.get("matchExpressions").and_then(Value::as_array);
     all && rules.into_iter().flatten().all(|rule| {
         let found = pod.label(rule["key"].as_str().unwrap_or_default());

@@ -27,13 +27,7 @@ impl Cx<'_> {
             | (0x4000_u128 << 64)
             | (0x8000_u128 << 48);
         let hex = format!("{bits:032x}");
-        let parts = [
-            &hex[..8],
-            &hex[8..12],
-            &hex[12..16],
-            &hex[16..20],
-            &hex[20..],
-        ];
+        let parts = [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]];
         parts.join("-").into()
     }
 
@@ -53,19 +47,13 @@ impl Cx<'_> {
         if paths.is_empty() {
             return Ok(());
         }
-        let texts: Vec<_> = paths
-            .iter()
-            .map(|p| format!("unknown field {p:?}"))
-            .collect();
+        let texts: Vec<_> = paths.iter().map(|p| format!("unknown field {p:?}")).collect();
         match self.request.unknown_fields {
             UnknownFields::Ignore => {}
             UnknownFields::Warn => self.warnings.extend(texts),
             UnknownFields::Strict => {
                 let texts = texts.join(", ");
-                return Err(undecodable(
-                    kind,
-                    &format!("strict decoding error: {texts}"),
-                ));
+                return Err(undecodable(kind, &format!("strict decoding error: {texts}")));
             }
         }
         Ok(())
@@ -119,38 +107,19 @@ impl ApiServer {
                 self.served(target.kind)?;
                 Ok(Reply::object(200, Arc::clone(self.existing(target)?)))
             }
-            Verb::List {
-                kind,
-                namespace,
-                filter,
-                limit,
-                continue_token,
-            } => {
+            Verb::List { kind, namespace, filter, limit, continue_token } => {
                 self.served(*kind)?;
-                self.page(
-                    *kind,
-                    namespace.as_deref(),
-                    filter,
-                    *limit,
-                    continue_token.as_deref(),
-                )
+                self.page(*kind, namespace.as_deref(), filter, *limit, continue_token.as_deref())
             }
             Verb::Create(object) => {
                 self.served(object.kind)?;
                 self.create(cx, object)
             }
-            Verb::Update {
-                object,
-                subresource,
-            } => {
+            Verb::Update { object, subresource } => {
                 self.served(object.kind)?;
                 self.replace(cx, object, *subresource)
             }
-            Verb::Patch {
-                target,
-                subresource,
-                body,
-            } => {
+            Verb::Patch { target, subresource, body } => {
                 self.served(target.kind)?;
                 self.patch(cx, target, *subresource, body)
             }
@@ -158,12 +127,7 @@ impl ApiServer {
                 self.served(target.kind)?;
                 self.delete(cx, target, options)
             }
-            Verb::DeleteCollection {
-                kind,
-                namespace,
-                filter,
-                options,
-            } => {
+            Verb::DeleteCollection { kind, namespace, filter, options } => {
                 self.served(*kind)?;
                 let targets: Vec<_> = self
                     .list(*kind, Some(namespace))
@@ -232,9 +196,5 @@ impl ApiServer {
 }
 
 pub(crate) fn done(code: u16) -> Reply {
-    Reply {
-        code,
-        content: Content::Done,
-        warnings: Vec::new(),
-    }
+    Reply { code, content: Content::Done, warnings: Vec::new() }
 }

@@ -44,20 +44,11 @@ pub(crate) fn body(old: &Object, new: &Object, out: &mut Errors) {
             let role = new.body.get("roleRef");
             if role != old.body.get("roleRef") {
                 let role = go_names(role);
-                out.push(FieldError::invalid(
-                    "roleRef",
-                    role,
-                    "cannot change roleRef",
-                ));
+                out.push(FieldError::invalid("roleRef", role, "cannot change roleRef"));
             }
         }
         Kind::StorageClass => {
-            for field in [
-                "parameters",
-                "provisioner",
-                "volumeBindingMode",
-                "reclaimPolicy",
-            ] {
+            for field in ["parameters", "provisioner", "volumeBindingMode", "reclaimPolicy"] {
                 if old.body.get(field) != new.body.get(field) {
                     let detail = match field {
                         "parameters" | "provisioner" => "updates to provisioner are forbidden.",
@@ -75,11 +66,7 @@ pub(crate) fn body(old: &Object, new: &Object, out: &mut Errors) {
 fn same(old: &Object, new: &Object, path: &[&str], out: &mut Errors) {
     if old.at(path) != new.at(path) {
         let value = new.at(path).cloned().unwrap_or_default();
-        out.push(FieldError::invalid(
-            path.join("."),
-            value,
-            "field is immutable",
-        ));
+        out.push(FieldError::invalid(path.join("."), value, "field is immutable"));
     }
 }
 
@@ -112,13 +99,7 @@ fn stateful_set(old: &Object, new: &Object, out: &mut Errors) {
 }
 
 fn job(old: &Object, new: &Object, out: &mut Errors) {
-    for field in [
-        "completions",
-        "selector",
-        "template",
-        "completionMode",
-        "podFailurePolicy",
-    ] {
+    for field in ["completions", "selector", "template", "completionMode", "podFailurePolicy"] {
         let suspended = old.at(&["spec", "suspend"]) == Some(&Value::Bool(true))
             && old.at(&["status", "startTime"]).is_none();
         // A Job that never started may still be scheduled elsewhere.
@@ -131,19 +112,15 @@ fn job(old: &Object, new: &Object, out: &mut Errors) {
 
 fn claim(old: &Object, new: &Object, out: &mut Errors) {
     let bound = old.str_at(&["status", "phase"]) == Some("Bound")
-        || !old
-            .str_at(&["spec", "volumeName"])
-            .unwrap_or_default()
-            .is_empty();
+        || !old.str_at(&["spec", "volumeName"]).unwrap_or_default().is_empty();
     let mut mutable = Vec::new();
     if bound {
         mutable.extend(["resources", "volumeAttributesClassName"]);
     }
     // The binder may fill in the volume and, where none was named, the class.
-    for (field, path) in [
-        ("volumeName", ["spec", "volumeName"]),
-        ("storageClassName", ["spec", "storageClassName"]),
-    ] {
+    for (field, path) in
+        [("volumeName", ["spec", "volumeName"]), ("storageClassName", ["spec", "storageClassName"])]
+    {
         if old.at(&path).is_none() {
             mutable.push(field);
         }
@@ -156,9 +133,7 @@ fn claim(old: &Object, new: &Object, out: &mut Errors) {
         return;
     }
     let size = |o: &Object, path: &[&str]| {
-        o.str_at(path)
-            .and_then(|t| t.parse::<Quantity>().ok())
-            .unwrap_or(Quantity::ZERO)
+        o.str_at(path).and_then(|t| t.parse::<Quantity>().ok()).unwrap_or(Quantity::ZERO)
     };
     let wanted = ["spec", "resources", "requests", "storage"];
     let has = size(old, &["status", "capacity", "storage"]);
@@ -196,11 +171,7 @@ fn pod(old: &Object, new: &Object, out: &mut Errors) {
             ],
         ));
         for list in ["containers", "initContainers"] {
-            for container in spec
-                .get_mut(list)
-                .and_then(Value::as_array_mut)
-                .into_iter()
-                .flatten()
+            for container in spec.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten()
             {
                 container["image"] = Value::Null;
             }

@@ -19,18 +19,11 @@ impl ApiServer {
         token: Option<&str>,
     ) -> Response {
         let (version, collection, after) = match token {
-            None => (
-                self.resource_version(),
-                Arc::clone(self.collection(kind)),
-                None,
-            ),
+            None => (self.resource_version(), Arc::clone(self.collection(kind)), None),
             Some(token) => {
                 let (version, after) =
                     parse(token).ok_or_else(|| Status::bad_request("continue key is not valid"))?;
-                let open = self
-                    .open_lists
-                    .iter()
-                    .find(|(v, k, _)| *v == version && *k == kind);
+                let open = self.open_lists.iter().find(|(v, k, _)| *v == version && *k == kind);
                 let Some((_, _, collection)) = open else {
                     return Err(Status::expired(
                         "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter.",
@@ -77,12 +70,7 @@ fn reply(
 ) -> Reply {
     Reply {
         code: 200,
-        content: Content::List {
-            items,
-            resource_version,
-            continue_token,
-            remaining,
-        },
+        content: Content::List { items, resource_version, continue_token, remaining },
         warnings: Vec::new(),
     }
 }

@@ -82,9 +82,7 @@ fn is_word(text: &str) -> bool {
     let bytes = text.as_bytes();
     let outer = |b: u8| b.is_ascii_alphanumeric();
     !bytes.is_empty()
-        && bytes
-            .iter()
-            .all(|b| outer(*b) || matches!(b, b'-' | b'_' | b'.'))
+        && bytes.iter().all(|b| outer(*b) || matches!(b, b'-' | b'_' | b'.'))
         && outer(bytes[0])
         && outer(bytes[bytes.len() - 1])
 }
@@ -111,11 +109,7 @@ pub(crate) fn qualified(text: &str) -> Vec<String> {
             if prefix.is_empty() {
                 out.push("prefix part must be non-empty".to_owned());
             } else {
-                out.extend(
-                    subdomain(prefix)
-                        .into_iter()
-                        .map(|e| format!("prefix part {e}")),
-                );
+                out.extend(subdomain(prefix).into_iter().map(|e| format!("prefix part {e}")));
             }
             *name
         }
@@ -156,16 +150,8 @@ pub(crate) fn labels<'a>(
     out: &mut Vec<FieldError>,
 ) {
     for (key, value) in labels {
-        out.extend(
-            qualified(key)
-                .into_iter()
-                .map(|e| FieldError::invalid(path, key, e)),
-        );
-        out.extend(
-            label_value(value)
-                .into_iter()
-                .map(|e| FieldError::invalid(path, value, e)),
-        );
+        out.extend(qualified(key).into_iter().map(|e| FieldError::invalid(path, key, e)));
+        out.extend(label_value(value).into_iter().map(|e| FieldError::invalid(path, value, e)));
     }
 }
 
@@ -176,11 +162,7 @@ pub(crate) fn annotations(path: &str, map: &BTreeMap<String, String>, out: &mut 
     for (key, value) in map {
         size += key.len() + value.len();
         let wrong = qualified(&key.to_lowercase());
-        out.extend(
-            wrong
-                .into_iter()
-                .map(|e| FieldError::invalid(path, key.as_str(), e)),
-        );
+        out.extend(wrong.into_iter().map(|e| FieldError::invalid(path, key.as_str(), e)));
     }
     if size > MAX {
         let detail = format!("may not be more than {MAX} bytes");

@@ -100,36 +100,22 @@ impl ApiServer {
         }
         let ignored = strategy::ignored(self, kind, subresource);
         let target = ObjectRef::of(desired);
-        let Some(old) = self
-            .get(kind, &target.namespace, &target.name)
-            .map(Arc::clone)
-        else {
+        let Some(old) = self.get(kind, &target.namespace, &target.name).map(Arc::clone) else {
             return self.apply_new(cx, desired, &wanted, who, &ignored);
         };
         self.check_preconditions(&old, desired)?;
         let mut managed = Arc::clone(&old.meta.managed);
         if managed.is_empty() {
             // What was there before anybody's fields were tracked belongs to a manager of this name.
-            let before = Manager {
-                name: "before-first-apply",
-                ..who
-            };
+            let before = Manager { name: "before-first-apply", ..who };
             let empty = self.empty(kind);
             let changes = ivory_core::ssa::compare_objects(self.schema(kind), &empty, &old);
             managed = update_by(&changes, &[], before, &ignored, cx.now).into();
         }
         let live = view(&old);
-        let applied = apply(
-            self.schema(kind),
-            &live,
-            &managed,
-            &wanted,
-            who,
-            force,
-            &ignored,
-            Some(cx.now),
-        )
-        .map_err(|conflicts| conflict_status(&conflicts))?;
+        let applied =
+            apply(self.schema(kind), &live, &managed, &wanted, who, force, &ignored, Some(cx.now))
+                .map_err(|conflicts| conflict_status(&conflicts))?;
         let new = with_view(&old, applied.view);
         self.finish(cx, &old, new, subresource, Some(applied.managed))
     }
@@ -154,17 +140,9 @@ impl ApiServer {
             return Err(Status::conflict(kind, &desired.meta.name, &why));
         }
         let empty = self.empty(kind);
-        let applied = apply(
-            self.schema(kind),
-            &view(&empty),
-            &[],
-            wanted,
-            who,
-            true,
-            ignored,
-            Some(cx.now),
-        )
-        .map_err(|conflicts| conflict_status(&conflicts))?;
+        let applied =
+            apply(self.schema(kind), &view(&empty), &[], wanted, who, true, ignored, Some(cx.now))
+                .map_err(|conflicts| conflict_status(&conflicts))?;
         let mut new = with_view(&empty, applied.view);
         new.meta.name = Arc::clone(&desired.meta.name);
         new.meta.namespace = Arc::clone(&desired.meta.namespace);
@@ -176,9 +154,7 @@ impl ApiServer {
 /// Whether a patch changes nothing but annotations and labels: the leader's lease, mostly.
 fn strings_only(patch: &Value) -> bool {
     let only = |value: &Value, keys: &[&str]| {
-        value
-            .as_object()
-            .is_some_and(|m| m.keys().all(|k| keys.contains(&&**k)))
+        value.as_object().is_some_and(|m| m.keys().all(|k| keys.contains(&&**k)))
     };
     only(patch, &["metadata"])
         && patch.get("metadata").is_some_and(|meta| {
@@ -204,9 +180,7 @@ fn patch_strings(old: &Object, patch: &Value) -> Object {
         let Some(change) = change.and_then(Value::as_object) else {
             return;
         };
-        let differs = change
-            .iter()
-            .any(|(k, v)| slot.get(k).map(String::as_str) != v.as_str());
+        let differs = change.iter().any(|(k, v)| slot.get(k).map(String::as_str) != v.as_str());
         if !differs {
             return;
         }
@@ -277,10 +251,9 @@ fn untyped(desired: &Object, wrong: &[String]) -> Status {
 
 fn conflict_status(conflicts: &[Conflict]) -> Status {
     let message = match conflicts {
-        [one] => format!(
-            "Apply failed with 1 conflict: conflict with {}: {}",
-            one.manager, one.field
-        ),
+        [one] => {
+            format!("Apply failed with 1 conflict: conflict with {}: {}", one.manager, one.field)
+        }
         many => {
             let mut sorted: Vec<_> = many.iter().collect();
             sorted.sort_by(|a, b| a.manager.cmp(&b.manager));
@@ -291,11 +264,7 @@ fn conflict_status(conflicts: &[Conflict]) -> Status {
                 }
                 lines.push(format!("- {}", conflict.field));
             }
-            format!(
-                "Apply failed with {} conflicts: {}",
-                many.len(),
-                lines.join("\n")
-            )
+            format!("Apply failed with {} conflicts: {}", many.len(), lines.join("\n"))
         }
     };
     let mut status = Status::new(409, "Conflict", message);

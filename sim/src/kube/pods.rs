@@ -68,10 +68,7 @@ impl ApiServer {
     fn admit_account(&self, cx: &mut Cx<'_>, new: &mut Object) -> Result<(), Status> {
         let namespace = Arc::clone(&new.meta.namespace);
         let asked = new.str_at(&["spec", "serviceAccountName"]);
-        let account = asked
-            .filter(|a| !a.is_empty())
-            .unwrap_or("default")
-            .to_owned();
+        let account = asked.filter(|a| !a.is_empty()).unwrap_or("default").to_owned();
         let Some(found) = self.get(Kind::ServiceAccount, &namespace, &account) else {
             let why = format!(
                 "error looking up service account {namespace}/{account}: serviceaccount \"{account}\" not found"
@@ -125,17 +122,11 @@ impl ApiServer {
     pub(crate) fn bind(&mut self, cx: &mut Cx<'_>, target: &ObjectRef, node: &str) -> Response {
         let old = Arc::clone(self.existing(target)?);
         let why = if old.terminating() {
-            format!(
-                "pod {} is being deleted, cannot be assigned to a host",
-                old.meta.name
-            )
+            format!("pod {} is being deleted, cannot be assigned to a host", old.meta.name)
         } else {
             match old.str_at(&["spec", "nodeName"]).unwrap_or_default() {
                 "" => String::new(),
-                taken => format!(
-                    "pod {} is already assigned to node {taken:?}",
-                    old.meta.name
-                ),
+                taken => format!("pod {} is already assigned to node {taken:?}", old.meta.name),
             }
         };
         if !why.is_empty() {
@@ -179,10 +170,8 @@ fn tolerate(spec: &mut Map<String, Value>) {
         }
         let list = spec.entry("tolerations").or_insert(json!([]));
         if let Some(list) = list.as_array_mut() {
-            list.push(
-                json!({"effect": "NoExecute", "key": key, "operator": "Exists",
-                "tolerationSeconds": 300}),
-            );
+            list.push(json!({"effect": "NoExecute", "key": key, "operator": "Exists",
+                "tolerationSeconds": 300}));
         }
     }
 }

@@ -240,11 +240,7 @@ impl ObjectRef {
     /// An object by its name.
     #[must_use]
     pub fn new(kind: Kind, namespace: &str, name: &str) -> Self {
-        Self {
-            kind,
-            namespace: namespace.into(),
-            name: name.into(),
-        }
+        Self { kind, namespace: namespace.into(), name: name.into() }
     }
 
     /// The name of this object.
@@ -289,11 +285,7 @@ impl Subresource {
 
 impl Reply {
     pub(crate) fn object(code: u16, object: Arc<Object>) -> Self {
-        Self {
-            code,
-            content: Content::Object(object),
-            warnings: Vec::new(),
-        }
+        Self { code, content: Content::Object(object), warnings: Vec::new() }
     }
 
     /// The object that came back, if one did.

@@ -72,16 +72,8 @@ impl ApiServer {
             spec.insert("clusterIPs".into(), json!([address]));
             // Nobody knows of what family the addresses of a headless Service without selector will be.
             let any = address == "None" && !spec.contains_key("selector");
-            let families = if any {
-                json!(["IPv4", "IPv6"])
-            } else {
-                json!(["IPv4"])
-            };
-            let policy = if any {
-                "RequireDualStack"
-            } else {
-                "SingleStack"
-            };
+            let families = if any { json!(["IPv4", "IPv6"]) } else { json!(["IPv4"]) };
+            let policy = if any { "RequireDualStack" } else { "SingleStack" };
             set(spec, "ipFamilies", families);
             set(spec, "ipFamilyPolicy", policy);
             for port in items(spec, "ports") {
@@ -144,11 +136,8 @@ fn keep(new: &mut Object, old: &Object) {
             let same = |p: &&Value| {
                 p.get("port") == port.get("port") && p.get("protocol") == port.get("protocol")
             };
-            if let Some(number) = old_ports
-                .iter()
-                .flatten()
-                .find(same)
-                .and_then(|p| p.get("nodePort"))
+            if let Some(number) =
+                old_ports.iter().flatten().find(same).and_then(|p| p.get("nodePort"))
             {
                 set(port, "nodePort", number.clone());
             }

@@ -31,13 +31,7 @@ pub struct Cause {
 
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} {}: {}",
-            self.code,
-            self.reason,
-            self.message.replace('\n', " ")
-        )
+        write!(f, "{} {}: {}", self.code, self.reason, self.message.replace('\n', " "))
     }
 }
 
@@ -57,12 +51,7 @@ pub(crate) fn qualified(word: &str, kind: Kind) -> String {
 
 impl Status {
     pub(crate) fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
-        Self {
-            code,
-            reason,
-            message: message.into(),
-            causes: Vec::new(),
-        }
+        Self { code, reason, message: message.into(), causes: Vec::new() }
     }
 
     /// 504: nobody knows whether it was done.
@@ -94,10 +83,8 @@ impl Status {
     }
 
     pub(crate) fn conflict(kind: Kind, name: &str, why: &str) -> Self {
-        let message = format!(
-            "Operation cannot be fulfilled on {} \"{name}\": {why}",
-            resource(kind)
-        );
+        let message =
+            format!("Operation cannot be fulfilled on {} \"{name}\": {why}", resource(kind));
         Self::new(409, "Conflict", message)
     }
 
@@ -118,18 +105,10 @@ impl Status {
             many => format!("[{}]", many.join(", ")),
         };
         let kind = qualified(kind.name(), kind);
-        let mut status = Self::new(
-            422,
-            "Invalid",
-            format!("{kind} \"{name}\" is invalid: {all}"),
-        );
+        let mut status = Self::new(422, "Invalid", format!("{kind} \"{name}\" is invalid: {all}"));
         status.causes = errors
             .iter()
-            .map(|e| Cause {
-                field: e.field.clone(),
-                reason: e.wrong.reason(),
-                message: e.body(),
-            })
+            .map(|e| Cause { field: e.field.clone(), reason: e.wrong.reason(), message: e.body() })
             .collect();
         status
     }
@@ -139,11 +118,7 @@ impl Status {
     }
 
     pub(crate) fn with_cause(mut self, field: &str, reason: &'static str, message: &str) -> Self {
-        self.causes.push(Cause {
-            field: field.to_owned(),
-            reason,
-            message: message.to_owned(),
-        });
+        self.causes.push(Cause { field: field.to_owned(), reason, message: message.to_owned() });
         self
     }
 }
@@ -188,11 +163,7 @@ impl Wrong {
 
 impl FieldError {
     pub(crate) fn new(field: impl Into<String>, wrong: Wrong, detail: impl Into<String>) -> Self {
-        Self {
-            field: field.into(),
-            wrong,
-            detail: detail.into(),
-        }
+        Self { field: field.into(), wrong, detail: detail.into() }
     }
 
     pub(crate) fn required(field: impl Into<String>, detail: &str) -> Self {
@@ -240,11 +211,7 @@ impl FieldError {
             Wrong::Duplicate(v) => with("Duplicate value", v),
             Wrong::NotSupported(v) => with("Unsupported value", v),
         };
-        if self.detail.is_empty() {
-            head
-        } else {
-            format!("{head}: {}", self.detail)
-        }
+        if self.detail.is_empty() { head } else { format!("{head}: {}", self.detail) }
     }
 }
 

@@ -118,9 +118,7 @@ impl ApiServer {
             Some(namespace) => (all.get(namespace), None),
             None => (None, Some(all.values())),
         };
-        one.into_iter()
-            .chain(every.into_iter().flatten())
-            .flat_map(|names| names.values())
+        one.into_iter().chain(every.into_iter().flatten()).flat_map(|names| names.values())
     }
 
     /// The changes after a version, of one kind or of all, oldest first.
@@ -133,23 +131,14 @@ impl ApiServer {
         kind: Option<Kind>,
     ) -> Result<impl Iterator<Item = &Change>, Expired> {
         if resource_version < self.forgotten {
-            return Err(Expired {
-                requested: resource_version,
-                oldest: self.forgotten,
-            });
+            return Err(Expired { requested: resource_version, oldest: self.forgotten });
         }
-        let from = self.log.partition_point(|c| {
-            c.last()
-                .is_none_or(|c| c.resource_version <= resource_version)
-        });
-        Ok(self
+        let from = self
             .log
-            .iter()
-            .skip(from)
-            .flat_map(|chunk| chunk.iter())
-            .filter(move |c| {
-                c.resource_version > resource_version && kind.is_none_or(|k| c.object.kind == k)
-            }))
+            .partition_point(|c| c.last().is_none_or(|c| c.resource_version <= resource_version));
+        Ok(self.log.iter().skip(from).flat_map(|chunk| chunk.iter()).filter(move |c| {
+            c.resource_version > resource_version && kind.is_none_or(|k| c.object.kind == k)
+        }))
     }
 
     /// Forgets all changes up to now and all open lists, as etcd's compaction does.
@@ -164,11 +153,7 @@ impl ApiServer {
     }
 
     pub(crate) fn remember_list(&mut self, kind: Kind) {
-        let here = (
-            self.resource_version,
-            kind,
-            Arc::clone(self.collection(kind)),
-        );
+        let here = (self.resource_version, kind, Arc::clone(self.collection(kind)));
         let lists = Arc::make_mut(&mut self.open_lists);
         if lists.iter().any(|l| l.0 == here.0 && l.1 == kind) {
             return;
@@ -185,9 +170,7 @@ impl ApiServer {
         object.meta.resource_version = self.resource_version;
         let object = Arc::new(object);
         let namespaces = Arc::make_mut(&mut self.kinds[object.kind as usize]);
-        let names = namespaces
-            .entry(Arc::clone(&object.meta.namespace))
-            .or_default();
+        let names = namespaces.entry(Arc::clone(&object.meta.namespace)).or_default();
         let old = Arc::make_mut(names).insert(Arc::clone(&object.meta.name), Arc::clone(&object));
         let what = match old {
             Some(_) => ChangeType::Modified,
@@ -217,12 +200,7 @@ impl ApiServer {
     }
 
     fn log(&mut self, what: ChangeType, object: Arc<Object>, old: Option<Arc<Object>>) {
-        let change = Change {
-            resource_version: self.resource_version,
-            what,
-            object,
-            old,
-        };
+        let change = Change { resource_version: self.resource_version, what, object, old };
         match self.log.back_mut() {
             Some(chunk) if chunk.len() < CHUNK => Arc::make_mut(chunk).push(change),
             _ => {

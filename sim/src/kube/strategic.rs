@@ -59,9 +59,7 @@ pub(crate) fn patch_map(
             }
             (have, Value::Array(change), Some(below)) => {
                 let strategy = strategy(arena, ty, key);
-                let have = have
-                    .and_then(Value::as_array)
-                    .map_or(&[][..], Vec::as_slice);
+                let have = have.and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
                 match (&strategy.merge, arena.get(below)) {
                     (Some(by), Type::List { item, .. }) => {
                         let order = patch.get(&format!("$setElementOrder/{key}"));
@@ -80,11 +78,7 @@ pub(crate) fn patch_map(
 
 fn strategy(arena: &Arena, ty: TypeId, key: &str) -> Patch {
     match arena.get(ty) {
-        Type::Struct(s) => s
-            .fields
-            .get(key)
-            .map(|f| f.patch.clone())
-            .unwrap_or_default(),
+        Type::Struct(s) => s.fields.get(key).map(|f| f.patch.clone()).unwrap_or_default(),
         _ => Patch::default(),
     }
 }
@@ -130,12 +124,7 @@ fn patch_list(
             None => out.push(merged),
         }
     }
-    Ok(in_order(
-        &out,
-        order.map_or(change, Vec::as_slice),
-        have,
-        by,
-    ))
+    Ok(in_order(&out, order.map_or(change, Vec::as_slice), have, by))
 }
 
 /// A value as Go prints it.
@@ -156,9 +145,8 @@ fn place(list: &[Value], item: &Value, by: &str) -> Option<usize> {
 /// Items that the patch names come in its order; the others keep theirs, and go before a named one only
 /// if they were before it.
 fn in_order(merged: &[Value], patch: &[Value], before: &[Value], by: &str) -> Vec<Value> {
-    let (mut named, mut rest): (Vec<_>, Vec<_>) = merged
-        .iter()
-        .partition(|item| place(patch, item, by).is_some());
+    let (mut named, mut rest): (Vec<_>, Vec<_>) =
+        merged.iter().partition(|item| place(patch, item, by).is_some());
     named.sort_by_key(|item| place(patch, item, by));
     rest.sort_by_key(|item| place(before, item, by));
     let (mut named, mut rest) = (named.into_iter().peekable(), rest.into_iter().peekable());

@@ -108,8 +108,7 @@ impl ApiServer {
                 reset_status(new, status);
             }
             Kind::Namespace => {
-                new.body_mut()
-                    .insert("status".into(), json!({"phase": "Active"}));
+                new.body_mut().insert("status".into(), json!({"phase": "Active"}));
                 let spec = new.body_mut().entry("spec").or_insert(json!({}));
                 spec["finalizers"] = json!(["kubernetes"]);
             }
@@ -205,10 +204,7 @@ impl ApiServer {
         }
         self.register(stored);
         // A controller inside the server accepts the names; here it does so at once.
-        if stored
-            .at(&["status", "conditions"])
-            .is_none_or(Value::is_null)
-        {
+        if stored.at(&["status", "conditions"]).is_none_or(Value::is_null) {
             let mut new = (**stored).clone();
             let status = super::crd::established_status(stored, cx.now);
             new.body_mut().insert("status".into(), status);
@@ -254,17 +250,10 @@ fn grows(server: &ApiServer, old: &Object, new: &Object) -> bool {
 
 /// The old and the new field for a claim's source say the same.
 fn data_source(new: &mut Object) {
-    let Some(spec) = new
-        .body_mut()
-        .get_mut("spec")
-        .and_then(Value::as_object_mut)
-    else {
+    let Some(spec) = new.body_mut().get_mut("spec").and_then(Value::as_object_mut) else {
         return;
     };
-    for (from, to) in [
-        ("dataSource", "dataSourceRef"),
-        ("dataSourceRef", "dataSource"),
-    ] {
+    for (from, to) in [("dataSource", "dataSourceRef"), ("dataSourceRef", "dataSource")] {
         if let Some(source) = spec.get(from).cloned()
             && source.get("namespace").is_none()
             && !spec.contains_key(to)

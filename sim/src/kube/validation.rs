@@ -114,10 +114,7 @@ fn text<'a>(value: &'a Value, key: &str) -> &'a str {
 }
 
 fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
-    value
-        .get(key)
-        .and_then(Value::as_array)
-        .map_or(&[], Vec::as_slice)
+    value.get(key).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
 fn metadata(new: &Object, out: &mut Errors) {
@@ -134,11 +131,7 @@ fn metadata(new: &Object, out: &mut Errors) {
         }
         _ => names::subdomain(name),
     };
-    out.extend(
-        wrong
-            .into_iter()
-            .map(|e| FieldError::invalid("metadata.name", name, e)),
-    );
+    out.extend(wrong.into_iter().map(|e| FieldError::invalid("metadata.name", name, e)));
     for owner in new.meta.owners.iter() {
         let path = |key: &str| format!("metadata.ownerReferences.{key}");
         for (key, value) in [
@@ -156,38 +149,23 @@ fn metadata(new: &Object, out: &mut Errors) {
             }
         }
     }
-    let controllers: Vec<_> = new
-        .meta
-        .owners
-        .iter()
-        .filter(|o| o.controller == Some(true))
-        .collect();
+    let controllers: Vec<_> =
+        new.meta.owners.iter().filter(|o| o.controller == Some(true)).collect();
     if let [first, second, ..] = controllers.as_slice() {
         let detail = format!(
             "Only one reference can have Controller set to true. Found \"true\" in references for {}/{} and {}/{}",
             first.kind, first.name, second.kind, second.name
         );
-        out.push(FieldError::invalid(
-            "metadata.ownerReferences",
-            Value::Null,
-            detail,
-        ));
+        out.push(FieldError::invalid("metadata.ownerReferences", Value::Null, detail));
     }
     let labels = new.meta.labels.iter().map(|(k, v)| (&**k, &**v));
     names::labels("metadata.labels", labels, out);
     names::annotations("metadata.annotations", &new.meta.annotations, out);
     for (at, finalizer) in new.meta.finalizers.iter().enumerate() {
         let field = format!("metadata.finalizers[{at}]");
-        let known = matches!(
-            finalizer.as_str(),
-            super::delete::FOREGROUND | super::delete::ORPHAN
-        );
+        let known = matches!(finalizer.as_str(), super::delete::FOREGROUND | super::delete::ORPHAN);
         for wrong in names::qualified(finalizer) {
-            out.push(FieldError::invalid(
-                field.as_str(),
-                finalizer.as_str(),
-                wrong,
-            ));
+            out.push(FieldError::invalid(field.as_str(), finalizer.as_str(), wrong));
         }
         if !known && !finalizer.contains('/') {
             out.push(FieldError::invalid(
@@ -200,20 +178,12 @@ fn metadata(new: &Object, out: &mut Errors) {
 }
 
 fn workload(kind: Kind, spec: &Value, out: &mut Errors) {
-    if let Some(replicas) = spec
-        .get("replicas")
-        .and_then(Value::as_i64)
-        .filter(|r| *r < 0)
-    {
+    if let Some(replicas) = spec.get("replicas").and_then(Value::as_i64).filter(|r| *r < 0) {
         let detail = "must be greater than or equal to 0";
         out.push(FieldError::invalid("spec.replicas", replicas, detail));
     }
     let selector = spec.get("selector").filter(|s| s.is_object());
-    let empty = |s: &Value| {
-        ["matchLabels", "matchExpressions"]
-            .iter()
-            .all(|k| s.get(k).is_none())
-    };
+    let empty = |s: &Value| ["matchLabels", "matchExpressions"].iter().all(|k| s.get(k).is_none());
     match selector {
         None => {
             out.push(FieldError::required("spec.selector", ""));
@@ -225,10 +195,7 @@ fn workload(kind: Kind, spec: &Value, out: &mut Errors) {
         Some(selector) if empty(selector) => out.push(FieldError::invalid(
             "spec.selector",
             selector.clone(),
-            format!(
-                "empty selector is invalid for {}",
-                kind.name().to_lowercase()
-            ),
+            format!("empty selector is invalid for {}", kind.name().to_lowercase()),
         )),
         Some(selector) => {
             let labels = &spec["template"]["metadata"]["labels"];
@@ -243,11 +210,7 @@ fn workload(kind: Kind, spec: &Value, out: &mut Errors) {
     }
     template(&spec["template"], "spec.template", &["Always"], out);
     for (at, claim) in list(spec, "volumeClaimTemplates").iter().enumerate() {
-        self::claim(
-            &claim["spec"],
-            &format!("spec.volumeClaimTemplates[{at}].spec"),
-            out,
-        );
+        self::claim(&claim["spec"], &format!("spec.volumeClaimTemplates[{at}].spec"), out);
     }
 }
 
@@ -284,16 +247,10 @@ fn pod(spec: &Value, path: &str, policies: &[&str], out: &mut Errors) {
             out.push(FieldError::not_supported(field, policy, policies));
         }
     }
-    let grace = spec
-        .get("terminationGracePeriodSeconds")
-        .and_then(Value::as_i64);
+    let grace = spec.get("terminationGracePeriodSeconds").and_then(Value::as_i64);
     if let Some(grace) = grace.filter(|g| *g < 0) {
         let field = format!("{path}.terminationGracePeriodSeconds");
-        out.push(FieldError::invalid(
-            field,
-            grace,
-            "must be greater than or equal to 0",
-        ));
+        out.push(FieldError::invalid(field, grace, "must be greater than or equal to 0"));
     }
 }
 
@@ -311,11 +268,7 @@ fn volume<'a>(volume: &'a Value, path: &str, seen: &mut BTreeSet<&'a str>, out: 
             out.push(FieldError::new(format!("{path}.name"), wrong, ""));
         }
     }
-    let sources = volume
-        .as_object()
-        .into_iter()
-        .flatten()
-        .filter(|(k, _)| *k != "name");
+    let sources = volume.as_object().into_iter().flatten().filter(|(k, _)| *k != "name");
     for (key, _) in sources.skip(1) {
         out.push(FieldError::forbidden(
             format!("{path}.{key}"),
@@ -370,15 +323,8 @@ fn container<'a>(
         ));
     }
     for (at, port) in list(container, "ports").iter().enumerate() {
-        match port
-            .get("containerPort")
-            .and_then(Value::as_i64)
-            .unwrap_or(0)
-        {
-            0 => out.push(FieldError::required(
-                format!("{path}.ports[{at}].containerPort"),
-                "",
-            )),
+        match port.get("containerPort").and_then(Value::as_i64).unwrap_or(0) {
+            0 => out.push(FieldError::required(format!("{path}.ports[{at}].containerPort"), "")),
             n if !(1..=65535).contains(&n) => out.push(FieldError::invalid(
                 format!("{path}.ports[{at}].containerPort"),
                 n,
@@ -399,11 +345,7 @@ fn container<'a>(
         if name.is_empty() {
             out.push(FieldError::required(format!("{path}.name"), ""));
         } else if !volumes.contains(name) {
-            out.push(FieldError::new(
-                format!("{path}.name"),
-                Wrong::NotFound(name.into()),
-                "",
-            ));
+            out.push(FieldError::new(format!("{path}.name"), Wrong::NotFound(name.into()), ""));
         }
         let target = text(mount, "mountPath");
         if target.is_empty() {
@@ -416,9 +358,7 @@ fn container<'a>(
     resources(&container["resources"], &format!("{path}.resources"), out);
     for probe in ["livenessProbe", "readinessProbe", "startupProbe"] {
         if let Some(value) = container.get(probe)
-            && ["exec", "httpGet", "tcpSocket", "grpc"]
-                .iter()
-                .all(|h| value.get(h).is_none())
+            && ["exec", "httpGet", "tcpSocket", "grpc"].iter().all(|h| value.get(h).is_none())
         {
             let field = format!("{path}.{probe}");
             out.push(FieldError::required(field, "must specify a handler type"));
@@ -429,10 +369,7 @@ fn container<'a>(
 fn resources(resources: &Value, path: &str, out: &mut Errors) {
     let amount = |text: &str| text.parse::<Quantity>().unwrap_or(Quantity::ZERO);
     for (name, request) in names::strings(resources.get("requests")) {
-        let limit = resources
-            .get("limits")
-            .map(|l| text(l, name))
-            .filter(|l| !l.is_empty());
+        let limit = resources.get("limits").map(|l| text(l, name)).filter(|l| !l.is_empty());
         if let Some(limit) = limit
             && amount(request) > amount(limit)
         {
@@ -457,12 +394,7 @@ fn cron_job(spec: &Value, out: &mut Errors) {
         out.push(FieldError::invalid("spec.schedule", schedule, detail));
     }
     let pod = &spec["jobTemplate"]["spec"]["template"];
-    template(
-        pod,
-        "spec.jobTemplate.spec.template",
-        &["OnFailure", "Never"],
-        out,
-    );
+    template(pod, "spec.jobTemplate.spec.template", &["OnFailure", "Never"], out);
 }
 
 fn service(spec: &Value, out: &mut Errors) {
@@ -515,26 +447,14 @@ fn service(spec: &Value, out: &mut Errors) {
 fn claim(spec: &Value, path: &str, out: &mut Errors) {
     if list(spec, "accessModes").is_empty() {
         let field = format!("{path}.accessModes");
-        out.push(FieldError::required(
-            field,
-            "at least 1 access mode is required",
-        ));
+        out.push(FieldError::required(field, "at least 1 access mode is required"));
     }
-    let size = spec["resources"]["requests"]
-        .get("storage")
-        .and_then(Value::as_str);
+    let size = spec["resources"]["requests"].get("storage").and_then(Value::as_str);
     match size.map(|text| (text, text.parse::<Quantity>())) {
-        None => out.push(FieldError::required(
-            format!("{path}.resources[storage]"),
-            "",
-        )),
+        None => out.push(FieldError::required(format!("{path}.resources[storage]"), "")),
         Some((text, Ok(size))) if size <= Quantity::ZERO => {
             let field = format!("{path}.resources[storage]");
-            out.push(FieldError::invalid(
-                field,
-                text,
-                "must be greater than zero",
-            ));
+            out.push(FieldError::invalid(field, text, "must be greater than zero"));
         }
         Some(_) => {}
     }

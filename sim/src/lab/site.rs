@@ -52,7 +52,9 @@ pub fn build(spec: &WorldSpec, trace: bool) -> Result<Box<dyn Driver>, String> {
 
 impl Site for LabSite {
     fn fault(&mut self, world: &mut World, kube: KubeId, fault: &Break) -> Result<(), String> {
-        let found = |done: bool, what: &str| done.then_some(()).ok_or_else(|| format!("{what} is not there"));
+        let found = |done: bool, what: &str| {
+            done.then_some(()).ok_or_else(|| format!("{what} is not there"))
+        };
         match fault {
             Break::KillPod(namespace, pod) => {
                 found(faults::kill_pod(world, kube, namespace, pod), &format!("Pod {pod}"))
@@ -61,7 +63,9 @@ impl Site for LabSite {
                 faults::kill_container(world, kube, namespace, pod, container),
                 &format!("container {container} of Pod {pod}"),
             ),
-            Break::CrashNode(node) => found(faults::crash_node(world, kube, node), &format!("node {node}")),
+            Break::CrashNode(node) => {
+                found(faults::crash_node(world, kube, node), &format!("node {node}"))
+            }
             Break::RestartNode(node) => {
                 found(faults::restart_node(world, kube, node), &format!("node {node}"))
             }
@@ -93,7 +97,11 @@ impl Site for LabSite {
             }
             Break::Images(image, failing) => {
                 let registry = &mut world.kube_mut(kube).registry;
-                if *failing { registry.withhold(image) } else { registry.provide(image) }
+                if *failing {
+                    registry.withhold(image)
+                } else {
+                    registry.provide(image)
+                }
                 Ok(())
             }
             Break::Partition(..) | Break::HealNetwork | Break::ApiOutage(_) => {
@@ -102,12 +110,23 @@ impl Site for LabSite {
         }
     }
 
-    fn connect(&mut self, world: &mut World, kube: KubeId, client: &ClientSpec) -> Result<(), String> {
+    fn connect(
+        &mut self,
+        world: &mut World,
+        kube: KubeId,
+        client: &ClientSpec,
+    ) -> Result<(), String> {
         let (namespace, secret) = (&client.namespace, &client.secret);
         let cluster = cluster_of(world, kube, namespace, secret)?;
         let certificate = names::cluster_cert(&cluster);
         let start = ClientStart::from_secrets(
-            world, kube, namespace, secret, Some(&certificate), &client.name, client.every,
+            world,
+            kube,
+            namespace,
+            secret,
+            Some(&certificate),
+            &client.name,
+            client.every,
         );
         let start = start.ok_or_else(|| {
             format!("Secret {secret} or {certificate} lacks what an application needs to connect")
@@ -150,9 +169,17 @@ impl Site for LabSite {
     ) -> Result<(), String> {
         let cluster = cluster_of(world, kube, namespace, secret)?;
         let certificate = names::cluster_cert(&cluster);
-        let start =
-            ClientStart::from_secrets(world, kube, namespace, secret, Some(&certificate), "hand", STATEMENT);
-        let mut start = start.ok_or_else(|| format!("Secret {secret} lacks what a client needs"))?;
+        let start = ClientStart::from_secrets(
+            world,
+            kube,
+            namespace,
+            secret,
+            Some(&certificate),
+            "hand",
+            STATEMENT,
+        );
+        let mut start =
+            start.ok_or_else(|| format!("Secret {secret} lacks what a client needs"))?;
         if ask.replicas {
             start.host = format!("{}.{namespace}.svc", names::replica_service(&cluster)).into();
         }
@@ -160,7 +187,8 @@ impl Site for LabSite {
             SqlWhat::Insert(rows) => {
                 for _ in 0..rows {
                     self.asked += 1;
-                    let statement = Statement::Insert { client: "hand".into(), row: u64::from(self.asked) };
+                    let statement =
+                        Statement::Insert { client: "hand".into(), row: u64::from(self.asked) };
                     match statement_by_hand(world, kube, &start, statement)? {
                         SqlReply::Committed => {}
                         other => return Err(format!("the server answered {other:?}")),
@@ -172,15 +200,21 @@ impl Site for LabSite {
                 let statement = Statement::Rows { client: "hand".into() };
                 match statement_by_hand(world, kube, &start, statement)? {
                     SqlReply::Rows(rows) if rows.len() as u64 == wanted => Ok(()),
-                    SqlReply::Rows(rows) => Err(format!("{} rows are there, not {wanted}", rows.len())),
+                    SqlReply::Rows(rows) => {
+                        Err(format!("{} rows are there, not {wanted}", rows.len()))
+                    }
                     other => Err(format!("the server answered {other:?}")),
                 }
             }
-            SqlWhat::ReadOnly(wanted) => match statement_by_hand(world, kube, &start, Statement::Ping)? {
-                SqlReply::Pong { read_only } if read_only == wanted => Ok(()),
-                SqlReply::Pong { read_only } => Err(format!("the server's read_only is {read_only}")),
-                other => Err(format!("the server answered {other:?}")),
-            },
+            SqlWhat::ReadOnly(wanted) => {
+                match statement_by_hand(world, kube, &start, Statement::Ping)? {
+                    SqlReply::Pong { read_only } if read_only == wanted => Ok(()),
+                    SqlReply::Pong { read_only } => {
+                        Err(format!("the server's read_only is {read_only}"))
+                    }
+                    other => Err(format!("the server answered {other:?}")),
+                }
+            }
         }
     }
 
@@ -195,7 +229,12 @@ impl Site for LabSite {
     }
 }
 
-fn cluster_of(world: &World, kube: KubeId, namespace: &str, secret: &str) -> Result<String, String> {
+fn cluster_of(
+    world: &World,
+    kube: KubeId,
+    namespace: &str,
+    secret: &str,
+) -> Result<String, String> {
     let api = &world.kube(kube).api;
     let object = api.get(Kind::Secret, namespace, secret);
     let object = object.ok_or_else(|| format!("there is no Secret {secret} in {namespace}"))?;
@@ -207,12 +246,14 @@ fn cluster_of(world: &World, kube: KubeId, namespace: &str, secret: &str) -> Res
 fn kill_users_of(world: &mut World, kube: KubeId, volume: &str) {
     let api = &world.kube(kube).api;
     let claims = api.list(Kind::PersistentVolumeClaim, None);
-    let claim = claims.into_iter().find(|c| c.str_at(&["spec", "volumeName"]) == Some(volume)).cloned();
+    let claim =
+        claims.into_iter().find(|c| c.str_at(&["spec", "volumeName"]) == Some(volume)).cloned();
     let Some(claim) = claim else { return };
     let uses = |pod: &&Arc<ivory_core::Object>| {
         let volumes = pod.at(&["spec", "volumes"]).and_then(|v| v.as_array());
         volumes.into_iter().flatten().any(|v| {
-            v.pointer("/persistentVolumeClaim/claimName").and_then(|c| c.as_str()) == Some(&claim.meta.name)
+            v.pointer("/persistentVolumeClaim/claimName").and_then(|c| c.as_str())
+                == Some(&claim.meta.name)
         })
     };
     let pods: Vec<_> = world
@@ -282,7 +323,9 @@ impl Actor for Hand {
             }
             Input::Reply(_, reply) => {
                 self.answer = Some(match reply {
-                    Ok(Reply::Sql(SqlReply::Error { code, message })) => Err(format!("{code}: {message}")),
+                    Ok(Reply::Sql(SqlReply::Error { code, message })) => {
+                        Err(format!("{code}: {message}"))
+                    }
                     Ok(Reply::Sql(reply)) => Ok(reply),
                     Ok(_) => Err("the server speaks another protocol".into()),
                     Err(CallError::Refused) => Err("connection refused".into()),

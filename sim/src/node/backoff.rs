@@ -13,11 +13,7 @@ pub struct Doubling {
 impl Doubling {
     /// Starts at `first` and ends at `longest`.
     pub const fn new(first: Span, longest: Span) -> Self {
-        Self {
-            first,
-            longest,
-            next: first,
-        }
+        Self { first, longest, next: first }
     }
 
     /// The wait after one more failure.
@@ -49,11 +45,7 @@ impl Restarts {
         let reset_after = Self::LONGEST + Self::LONGEST;
         let current = self.last.filter(|(at, _)| ended - *at <= reset_after);
         let wait = current.map_or(Span::ZERO, |(_, wait)| wait);
-        let next = if wait == Span::ZERO {
-            Self::FIRST
-        } else {
-            (wait + wait).min(Self::LONGEST)
-        };
+        let next = if wait == Span::ZERO { Self::FIRST } else { (wait + wait).min(Self::LONGEST) };
         self.last = Some((ended + wait, next));
         wait
     }

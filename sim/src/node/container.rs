@@ -149,9 +149,6 @@ impl Container {
 impl State {
     /// Waits, with nothing more to say.
     pub fn waiting(reason: &'static str) -> Self {
-        State::Waiting {
-            reason,
-            message: String::new(),
-        }
+        State::Waiting { reason, message: String::new() }
     }
 }

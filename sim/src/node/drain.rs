@@ -84,10 +84,7 @@ impl Actor for Drain {
                 }
             }
             _ => {
-                let learned = self
-                    .pods
-                    .as_mut()
-                    .map_or(Learned::NotMine, |p| p.learn(&input));
+                let learned = self.pods.as_mut().map_or(Learned::NotMine, |p| p.learn(&input));
                 match learned {
                     Learned::All => self.go_on(cx),
                     Learned::One { new: None, .. } if self.left().is_empty() => cx.exit(0),

@@ -55,10 +55,7 @@ pub fn resolve(container: &Value, facts: &Facts<'_>) -> Result<Env, String> {
     let mut env = Env::default();
     for from in list(container, &["envFrom"]) {
         let prefix = text(from, &["prefix"]).unwrap_or_default();
-        for (kind, key) in [
-            (Kind::ConfigMap, "configMapRef"),
-            (Kind::Secret, "secretRef"),
-        ] {
+        for (kind, key) in [(Kind::ConfigMap, "configMapRef"), (Kind::Secret, "secretRef")] {
             let Some(reference) = from.get(key) else {
                 continue;
             };
@@ -101,18 +98,11 @@ fn found(kind: Kind, reference: &Value, facts: &Facts<'_>) -> Result<Option<Arc<
 }
 
 fn word(kind: Kind) -> &'static str {
-    if kind == Kind::Secret {
-        "secret"
-    } else {
-        "configmap"
-    }
+    if kind == Kind::Secret { "secret" } else { "configmap" }
 }
 
 fn referred(from: &Value, container: &Value, facts: &Facts<'_>) -> Result<Option<String>, String> {
-    for (kind, key) in [
-        (Kind::ConfigMap, "configMapKeyRef"),
-        (Kind::Secret, "secretKeyRef"),
-    ] {
+    for (kind, key) in [(Kind::ConfigMap, "configMapKeyRef"), (Kind::Secret, "secretKeyRef")] {
         let Some(reference) = from.get(key) else {
             continue;
         };
@@ -126,11 +116,7 @@ fn referred(from: &Value, container: &Value, facts: &Facts<'_>) -> Result<Option
             None if optional => Ok(None),
             None => Err(format!(
                 "couldn't find key {key} in {} {}",
-                if kind == Kind::Secret {
-                    "Secret"
-                } else {
-                    "ConfigMap"
-                },
+                if kind == Kind::Secret { "Secret" } else { "ConfigMap" },
                 object.full_name()
             )),
         };
@@ -150,11 +136,7 @@ fn resource_of(resource: &str, container: &Value) -> String {
 
 fn field(path: &str, facts: &Facts<'_>) -> String {
     let pod = facts.pod;
-    let keyed = |prefix: &str| {
-        path.strip_prefix(prefix)?
-            .strip_prefix("['")?
-            .strip_suffix("']")
-    };
+    let keyed = |prefix: &str| path.strip_prefix(prefix)?.strip_prefix("['")?.strip_suffix("']");
     if let Some(key) = keyed("metadata.labels") {
         return pod.label(key).unwrap_or_default().to_owned();
     }
@@ -166,10 +148,9 @@ fn field(path: &str, facts: &Facts<'_>) -> String {
         "metadata.namespace" => pod.meta.namespace.to_string(),
         "metadata.uid" => pod.meta.uid.to_string(),
         "spec.nodeName" => facts.node.to_owned(),
-        "spec.serviceAccountName" => pod
-            .str_at(&["spec", "serviceAccountName"])
-            .unwrap_or("default")
-            .to_owned(),
+        "spec.serviceAccountName" => {
+            pod.str_at(&["spec", "serviceAccountName"]).unwrap_or("default").to_owned()
+        }
         "status.podIP" | "status.podIPs" => facts.ip.to_owned(),
         "status.hostIP" | "status.hostIPs" => facts.host_ip.to_owned(),
         _ => String::new(),
@@ -222,41 +203,28 @@ mod tests {
         .map(Arc::new)
         .expect("a Secret");
         let find = |kind, name: &str| (kind == Kind::Secret && name == "s").then(|| secret.clone());
-        let facts = Facts {
-            pod: &pod,
-            node: "n1",
-            ip: "10.0.0.1",
-            host_ip: "10.9.9.9",
-            find: &find,
-        };
+        let facts =
+            Facts { pod: &pod, node: "n1", ip: "10.0.0.1", host_ip: "10.9.9.9", find: &find };
         let check = |variable: Value, expected: Result<Option<&str>, &str>| {
             let container = json!({
                 "resources": {"limits": {"memory": "1Gi"}},
                 "env": [{"name": "A", "value": "1"}, variable],
             });
             let resolved = resolve(&container, &facts).map(|env| env.get("X").map(str::to_owned));
-            let expected = expected
-                .map(|v| v.map(str::to_owned))
-                .map_err(str::to_owned);
+            let expected = expected.map(|v| v.map(str::to_owned)).map_err(str::to_owned);
             assert_eq!(resolved, expected, "{variable}");
         };
         let field =
             |path: &str| json!({"name": "X", "valueFrom": {"fieldRef": {"fieldPath": path}}});
         let key = |name: &str, key: &str, optional: bool| json!({"name": "X", "valueFrom": {"secretKeyRef": {"name": name, "key": key, "optional": optional}}});
-        check(
-            json!({"name": "X", "value": "a$(A)b$(B)$$(A)"}),
-            Ok(Some("a1b$(B)$(A)")),
-        );
+        check(json!({"name": "X", "value": "a$(A)b$(B)$$(A)"}), Ok(Some("a1b$(B)$(A)")));
         check(field("metadata.name"), Ok(Some("p")));
         check(field("metadata.labels['a/b']"), Ok(Some("L")));
         check(field("status.podIP"), Ok(Some("10.0.0.1")));
         check(field("spec.nodeName"), Ok(Some("n1")));
         check(key("s", "k", false), Ok(Some("BB")));
         check(key("s", "z", true), Ok(None));
-        check(
-            key("s", "z", false),
-            Err("couldn't find key z in Secret n/s"),
-        );
+        check(key("s", "z", false), Err("couldn't find key z in Secret n/s"));
         check(key("t", "k", false), Err("secret \"t\" not found"));
         check(key("t", "k", true), Ok(None));
         let limit =

@@ -26,10 +26,7 @@ impl Recorder {
     /// A recorder that signs with a component's name.
     #[must_use]
     pub fn new(component: &'static str) -> Self {
-        Self {
-            component,
-            known: BTreeMap::new(),
-        }
+        Self { component, known: BTreeMap::new() }
     }
 
     /// Records that something happened to an object. `normal` false makes it a warning.
@@ -69,10 +66,7 @@ impl Recorder {
                     "namespace": &*about.meta.namespace, "name": &*about.meta.name, "uid": &*about.meta.uid,
                 }),
             );
-            body.insert(
-                "type".into(),
-                if normal { "Normal" } else { "Warning" }.into(),
-            );
+            body.insert("type".into(), if normal { "Normal" } else { "Warning" }.into());
             body.insert("reason".into(), reason.into());
             body.insert("message".into(), message.into());
             body.insert("source".into(), json!({"component": self.component}));

@@ -49,10 +49,7 @@ pub fn crash_node(world: &mut World, kube: KubeId, node: &str) -> bool {
     for process in world.processes_where(kube, |p| &*p.node == node) {
         world.kill(process, 137);
     }
-    let off = Off {
-        name: format!("off/{node}"),
-        kubelet: Arc::new(state.rebooted(kube)),
-    };
+    let off = Off { name: format!("off/{node}"), kubelet: Arc::new(state.rebooted(kube)) };
     world.spawn(kube, Arc::new(off), None, None);
     true
 }
@@ -102,14 +99,9 @@ fn only_on(volume: &Object, node: &str) -> bool {
     let terms = list(required, &["nodeSelectorTerms"]);
     let names_it = |e: &serde_json::Value| {
         text(e, &["key"]) == Some("kubernetes.io/hostname")
-            && list(e, &["values"])
-                .iter()
-                .all(|v| v.as_str() == Some(node))
+            && list(e, &["values"]).iter().all(|v| v.as_str() == Some(node))
     };
-    !terms.is_empty()
-        && terms
-            .iter()
-            .all(|t| list(t, &["matchExpressions"]).iter().any(names_it))
+    !terms.is_empty() && terms.iter().all(|t| list(t, &["matchExpressions"]).iter().any(names_it))
 }
 
 /// A person, or a cloud's controller, deletes a Node object.
@@ -155,11 +147,7 @@ fn kill_where(
 
 /// Makes a node take no new Pods, or take them again.
 pub fn cordon(world: &mut World, kube: KubeId, node: &str, unschedulable: bool) {
-    let value = if unschedulable {
-        json!(true)
-    } else {
-        json!(null)
-    };
+    let value = if unschedulable { json!(true) } else { json!(null) };
     let patch = json!({"spec": {"unschedulable": value}});
     let verb = requests::merge(Kind::Node, "", node, patch);
     world.submit(PERSON, kube, requests::request("kubectl", verb));

@@ -32,11 +32,7 @@ pub struct Heart {
 impl Heart {
     /// Registers the node.
     pub fn start(&mut self, shared: &mut Shared, cx: &mut Cx<'_>) {
-        shared.ask(
-            cx,
-            Asked::Register,
-            requests::create(node_object(shared, cx.now())),
-        );
+        shared.ask(cx, Asked::Register, requests::create(node_object(shared, cx.now())));
     }
 
     /// Every [`PERIOD`].
@@ -50,9 +46,7 @@ impl Heart {
         let Some(node) = shared.node() else {
             return;
         };
-        let due = self
-            .status_at
-            .is_none_or(|at| cx.now() - at >= STATUS_PERIOD);
+        let due = self.status_at.is_none_or(|at| cx.now() - at >= STATUS_PERIOD);
         if due || !node.condition_true("Ready") {
             self.write_status(shared, cx, &node);
         }
@@ -60,11 +54,7 @@ impl Heart {
 
     fn renew(&mut self, shared: &mut Shared, cx: &mut Cx<'_>) {
         // Microseconds, as `MicroTime` has them.
-        let now = cx
-            .now()
-            .timestamp()
-            .strftime("%Y-%m-%dT%H:%M:%S.%6fZ")
-            .to_string();
+        let now = cx.now().timestamp().strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string();
         if self.renewing {
             return;
         }
@@ -159,11 +149,7 @@ fn node_object(shared: &Shared, now: Time) -> Object {
     node.meta.labels = Arc::new(labels);
     let status = node_status(shared, &node, now);
     let body = node.body_mut();
-    let spec = if config.taints.is_empty() {
-        json!({})
-    } else {
-        json!({"taints": config.taints})
-    };
+    let spec = if config.taints.is_empty() { json!({}) } else { json!({"taints": config.taints}) };
     body.insert("spec".into(), spec);
     body.insert("status".into(), status);
     node

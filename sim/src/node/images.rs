@@ -62,9 +62,7 @@ pub fn is_name(image: &str) -> bool {
     !name.is_empty()
         && name.split('/').all(part)
         && !tag.is_empty()
-        && tag
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+        && tag.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
         && suffix.is_none_or(|d| d.starts_with("sha256:"))
 }
 
@@ -99,11 +97,7 @@ mod tests {
             ("two words:1", false, false),
             ("a:", false, false),
         ] {
-            assert_eq!(
-                (is_name(image), is_latest(image)),
-                (name, latest),
-                "{image:?}"
-            );
+            assert_eq!((is_name(image), is_latest(image)), (name, latest), "{image:?}");
         }
     }
 }

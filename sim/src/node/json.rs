@@ -19,15 +19,10 @@ pub fn int(value: &Value, path: &[&str]) -> Option<i64> {
 
 /// The list at a path of map keys; empty when there is none.
 pub fn list<'a>(value: &'a Value, path: &[&str]) -> &'a [Value] {
-    at(value, path)
-        .and_then(Value::as_array)
-        .map_or(&[], Vec::as_slice)
+    at(value, path).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
 /// The list at a path in an object's body; empty when there is none.
 pub fn items<'a>(object: &'a ivory_core::Object, path: &[&str]) -> &'a [Value] {
-    object
-        .at(path)
-        .and_then(Value::as_array)
-        .map_or(&[], Vec::as_slice)
+    object.at(path).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }

@@ -143,9 +143,7 @@ impl Kubelet {
     fn seen(&mut self, cx: &mut Cx<'_>, pod: &Arc<Object>) {
         if let Some(serial) = self.serials.get(&pod.meta.uid) {
             let serial = *serial;
-            return self.with(cx, serial, |worker, shared, cx| {
-                worker.changed(shared, cx, pod)
-            });
+            return self.with(cx, serial, |worker, shared, cx| worker.changed(shared, cx, pod));
         }
         self.next += 1;
         let serial = self.next;
@@ -156,9 +154,7 @@ impl Kubelet {
     }
 
     fn vanished(&mut self, cx: &mut Cx<'_>, pod: &Object) {
-        cx.note(Milestone::PodGone {
-            pod: pod.meta.name.clone(),
-        });
+        cx.note(Milestone::PodGone { pod: pod.meta.name.clone() });
         if let Some(serial) = self.serials.get(&pod.meta.uid).copied() {
             self.with(cx, serial, Worker::vanish);
         }
@@ -215,12 +211,8 @@ impl Kubelet {
         let shows = |w: &Arc<Worker>| {
             w.pod.meta.namespace == object.meta.namespace && w.spec.shown.contains(&key)
         };
-        let serials: Vec<_> = self
-            .workers
-            .iter()
-            .filter(|(_, w)| shows(w))
-            .map(|(s, _)| *s)
-            .collect();
+        let serials: Vec<_> =
+            self.workers.iter().filter(|(_, w)| shows(w)).map(|(s, _)| *s).collect();
         for serial in serials {
             self.with(cx, serial, |worker, _, cx| worker.files_changed(cx));
         }
@@ -277,9 +269,7 @@ impl Actor for Kubelet {
             }
             Input::Timer(token) => {
                 let (serial, slot, tick) = timer_of(*token);
-                self.with(cx, serial, |worker, shared, cx| {
-                    worker.tick(shared, cx, slot, tick)
-                });
+                self.with(cx, serial, |worker, shared, cx| worker.tick(shared, cx, slot, tick));
             }
             Input::Response(ticket, response) => self.answered(cx, *ticket, response),
             Input::Exited(process, code) => {
@@ -290,10 +280,7 @@ impl Actor for Kubelet {
                 }
             }
             Input::Listed(..) | Input::Changed(..) => {
-                let learned = self
-                    .pods
-                    .as_mut()
-                    .map_or(Learned::NotMine, |p| p.learn(&input));
+                let learned = self.pods.as_mut().map_or(Learned::NotMine, |p| p.learn(&input));
                 if matches!(learned, Learned::NotMine) {
                     self.others_learned(cx, &input);
                 } else {

@@ -65,11 +65,7 @@ impl Worker {
     /// The container's next step is due.
     pub fn step(&mut self, node: &mut Shared, cx: &mut Cx<'_>, slot: usize) {
         let container = &mut self.containers[slot];
-        if container
-            .step
-            .as_ref()
-            .is_none_or(|(_, due)| *due > cx.now())
-        {
+        if container.step.as_ref().is_none_or(|(_, due)| *due > cx.now()) {
             return;
         }
         let Some((step, _)) = container.step.take() else {
@@ -78,10 +74,7 @@ impl Worker {
         match step {
             Step::Pulled => self.pulled(node, cx, slot),
             Step::ShowPullBackOff(until) => {
-                let text = format!(
-                    "Back-off pulling image {:?}",
-                    self.spec.containers[slot].image
-                );
+                let text = format!("Back-off pulling image {:?}", self.spec.containers[slot].image);
                 self.wait(node, cx, slot, "ImagePullBackOff", text, false);
                 let left = (until - cx.now()).max(Span::ZERO);
                 self.next(cx, slot, Step::PullAgain, left);
@@ -161,10 +154,7 @@ impl Worker {
         node.recorder.record(cx, &self.pod, true, "Started", &text);
         if start.init {
             let programs = node.programs.clone();
-            let mut disks = Disks {
-                cx: &mut *cx,
-                volumes: &start.volumes,
-            };
+            let mut disks = Disks { cx: &mut *cx, volumes: &start.volumes };
             let outcome = programs.init(&start, &mut disks);
             let ends = Step::InitEnds(outcome.exit, outcome.message);
             return self.next(cx, slot, ends, outcome.takes);
@@ -219,9 +209,7 @@ impl Worker {
             return;
         };
         let run = &mut container.probes[index];
-        let Some(process) = container
-            .process
-            .filter(|_| run.due.is_some_and(|d| d <= cx.now()))
+        let Some(process) = container.process.filter(|_| run.due.is_some_and(|d| d <= cx.now()))
         else {
             return;
         };
@@ -256,24 +244,13 @@ impl Worker {
     }
 
     fn unhealthy(&mut self, node: &mut Shared, cx: &mut Cx<'_>, slot: usize, kind: Probe) {
-        let word = if kind == Probe::Startup {
-            "startup"
-        } else {
-            "liveness"
-        };
+        let word = if kind == Probe::Startup { "startup" } else { "liveness" };
         let name = self.spec.containers[slot].name.clone();
         let container = &mut self.containers[slot];
         (container.probes[0].due, container.probes[1].due) = (None, None);
-        let text = format!(
-            "{} probe failed",
-            if word == "startup" {
-                "Startup"
-            } else {
-                "Liveness"
-            }
-        );
-        node.recorder
-            .record(cx, &self.pod, false, "Unhealthy", &text);
+        let text =
+            format!("{} probe failed", if word == "startup" { "Startup" } else { "Liveness" });
+        node.recorder.record(cx, &self.pod, false, "Unhealthy", &text);
         let text = format!("Container {name} failed {word} probe, will be restarted");
         node.recorder.record(cx, &self.pod, true, "Killing", &text);
         self.stop_container(cx, slot, self.spec.grace_s.max(1));
@@ -331,8 +308,7 @@ impl Worker {
             "Back-off restarting failed container {name} in pod {}_{}({})",
             meta.name, meta.namespace, meta.uid
         );
-        node.recorder
-            .record(cx, &self.pod, false, "BackOff", &event);
+        node.recorder.record(cx, &self.pod, false, "BackOff", &event);
         self.wait(node, cx, slot, "CrashLoopBackOff", text, false);
         let left = until - cx.now();
         self.next(cx, slot, Step::Begin, left);
@@ -351,8 +327,7 @@ impl Worker {
         let container = &mut self.containers[slot];
         let told = matches!(&container.state, State::Waiting { reason: r, .. } if *r == reason);
         if event && !told {
-            node.recorder
-                .record(cx, &self.pod, false, "Failed", &message);
+            node.recorder.record(cx, &self.pod, false, "Failed", &message);
         }
         if !told {
             cx.note(Milestone::ContainerWaiting {

@@ -53,10 +53,5 @@ pub fn spawn_node(
     config: NodeConfig,
     programs: Arc<dyn Programs>,
 ) -> ActorId {
-    world.spawn(
-        kube,
-        Arc::new(Kubelet::new(kube, config, programs)),
-        None,
-        None,
-    )
+    world.spawn(kube, Arc::new(Kubelet::new(kube, config, programs)), None, None)
 }

@@ -15,12 +15,7 @@ pub struct Mounts {
 impl Mounts {
     /// From the objects of one Pod's volumes.
     pub fn new(objects: impl IntoIterator<Item = Arc<Object>>) -> Self {
-        Self {
-            objects: objects
-                .into_iter()
-                .map(|o| ((o.kind, o.meta.name.clone()), o))
-                .collect(),
-        }
+        Self { objects: objects.into_iter().map(|o| ((o.kind, o.meta.name.clone()), o)).collect() }
     }
 
     /// A ConfigMap as the container sees it.
@@ -49,11 +44,7 @@ impl Mounts {
     /// The newest resourceVersion among them.
     #[must_use]
     pub fn version(&self) -> u64 {
-        self.objects
-            .values()
-            .map(|o| o.meta.resource_version)
-            .max()
-            .unwrap_or(0)
+        self.objects.values().map(|o| o.meta.resource_version).max().unwrap_or(0)
     }
 
     /// Whether the same objects with the same contents are shown.

@@ -90,16 +90,9 @@ impl Worker {
     /// A Pod that this kubelet has not known so far.
     pub fn new(serial: u32, pod: Arc<Object>, now: Time) -> Self {
         let spec = Arc::new(PodSpec::of(&pod));
-        let waiting = if spec.inits > 0 {
-            "PodInitializing"
-        } else {
-            "ContainerCreating"
-        };
-        let mut containers: Vec<_> = spec
-            .containers
-            .iter()
-            .map(|_| Container::new(waiting))
-            .collect();
+        let waiting = if spec.inits > 0 { "PodInitializing" } else { "ContainerCreating" };
+        let mut containers: Vec<_> =
+            spec.containers.iter().map(|_| Container::new(waiting)).collect();
         for (container, spec) in containers.iter_mut().zip(&spec.containers) {
             remember(container, &pod, spec.place.0, &spec.name, now);
         }
@@ -113,10 +106,7 @@ impl Worker {
                 .and_then(|c| text(c, &["lastTransitionTime"]))
                 .map_or_else(|| status::wire(now), str::to_owned);
         }
-        let ended = matches!(
-            pod.str_at(&["status", "phase"]),
-            Some("Succeeded" | "Failed")
-        );
+        let ended = matches!(pod.str_at(&["status", "phase"]), Some("Succeeded" | "Failed"));
         Self {
             serial,
             spec,
@@ -141,9 +131,7 @@ impl Worker {
 
     /// Begins.
     pub fn start(&mut self, node: &mut Shared, cx: &mut Cx<'_>) {
-        let ran = self.containers[self.spec.inits..]
-            .iter()
-            .any(|c| c.launched);
+        let ran = self.containers[self.spec.inits..].iter().any(|c| c.launched);
         if self.stage == Stage::Mounting && self.spec.restart == Restart::Never && ran {
             self.lose_containers(cx.now());
         }
@@ -348,10 +336,7 @@ impl Worker {
             let find = |kind: Kind, name: &str| node.find(kind, &namespace, name);
             volumes::exclusive(&self.pod, &find)
         };
-        if let Some(volume) = volumes
-            .iter()
-            .find(|v| self.attached_elsewhere(node, v, cx.now()))
-        {
+        if let Some(volume) = volumes.iter().find(|v| self.attached_elsewhere(node, v, cx.now())) {
             let text = format!(
                 "Multi-Attach error for volume {volume:?} Volume is already exclusively attached to one node and can't be attached to another"
             );
@@ -360,11 +345,7 @@ impl Worker {
         node.use_volumes(self.serial, volumes);
         self.mounts = Arc::new(mounts);
         let host = self.pod.at(&["spec", "hostNetwork"]) == Some(&Value::Bool(true));
-        self.ip = Some(if host {
-            node.host_ip.clone()
-        } else {
-            node.take_ip(cx.kube)
-        });
+        self.ip = Some(if host { node.host_ip.clone() } else { node.take_ip(cx.kube) });
         self.dirty = true;
         self.next_init(node, cx, 0);
     }
@@ -471,10 +452,7 @@ impl Worker {
             }
         }
         if self.holds[2] != holds[2] {
-            cx.note(Milestone::Ready {
-                pod: self.pod.meta.name.clone(),
-                ready: holds[2],
-            });
+            cx.note(Milestone::Ready { pod: self.pod.meta.name.clone(), ready: holds[2] });
         }
         self.holds = holds;
         let status = status::build(self, &node.host_ip, holds, &self.since);
@@ -531,26 +509,18 @@ pub fn draw(cx: &mut Cx<'_>, label: &str, bound: u64) -> i64 {
 
 /// Takes over what the API knows of a container's former life on this node.
 fn remember(container: &mut Container, pod: &Object, group: &str, name: &str, now: Time) {
-    let statuses = if group == "containers" {
-        "containerStatuses"
-    } else {
-        "initContainerStatuses"
-    };
+    let statuses =
+        if group == "containers" { "containerStatuses" } else { "initContainerStatuses" };
     let known = items(pod, &["status", statuses]);
     let Some(known) = known.iter().find(|s| text(s, &["name"]) == Some(name)) else {
         return;
     };
-    container.restarts = known
-        .get("restartCount")
-        .and_then(Value::as_i64)
-        .unwrap_or(0);
+    container.restarts = known.get("restartCount").and_then(Value::as_i64).unwrap_or(0);
     let ran = |state: &str| known.get("state").is_some_and(|s| s.get(state).is_some());
     container.launched = ran("running")
         || ran("terminated")
         || container.restarts > 0
-        || known
-            .get("lastState")
-            .is_some_and(|l| l.get("terminated").is_some());
+        || known.get("lastState").is_some_and(|l| l.get("terminated").is_some());
     if ran("running") {
         let started = text(known, &["state", "running", "startedAt"])
             .and_then(|t| t.parse::<jiff::Timestamp>().ok())

@@ -60,10 +60,7 @@ pub enum Verdict {
 impl ProbeRun {
     /// Begins.
     pub fn begin(due: Time) -> Self {
-        Self {
-            due: Some(due),
-            ..Self::default()
-        }
+        Self { due: Some(due), ..Self::default() }
     }
 
     /// Takes in a result.
@@ -95,12 +92,7 @@ mod tests {
             .map(|good| run.result(&spec, good))
             .collect();
         use Verdict::{Bad, Good, Undecided};
-        assert_eq!(
-            verdicts,
-            [
-                Undecided, Good, Undecided, Undecided, Undecided, Bad, Undecided
-            ]
-        );
+        assert_eq!(verdicts, [Undecided, Good, Undecided, Undecided, Undecided, Bad, Undecided]);
         assert_eq!(ProbeSpec::of(&json!(null)), None);
     }
 }

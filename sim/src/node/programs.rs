@@ -50,11 +50,7 @@ impl ContainerStart {
     /// The container in the Pod's JSON.
     #[must_use]
     pub fn json(&self) -> &Value {
-        let group = if self.init {
-            "initContainers"
-        } else {
-            "containers"
-        };
+        let group = if self.init { "initContainers" } else { "containers" };
         crate::node::json::items(&self.pod, &["spec", group])
             .iter()
             .find(|c| crate::node::json::text(c, &["name"]) == Some(&self.container))
@@ -97,11 +93,7 @@ impl InitOutcome {
     /// Ends well after a moment.
     #[must_use]
     pub fn fine() -> Self {
-        Self {
-            takes: Span::ms(200),
-            exit: 0,
-            message: String::new(),
-        }
+        Self { takes: Span::ms(200), exit: 0, message: String::new() }
     }
 }
 
@@ -141,9 +133,7 @@ impl Idle {
     /// The process of a container.
     #[must_use]
     pub fn new(start: &ContainerStart) -> Self {
-        Self {
-            name: start.actor_name(),
-        }
+        Self { name: start.actor_name() }
     }
 }
 
@@ -173,11 +163,7 @@ impl Exits {
     /// The process of a container that ends after a while with a status.
     #[must_use]
     pub fn new(start: &ContainerStart, after: Span, code: i32) -> Self {
-        Self {
-            name: start.actor_name(),
-            after,
-            code,
-        }
+        Self { name: start.actor_name(), after, code }
     }
 }
 

@@ -19,10 +19,7 @@ pub fn create(object: Object) -> Verb {
 
 /// An object replaced as a whole.
 pub fn update(object: Object) -> Verb {
-    Verb::Update {
-        object: Arc::new(object),
-        subresource: Subresource::None,
-    }
+    Verb::Update { object: Arc::new(object), subresource: Subresource::None }
 }
 
 /// One object.
@@ -62,18 +59,12 @@ pub fn delete_now(object: &Object) -> Verb {
 
 /// A Pod deleted, if its disruption budgets allow it.
 pub fn evict(pod: &Object) -> Verb {
-    Verb::Evict {
-        target: ObjectRef::of(pod),
-        options: DeleteOptions::default(),
-    }
+    Verb::Evict { target: ObjectRef::of(pod), options: DeleteOptions::default() }
 }
 
 /// A Pod assigned to a node.
 pub fn bind(pod: &Object, node: &Arc<str>) -> Verb {
-    Verb::Bind {
-        target: ObjectRef::of(pod),
-        node: node.clone(),
-    }
+    Verb::Bind { target: ObjectRef::of(pod), node: node.clone() }
 }
 
 /// The object that came back, if one did.

@@ -13,36 +13,22 @@ pub fn labels_match(selector: Option<&Value>, labels: &StringMap) -> bool {
     };
     let pairs = selector.get("matchLabels").and_then(Value::as_object);
     pairs.is_none_or(|pairs| {
-        pairs
-            .iter()
-            .all(|(key, value)| labels.get(key).map(String::as_str) == value.as_str())
-    }) && list(selector, &["matchExpressions"]).iter().all(|e| {
-        expression(
-            e,
-            text(e, &["key"])
-                .and_then(|k| labels.get(k))
-                .map(String::as_str),
-        )
-    })
+        pairs.iter().all(|(key, value)| labels.get(key).map(String::as_str) == value.as_str())
+    }) && list(selector, &["matchExpressions"])
+        .iter()
+        .all(|e| expression(e, text(e, &["key"]).and_then(|k| labels.get(k)).map(String::as_str)))
 }
 
 /// Whether a node satisfies a `NodeSelector`: one of its terms.
 pub fn node_matches(selector: &Value, node: &Object) -> bool {
-    list(selector, &["nodeSelectorTerms"])
-        .iter()
-        .any(|term| term_matches(term, node))
+    list(selector, &["nodeSelectorTerms"]).iter().any(|term| term_matches(term, node))
 }
 
 /// Whether a node satisfies one `NodeSelectorTerm`; a term without requirements matches nothing.
 pub fn term_matches(term: &Value, node: &Object) -> bool {
-    let (labels, fields) = (
-        list(term, &["matchExpressions"]),
-        list(term, &["matchFields"]),
-    );
+    let (labels, fields) = (list(term, &["matchExpressions"]), list(term, &["matchFields"]));
     (!labels.is_empty() || !fields.is_empty())
-        && labels
-            .iter()
-            .all(|e| expression(e, text(e, &["key"]).and_then(|key| node.label(key))))
+        && labels.iter().all(|e| expression(e, text(e, &["key"]).and_then(|key| node.label(key))))
         && fields.iter().all(|e| expression(e, Some(&*node.meta.name)))
 }
 
@@ -93,9 +79,6 @@ mod tests {
         check("a", "Like", &["1"], false);
         assert!(!labels_match(None, &labels));
         assert!(labels_match(Some(&json!({})), &labels));
-        assert!(!labels_match(
-            Some(&json!({"matchLabels": {"a": "2"}})),
-            &labels
-        ));
+        assert!(!labels_match(Some(&json!({"matchLabels": {"a": "2"}})), &labels));
     }
 }

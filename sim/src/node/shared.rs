@@ -97,12 +97,7 @@ impl Shared {
 
     /// Opens the watches.
     pub fn open(&mut self, cx: &mut Cx<'_>) {
-        let kinds = [
-            Kind::ConfigMap,
-            Kind::Secret,
-            Kind::PersistentVolumeClaim,
-            Kind::Node,
-        ];
+        let kinds = [Kind::ConfigMap, Kind::Secret, Kind::PersistentVolumeClaim, Kind::Node];
         self.caches = Some(kinds.map(|kind| Informer::open(cx, kind, None, Selector::default())));
         // After a restart no address comes back at once to somebody else.
         self.last_ip = u8::try_from(cx.rng("ip").below(254)).unwrap_or(0);
@@ -144,11 +139,7 @@ impl Shared {
 
     /// Whether another node says that it uses a volume, and if so, whether that node is ready.
     pub fn user_of(&self, volume: &str) -> Option<bool> {
-        let nodes = self
-            .caches
-            .iter()
-            .flatten()
-            .find(|c| c.kind == Kind::Node)?;
+        let nodes = self.caches.iter().flatten().find(|c| c.kind == Kind::Node)?;
         let uses = |node: &&Arc<Object>| {
             let names = crate::node::json::items(node, &["status", "volumesInUse"]);
             let is =
@@ -216,9 +207,5 @@ pub fn timer_of(token: u64) -> (u32, usize, Tick) {
         5 => Tick::Kill,
         n => Tick::Probe((n as usize).saturating_sub(8)),
     };
-    (
-        (token >> 32) as u32,
-        (token >> 8 & 0xff_ffff) as usize,
-        tick,
-    )
+    ((token >> 32) as u32, (token >> 8 & 0xff_ffff) as usize, tick)
 }

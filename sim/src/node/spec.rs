@@ -79,9 +79,7 @@ impl PodSpec {
                 Some("Never") => Restart::Never,
                 _ => Restart::Always,
             },
-            grace_s: pod
-                .i64_at(&["spec", "terminationGracePeriodSeconds"])
-                .unwrap_or(30),
+            grace_s: pod.i64_at(&["spec", "terminationGracePeriodSeconds"]).unwrap_or(30),
             shown: volumes::shown(pod),
         }
     }
@@ -110,20 +108,14 @@ impl ContainerSpec {
                 None if is_latest(image) => Pull::Always,
                 None => Pull::IfNotPresent,
             },
-            probes: [
-                probe("startupProbe"),
-                probe("livenessProbe"),
-                probe("readinessProbe"),
-            ],
+            probes: [probe("startupProbe"), probe("livenessProbe"), probe("readinessProbe")],
             place,
         }
     }
 
     /// The container in a Pod's JSON.
     pub fn json<'a>(&self, pod: &'a Object) -> &'a Value {
-        items(pod, &["spec", self.place.0])
-            .get(self.place.1)
-            .unwrap_or(&Value::Null)
+        items(pod, &["spec", self.place.0]).get(self.place.1).unwrap_or(&Value::Null)
     }
 
     /// The ports that the manifest declares.

@@ -13,13 +13,8 @@ use crate::node::spec::Restart;
 use crate::time::Time;
 
 /// The conditions that a kubelet writes, in its order.
-pub const CONDITIONS: [&str; 5] = [
-    "PodReadyToStartContainers",
-    "Initialized",
-    "Ready",
-    "ContainersReady",
-    "PodScheduled",
-];
+pub const CONDITIONS: [&str; 5] =
+    ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"];
 
 /// `status.phase`.
 pub fn phase(worker: &Worker) -> &'static str {
@@ -54,10 +49,7 @@ pub fn conditions(worker: &Worker) -> [bool; 5] {
     let ready = mains.iter().all(|c| c.ready) && worker.initialized();
     [
         worker.ip.is_some()
-            && !matches!(
-                worker.stage,
-                Stage::Ended | Stage::Finishing | Stage::Deleting
-            ),
+            && !matches!(worker.stage, Stage::Ended | Stage::Finishing | Stage::Deleting),
         worker.initialized(),
         ready,
         ready,
@@ -70,9 +62,8 @@ pub fn build(worker: &Worker, host_ip: &str, holds: [bool; 5], since: &[String; 
     let mut status = Map::new();
     let phase = phase(worker);
     let rows = CONDITIONS.iter().zip(holds).zip(since);
-    let conditions: Vec<Value> = rows
-        .map(|((kind, holds), since)| condition(worker, kind, holds, since, phase))
-        .collect();
+    let conditions: Vec<Value> =
+        rows.map(|((kind, holds), since)| condition(worker, kind, holds, since, phase)).collect();
     status.insert("phase".into(), phase.into());
     status.insert("conditions".into(), conditions.into());
     status.insert("hostIP".into(), host_ip.into());
@@ -82,10 +73,7 @@ pub fn build(worker: &Worker, host_ip: &str, holds: [bool; 5], since: &[String; 
         status.insert("podIPs".into(), json!([{"ip": &**ip}]));
     }
     status.insert("startTime".into(), worker.start_time.clone().into());
-    let (inits, mains) = (
-        0..worker.spec.inits,
-        worker.spec.inits..worker.containers.len(),
-    );
+    let (inits, mains) = (0..worker.spec.inits, worker.spec.inits..worker.containers.len());
     if !inits.is_empty() {
         let all: Vec<_> = inits.map(|i| container_status(worker, i)).collect();
         status.insert("initContainerStatuses".into(), all.into());

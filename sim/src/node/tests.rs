@@ -55,13 +55,7 @@ struct Special {
 impl Special {
     fn new(start: &ContainerStart) -> Self {
         let seconds = |name: &str, default| {
-            Span::s(
-                start
-                    .env
-                    .get(name)
-                    .and_then(|v| v.parse().ok())
-                    .unwrap_or(default),
-            )
+            Span::s(start.env.get(name).and_then(|v| v.parse().ok()).unwrap_or(default))
         };
         Self {
             name: start.actor_name(),
@@ -101,10 +95,7 @@ fn world(nodes: u8) -> World {
     let mut world = World::new(7);
     world.add_kube(Kube::new(ApiServer::new()));
     for name in ["default", "kube-node-lease", "ns"] {
-        send(
-            &mut world,
-            Verb::Create(Arc::new(Object::new(Kind::Namespace, "", name))),
-        );
+        send(&mut world, Verb::Create(Arc::new(Object::new(Kind::Namespace, "", name))));
     }
     let account = json!({"apiVersion": "v1", "kind": "ServiceAccount",
         "metadata": {"name": "default", "namespace": "ns"}, "automountServiceAccountToken": false});
@@ -188,10 +179,7 @@ fn wait(world: &mut World, name: &str, wanted: &str, at_most_s: i64) -> f64 {
     let from = world.now();
     while line(world, name) != wanted {
         let found = line(world, name);
-        assert!(
-            world.now() - from < Span::s(at_most_s),
-            "{name} is {found:?}, not {wanted:?}"
-        );
+        assert!(world.now() - from < Span::s(at_most_s), "{name} is {found:?}, not {wanted:?}");
         world.advance(Span::ms(100));
     }
     (world.now() - from).seconds()
@@ -206,22 +194,14 @@ fn a_pod_is_placed_started_and_ready_with_probes_and_init_containers() {
         container["env"] = json!([{"name": "READY_AFTER", "value": "20"}]);
         container["readinessProbe"] = json!({"exec": {"command": ["true"]}, "periodSeconds": 5});
     });
-    wait(
-        &mut world,
-        "p",
-        "Pending PodInitializing/0 PodInitializing/0",
-        5,
-    );
+    wait(&mut world, "p", "Pending PodInitializing/0 PodInitializing/0", 5);
     wait(&mut world, "p", "Pending Running/0 PodInitializing/0", 20);
     wait(&mut world, "p", "Running Completed/0 Running/0", 20);
     let unready = wait(&mut world, "p", "Running ready Completed/0 Running/0", 40);
     assert!((19.0..26.0).contains(&unready), "{unready}");
     let pod = get(&world, "p").expect("a Pod");
     assert_eq!(pod.str_at(&["spec", "nodeName"]), Some("n0"));
-    assert!(
-        pod.str_at(&["status", "podIP"])
-            .is_some_and(|ip| ip.starts_with("10.0.0."))
-    );
+    assert!(pod.str_at(&["status", "podIP"]).is_some_and(|ip| ip.starts_with("10.0.0.")));
     for condition in super::status::CONDITIONS {
         assert!(pod.condition_true(condition), "{condition}");
     }
@@ -237,16 +217,10 @@ fn a_crashing_container_waits_ever_longer() {
     let first = wait(&mut world, "p", "Running ready Running/2", 60);
     wait(&mut world, "p", "Running CrashLoopBackOff/2", 10);
     let second = wait(&mut world, "p", "Running ready Running/3", 60);
-    assert!(
-        (8.0..11.0).contains(&first) && (18.0..21.0).contains(&second),
-        "{first} {second}"
-    );
+    assert!((8.0..11.0).contains(&first) && (18.0..21.0).contains(&second), "{first} {second}");
     let pod = get(&world, "p").expect("a Pod");
     let status = &paths::items(&pod, &["status", "containerStatuses"])[0];
-    assert_eq!(
-        paths::int(status, &["lastState", "terminated", "exitCode"]),
-        Some(1)
-    );
+    assert_eq!(paths::int(status, &["lastState", "terminated", "exitCode"]), Some(1));
 }
 
 #[test]
@@ -300,29 +274,17 @@ fn a_missing_secret_holds_a_pod_back_and_a_changed_one_arrives_late() {
     world.advance(Span::s(20));
     assert_eq!(line(&world, "p"), "Pending ContainerCreating/0");
     let failed = |e: &&Arc<Object>| e.str_at(&["reason"]) == Some("FailedMount");
-    let event = world
-        .kube(KUBE)
-        .api
-        .list(Kind::Event, Some("ns"))
-        .find(failed)
-        .cloned();
+    let event = world.kube(KUBE).api.list(Kind::Event, Some("ns")).find(failed).cloned();
     let message = event.as_ref().and_then(|e| e.str_at(&["message"]));
-    assert_eq!(
-        message,
-        Some("MountVolume.SetUp failed for volume \"v\" : secret \"s\" not found")
-    );
+    assert_eq!(message, Some("MountVolume.SetUp failed for volume \"v\" : secret \"s\" not found"));
     create(&mut world, secret("b25l"));
     wait(&mut world, "p", "Running ready Running/0", 125);
-    let (process, _) = world
-        .kube(KUBE)
-        .process("ns", "p", "special")
-        .expect("a process");
+    let (process, _) = world.kube(KUBE).process("ns", "p", "special").expect("a process");
     let shown = |world: &World| -> Vec<String> {
         let special = world.actor::<Special>(process).expect("alive");
         let data = |m: &Arc<Mounts>| m.data(Kind::Secret, "s", "k");
         let all = special.files.iter().filter_map(data);
-        all.map(|d| d.expose_text().unwrap_or_default().to_owned())
-            .collect()
+        all.map(|d| d.expose_text().unwrap_or_default().to_owned()).collect()
     };
     assert_eq!(shown(&world), ["one"]);
     let patch = json!({"data": {"k": "dHdv"}});
@@ -344,10 +306,7 @@ fn deletion_is_graceful_unless_forced() {
     ] {
         create_pod(&mut world, name, container, |_| ());
         wait(&mut world, name, "Running ready Running/0", 30);
-        let (process, _) = world
-            .kube(KUBE)
-            .process("ns", name, container)
-            .expect("a process");
+        let (process, _) = world.kube(KUBE).process("ns", name, container).expect("a process");
         delete(&mut world, name, grace);
         let took = wait(&mut world, name, "gone", 60);
         assert!((least..most).contains(&took), "{name} took {took}");
@@ -361,10 +320,7 @@ fn deletion_is_graceful_unless_forced() {
     delete(&mut world, "late", None);
     world.advance(Span::s(3));
     delete(&mut world, "late", Some(1));
-    assert!(
-        wait(&mut world, "late", "gone", 60) < 2.0,
-        "a second deletion can hurry the first"
-    );
+    assert!(wait(&mut world, "late", "gone", 60) < 2.0, "a second deletion can hurry the first");
 }
 
 #[test]
@@ -385,12 +341,8 @@ fn an_unhealthy_container_is_restarted() {
 #[test]
 fn jobs_end_and_failed_init_containers_fail_a_pod() {
     let mut world = world(1);
-    create_pod(&mut world, "job", "job", |pod| {
-        pod["spec"]["restartPolicy"] = "Never".into()
-    });
-    create_pod(&mut world, "bad", "crash", |pod| {
-        pod["spec"]["restartPolicy"] = "Never".into()
-    });
+    create_pod(&mut world, "job", "job", |pod| pod["spec"]["restartPolicy"] = "Never".into());
+    create_pod(&mut world, "bad", "crash", |pod| pod["spec"]["restartPolicy"] = "Never".into());
     create_pod(&mut world, "init", "idle", |pod| {
         pod["spec"]["initContainers"] = json!([{"name": "fails", "image": "tools:1"}]);
         pod["spec"]["restartPolicy"] = "Never".into();
@@ -401,12 +353,7 @@ fn jobs_end_and_failed_init_containers_fail_a_pod() {
     wait(&mut world, "bad", "Failed Error/0", 60);
     wait(&mut world, "job", "Succeeded Completed/0", 60);
     wait(&mut world, "init", "Failed Error/0 PodInitializing/0", 60);
-    wait(
-        &mut world,
-        "again",
-        "Pending CrashLoopBackOff/2 PodInitializing/0",
-        60,
-    );
+    wait(&mut world, "again", "Pending CrashLoopBackOff/2 PodInitializing/0", 60);
 }
 
 #[test]
@@ -414,9 +361,7 @@ fn a_dead_node_keeps_its_pods_terminating_until_it_is_back() {
     let mut world = world(1);
     create_pod(&mut world, "p", "idle", |_| ());
     create_pod(&mut world, "q", "idle", |_| ());
-    create_pod(&mut world, "once", "job", |pod| {
-        pod["spec"]["restartPolicy"] = "Never".into()
-    });
+    create_pod(&mut world, "once", "job", |pod| pod["spec"]["restartPolicy"] = "Never".into());
     wait(&mut world, "once", "Running ready Running/0", 30);
     wait(&mut world, "q", "Running ready Running/0", 30);
     let uid = get(&world, "q").map(|p| p.meta.uid.clone());
@@ -496,16 +441,9 @@ fn a_claim_that_waits_for_its_consumer_learns_the_node() {
         pod["spec"]["initContainers"] = json!([{"name": "i", "image": "tools:1", "volumeMounts": [{"name": "v", "mountPath": "/pgdata"}]}]);
     });
     world.advance(Span::s(2));
-    let claim = world
-        .kube(KUBE)
-        .api
-        .get(Kind::PersistentVolumeClaim, "ns", "c")
-        .cloned()
-        .expect("a claim");
-    assert_eq!(
-        claim.annotation("volume.kubernetes.io/selected-node"),
-        Some("n0")
-    );
+    let claim =
+        world.kube(KUBE).api.get(Kind::PersistentVolumeClaim, "ns", "c").cloned().expect("a claim");
+    assert_eq!(claim.annotation("volume.kubernetes.io/selected-node"), Some("n0"));
     assert_eq!(
         get(&world, "p").and_then(|p| p.str_at(&["spec", "nodeName"]).map(str::to_owned)),
         None
@@ -518,9 +456,7 @@ fn a_claim_that_waits_for_its_consumer_learns_the_node() {
             "hostPath": {"path": "/x"}, "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [
                 {"key": "kubernetes.io/hostname", "operator": "In", "values": ["n0"]}]}]}}}}),
     );
-    world
-        .kube_mut(KUBE)
-        .add_volume("pv", crate::disk::Volume::default());
+    world.kube_mut(KUBE).add_volume("pv", crate::disk::Volume::default());
     send(
         &mut world,
         requests::merge(
@@ -530,16 +466,10 @@ fn a_claim_that_waits_for_its_consumer_learns_the_node() {
             json!({"spec": {"volumeName": "pv"}}),
         ),
     );
-    send(
-        &mut world,
-        requests::patch_status(&claim, json!({"status": {"phase": "Bound"}})),
-    );
+    send(&mut world, requests::patch_status(&claim, json!({"status": {"phase": "Bound"}})));
     wait(&mut world, "p", "Running ready Completed/0 Running/0", 30);
     // The init container wrote to the disk.
-    assert_eq!(
-        world.kube(KUBE).volume("pv").map(|v| v.capacity_bytes),
-        Some(7)
-    );
+    assert_eq!(world.kube(KUBE).volume("pv").map(|v| v.capacity_bytes), Some(7));
     assert!(faults::lose_node_forever(&mut world, KUBE, "n0"));
     assert!(world.kube(KUBE).volume("pv").is_none());
     assert!(!faults::restart_node(&mut world, KUBE, "n0"));
@@ -574,12 +504,7 @@ fn what_others_wrote_into_statuses_is_put_right() {
         |status: &str| json!({"status": {"conditions": [{"type": "Ready", "status": status}]}});
     send(&mut world, requests::patch_status(&pod, patch("False")));
     wait(&mut world, "p", "Running ready Running/0", 1);
-    let node = world
-        .kube(KUBE)
-        .api
-        .get(Kind::Node, "", "n0")
-        .cloned()
-        .expect("a Node");
+    let node = world.kube(KUBE).api.get(Kind::Node, "", "n0").cloned().expect("a Node");
     assert!(node.condition_true("Ready"));
     send(&mut world, requests::patch_status(&node, patch("Unknown")));
     let ready = |world: &World| {
@@ -604,16 +529,9 @@ fn a_silent_node_keeps_a_network_volume_for_six_minutes() {
         json!({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "pv"},
         "spec": {"accessModes": ["ReadWriteOnce"], "capacity": {"storage": "1Gi"}, "hostPath": {"path": "/x"}}}),
     );
-    let claim = world
-        .kube(KUBE)
-        .api
-        .get(Kind::PersistentVolumeClaim, "ns", "c")
-        .cloned()
-        .expect("a claim");
-    send(
-        &mut world,
-        requests::patch_status(&claim, json!({"status": {"phase": "Bound"}})),
-    );
+    let claim =
+        world.kube(KUBE).api.get(Kind::PersistentVolumeClaim, "ns", "c").cloned().expect("a claim");
+    send(&mut world, requests::patch_status(&claim, json!({"status": {"phase": "Bound"}})));
     let on = |world: &mut World, name: &str, node: &str| {
         create_pod(world, name, "special", |pod| {
             pod["spec"]["volumes"] =
@@ -631,12 +549,7 @@ fn a_silent_node_keeps_a_network_volume_for_six_minutes() {
     wait(&mut world, "new", "Running ready Running/0", 30);
     // Now the new one's node goes silent. The third Pod gets the volume by force, and late.
     faults::crash_node(&mut world, KUBE, "n1");
-    let node = world
-        .kube(KUBE)
-        .api
-        .get(Kind::Node, "", "n1")
-        .cloned()
-        .expect("a Node");
+    let node = world.kube(KUBE).api.get(Kind::Node, "", "n1").cloned().expect("a Node");
     let unknown = json!({"status": {"conditions": [{"type": "Ready", "status": "Unknown"}]}});
     send(&mut world, requests::patch_status(&node, unknown));
     delete(&mut world, "new", Some(0));
@@ -666,11 +579,7 @@ fn a_quiet_cluster_writes_heartbeats_and_nothing_else() {
     let before = world.kube(KUBE).api.resource_version();
     world.advance(Span::s(600));
     let api = &world.kube(KUBE).api;
-    let written = |kind| {
-        api.changes_since(before, Some(kind))
-            .expect("remembered")
-            .count()
-    };
+    let written = |kind| api.changes_since(before, Some(kind)).expect("remembered").count();
     assert_eq!((written(Kind::Lease), written(Kind::Node)), (180, 6));
     assert_eq!(api.resource_version() - before, 186);
 }

@@ -35,14 +35,12 @@ fn sources(volume: &Value) -> Vec<Source<'_>> {
         source(Kind::ConfigMap, volume.get("configMap"), "name"),
         source(Kind::Secret, volume.get("secret"), "secretName"),
     ];
-    let projected = list(volume, &["projected", "sources"])
-        .iter()
-        .flat_map(|s| {
-            [
-                source(Kind::ConfigMap, s.get("configMap"), "name"),
-                source(Kind::Secret, s.get("secret"), "name"),
-            ]
-        });
+    let projected = list(volume, &["projected", "sources"]).iter().flat_map(|s| {
+        [
+            source(Kind::ConfigMap, s.get("configMap"), "name"),
+            source(Kind::Secret, s.get("secret"), "name"),
+        ]
+    });
     single.into_iter().chain(projected).flatten().collect()
 }
 
@@ -81,9 +79,7 @@ pub fn mount(
                         .find(|key| !has_key(&object, key));
                     if let (Some(key), false) = (missing, source.optional) {
                         let what = word(source.kind);
-                        return Err(unready(format!(
-                            "references non-existent {what} key: {key}"
-                        )));
+                        return Err(unready(format!("references non-existent {what} key: {key}")));
                     }
                     objects.push(object);
                 }
@@ -99,11 +95,7 @@ pub fn mount(
 }
 
 fn word(kind: Kind) -> &'static str {
-    if kind == Kind::Secret {
-        "secret"
-    } else {
-        "configmap"
-    }
+    if kind == Kind::Secret { "secret" } else { "configmap" }
 }
 
 fn has_key(object: &Object, key: &str) -> bool {
@@ -156,9 +148,7 @@ pub fn exclusive(
         .filter_map(|claim| find(Kind::PersistentVolumeClaim, claim))
         .filter(|claim| {
             let modes = items(claim, &["spec", "accessModes"]);
-            !modes
-                .iter()
-                .any(|m| matches!(m.as_str(), Some("ReadWriteMany" | "ReadOnlyMany")))
+            !modes.iter().any(|m| matches!(m.as_str(), Some("ReadWriteMany" | "ReadOnlyMany")))
         })
         .filter_map(|claim| Some(claim.str_at(&["spec", "volumeName"])?.into()))
         .collect()
@@ -182,9 +172,8 @@ pub fn file(pod: &Object, container: &Value, mounts: &Mounts, path: &str) -> Opt
         None => inside.to_owned(),
     };
     let name = text(mount, &["name"])?;
-    let volume = items(pod, &["spec", "volumes"])
-        .iter()
-        .find(|v| text(v, &["name"]) == Some(name))?;
+    let volume =
+        items(pod, &["spec", "volumes"]).iter().find(|v| text(v, &["name"]) == Some(name))?;
     // Where two sources give the same path, the later one wins.
     sources(volume).iter().rev().find_map(|source| {
         let key = if source.items.is_empty() {
@@ -228,10 +217,7 @@ mod tests {
 
     fn object(value: Value) -> Arc<Object> {
         let mut whole = json!({"apiVersion": "v1"});
-        whole
-            .as_object_mut()
-            .expect("a map")
-            .extend(value.as_object().expect("a map").clone());
+        whole.as_object_mut().expect("a map").extend(value.as_object().expect("a map").clone());
         Arc::new(Object::from_value(whole).expect("an object"))
     }
 
@@ -241,10 +227,8 @@ mod tests {
                 json!({"kind": "ConfigMap", "metadata": {"name": "cm"}, "data": {"a.yaml": "A"}}),
             ),
             object(json!({"kind": "Secret", "metadata": {"name": "s"}, "data": {"k": "QkI="}})),
-            object(
-                json!({"kind": "PersistentVolumeClaim", "metadata": {"name": "pvc"},
-                "spec": {"volumeName": "pv-1"}, "status": {"phase": "Bound"}}),
-            ),
+            object(json!({"kind": "PersistentVolumeClaim", "metadata": {"name": "pvc"},
+                "spec": {"volumeName": "pv-1"}, "status": {"phase": "Bound"}})),
         ]
         .into_iter()
         .map(|o| ((o.kind, o.meta.name.to_string()), o))
@@ -265,11 +249,7 @@ mod tests {
             ("/pgdata/a.yaml", None),
         ] {
             let found = file(&pod, container, &mounts, path);
-            assert_eq!(
-                found.as_ref().and_then(Sensitive::expose_text),
-                expected,
-                "{path}"
-            );
+            assert_eq!(found.as_ref().and_then(Sensitive::expose_text), expected, "{path}");
         }
         let volumes = persistent(&pod, container, &find);
         assert_eq!(volumes.get("/pgdata").map(|v| &**v), Some("pv-1"));
@@ -290,12 +270,7 @@ mod tests {
         check(Kind::Secret, "s", None, "secret \"s\" not found");
         check(Kind::ConfigMap, "cm", None, "configmap \"cm\" not found");
         let empty = json!({"kind": "Secret", "metadata": {"name": "s"}});
-        check(
-            Kind::Secret,
-            "s",
-            Some(empty),
-            "references non-existent secret key: k",
-        );
+        check(Kind::Secret, "s", Some(empty), "references non-existent secret key: k");
         let claim = "error processing PVC: failed to fetch PVC from API server: persistentvolumeclaims \"pvc\" not found";
         check(Kind::PersistentVolumeClaim, "pvc", None, claim);
         let pending = json!({"kind": "PersistentVolumeClaim", "metadata": {"name": "pvc"}});

@@ -140,11 +140,7 @@ impl Operator {
             return;
         }
         state.due = Some(at);
-        let token = self
-            .clusters
-            .keys()
-            .position(|k| k == key)
-            .map_or(0, |p| p as u64);
+        let token = self.clusters.keys().position(|k| k == key).map_or(0, |p| p as u64);
         let _ = token;
         cx.timer(at - cx.now(), ivory_core::hash::digest(key));
     }
@@ -172,16 +168,9 @@ impl Operator {
         if !self.informers.iter().all(Informer::synced) {
             return;
         }
-        let lagging = self
-            .state(key)
-            .written
-            .clone()
-            .into_iter()
-            .any(|(kind, version)| {
-                self.informers
-                    .iter()
-                    .any(|i| i.kind == kind && i.seen() < version)
-            });
+        let lagging = self.state(key).written.clone().into_iter().any(|(kind, version)| {
+            self.informers.iter().any(|i| i.kind == kind && i.seen() < version)
+        });
         if lagging {
             let at = cx.now() + Span::ms(50);
             return self.set_due(cx, key, at);
@@ -207,9 +196,7 @@ impl Operator {
         let plan = steps::plan(observed, &context, Arc::make_mut(&mut self.memos));
         for finding in check(observed, &plan) {
             let text = format!("{}/{}: the plan {finding}", key.0, key.1);
-            cx.note(Milestone::Note {
-                text: format!("CHECK {text}"),
-            });
+            cx.note(Milestone::Note { text: format!("CHECK {text}") });
             self.findings.push(text);
         }
         self.carry_out(cx, key, plan);
@@ -240,17 +227,9 @@ impl Operator {
         state.last_error = Some(error.clone());
         if news && !soon {
             let cluster = key.1.clone();
-            cx.note(Milestone::WriteFailed {
-                cluster,
-                object: what,
-                error,
-            });
+            cx.note(Milestone::WriteFailed { cluster, object: what, error });
         }
-        let pause = if soon && self.state(key).failures < 5 {
-            Span::ms(100)
-        } else {
-            pause
-        };
+        let pause = if soon && self.state(key).failures < 5 { Span::ms(100) } else { pause };
         let jitter =
             i64::try_from(cx.rng("jitter").below((pause.0 / 10).max(1) as u64)).unwrap_or(0);
         self.set_due(cx, key, now + pause + Span(jitter));
@@ -266,29 +245,14 @@ impl Operator {
         };
         let list: Vec<_> = list
             .iter()
-            .map(|c| {
-                (
-                    text(c, "type"),
-                    text(c, "status"),
-                    text(c, "reason"),
-                    text(c, "message"),
-                )
-            })
+            .map(|c| (text(c, "type"), text(c, "status"), text(c, "reason"), text(c, "message")))
             .collect();
         for (kind, status, reason, message) in list {
             let state = self.state(key);
-            let before = state
-                .told
-                .insert(kind.clone(), (status.clone(), reason.clone()));
+            let before = state.told.insert(kind.clone(), (status.clone(), reason.clone()));
             if before.as_ref() != Some(&(status.clone(), reason.clone())) {
                 let cluster = key.1.clone();
-                cx.note(Milestone::Condition {
-                    cluster,
-                    kind,
-                    status,
-                    reason,
-                    message,
-                });
+                cx.note(Milestone::Condition { cluster, kind, status, reason, message });
             }
         }
     }
@@ -333,8 +297,5 @@ impl Actor for Operator {
 /// Which cluster a ticket belongs to.
 fn owner(clusters: &BTreeMap<Key, Arc<ClusterState>>, ticket: Ticket) -> Option<Key> {
     let waits = |s: &ClusterState| s.run.as_ref().is_some_and(|r| r.awaits(ticket));
-    clusters
-        .iter()
-        .find(|(_, s)| waits(s))
-        .map(|(key, _)| key.clone())
+    clusters.iter().find(|(_, s)| waits(s)).map(|(key, _)| key.clone())
 }

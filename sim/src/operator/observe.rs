@@ -23,11 +23,7 @@ pub(super) fn open(cx: &mut Cx<'_>) -> Vec<Informer> {
         Informer::open(cx, Kind::StorageClass, None, Selector::default()),
     ];
     for &kind in LABELLED {
-        let selector = if UNLABELLED.contains(&kind) {
-            Selector::default()
-        } else {
-            ours.clone()
-        };
+        let selector = if UNLABELLED.contains(&kind) { Selector::default() } else { ours.clone() };
         all.push(Informer::open(cx, kind, None, selector));
     }
     all
@@ -39,11 +35,8 @@ fn of(informers: &[Informer], kind: Kind) -> Option<&Informer> {
 
 /// All clusters.
 pub(super) fn clusters(informers: &[Informer]) -> Vec<Key> {
-    let all = of(informers, Kind::IvoryCluster)
-        .into_iter()
-        .flat_map(Informer::iter);
-    all.map(|c| (c.meta.namespace.clone(), c.meta.name.clone()))
-        .collect()
+    let all = of(informers, Kind::IvoryCluster).into_iter().flat_map(Informer::iter);
+    all.map(|c| (c.meta.namespace.clone(), c.meta.name.clone())).collect()
 }
 
 /// The clusters whose plans may see a change.
@@ -57,33 +50,26 @@ pub(super) fn concerned(
     if kind == Kind::IvoryCluster {
         return BTreeSet::from([key.clone()]);
     }
-    let named = [old, new].into_iter().flatten().filter_map(|o| {
-        Some((
-            o.meta.namespace.clone(),
-            Arc::from(o.label(labels::CLUSTER)?),
-        ))
-    });
+    let named = [old, new]
+        .into_iter()
+        .flatten()
+        .filter_map(|o| Some((o.meta.namespace.clone(), Arc::from(o.label(labels::CLUSTER)?))));
     let mut keys: BTreeSet<Key> = named.collect();
     if kind == Kind::StorageClass || UNLABELLED.contains(&kind) {
         let reads_it = |cluster: &&Arc<Object>| {
             reads(cluster).iter().any(|read| match read {
-                ReadKey::One {
-                    kind: k,
-                    namespace,
-                    name,
-                } => *k == kind && **namespace == *key.0 && **name == *key.1,
+                ReadKey::One { kind: k, namespace, name } => {
+                    *k == kind && **namespace == *key.0 && **name == *key.1
+                }
                 ReadKey::Select { kind: k, .. } => *k == kind && kind == Kind::StorageClass,
             })
         };
-        let all = of(informers, Kind::IvoryCluster)
-            .into_iter()
-            .flat_map(Informer::iter);
+        let all = of(informers, Kind::IvoryCluster).into_iter().flat_map(Informer::iter);
         // Only objects without a label can concern a cluster that they don't name.
         if keys.is_empty() {
             let near = all.filter(|c| kind == Kind::StorageClass || c.meta.namespace == key.0);
             keys.extend(
-                near.filter(reads_it)
-                    .map(|c| (c.meta.namespace.clone(), c.meta.name.clone())),
+                near.filter(reads_it).map(|c| (c.meta.namespace.clone(), c.meta.name.clone())),
             );
         }
     }
@@ -96,18 +82,12 @@ pub(super) fn observed(
     key: &Key,
     answers: BTreeMap<Query, Read<Answer>>,
 ) -> Option<Observed> {
-    let cluster = of(informers, Kind::IvoryCluster)?
-        .get(&key.0, &key.1)?
-        .clone();
+    let cluster = of(informers, Kind::IvoryCluster)?.get(&key.0, &key.1)?.clone();
     let objects = reads(&cluster).into_iter().map(|read| {
         let found = read_one(informers, &read);
         (read, found)
     });
-    Some(Observed {
-        objects: objects.collect(),
-        cluster,
-        answers,
-    })
+    Some(Observed { objects: objects.collect(), cluster, answers })
 }
 
 fn read_one(informers: &[Informer], read: &ReadKey) -> Objects {
@@ -118,24 +98,12 @@ fn read_one(informers: &[Informer], read: &ReadKey) -> Objects {
         return Read::Unknown("its watch has not begun".into());
     };
     match read {
-        ReadKey::One {
-            namespace, name, ..
-        } => cache
-            .get(namespace, name)
-            .map_or(Read::Absent, |o| Read::Known(vec![o.clone()])),
-        ReadKey::Select {
-            namespace,
-            selector,
-            ..
-        } => {
+        ReadKey::One { namespace, name, .. } => {
+            cache.get(namespace, name).map_or(Read::Absent, |o| Read::Known(vec![o.clone()]))
+        }
+        ReadKey::Select { namespace, selector, .. } => {
             let matching = |o: &&Arc<Object>| selector.matches(&o.meta.labels);
-            Read::Known(
-                cache
-                    .in_namespace(namespace)
-                    .filter(matching)
-                    .cloned()
-                    .collect(),
-            )
+            Read::Known(cache.in_namespace(namespace).filter(matching).cloned().collect())
         }
     }
 }

@@ -24,18 +24,9 @@ const ROUNDS_MAX: u32 = 4;
 #[derive(Clone)]
 pub(super) enum Run {
     /// Questions are out.
-    Asking {
-        observed: Arc<Observed>,
-        round: u32,
-        out: BTreeMap<Ticket, Query>,
-    },
+    Asking { observed: Arc<Observed>, round: u32, out: BTreeMap<Ticket, Query> },
     /// A write is out.
-    Writing {
-        plan: Arc<Plan>,
-        index: usize,
-        ticket: Ticket,
-        began: Time,
-    },
+    Writing { plan: Arc<Plan>, index: usize, ticket: Ticket, began: Time },
 }
 
 impl Run {
@@ -63,18 +54,9 @@ impl Operator {
         }
         let out = wanted
             .into_iter()
-            .map(|q| {
-                (
-                    cx.exec(&q.target, &q.command, Span::s(i64::from(q.deadline_s))),
-                    q,
-                )
-            })
+            .map(|q| (cx.exec(&q.target, &q.command, Span::s(i64::from(q.deadline_s))), q))
             .collect();
-        self.state(key).run = Some(Run::Asking {
-            observed: Arc::new(observed),
-            round,
-            out,
-        });
+        self.state(key).run = Some(Run::Asking { observed: Arc::new(observed), round, out });
     }
 
     /// Begins to carry out a plan.
@@ -100,29 +82,19 @@ impl Operator {
         }
         self.writes += 1;
         let ticket = match &write.op {
-            Op::Exec {
-                target,
-                command,
-                deadline_s,
-            } => cx.exec(target, command, Span::s(i64::from(*deadline_s))),
+            Op::Exec { target, command, deadline_s } => {
+                cx.exec(target, command, Span::s(i64::from(*deadline_s)))
+            }
             op => cx.submit(request(op)),
         };
-        self.state(key).run = Some(Run::Writing {
-            plan,
-            index,
-            ticket,
-            began,
-        });
+        self.state(key).run = Some(Run::Writing { plan, index, ticket, began });
     }
 
     pub(super) fn answered(&mut self, cx: &mut Cx<'_>, ticket: Ticket, response: Response) {
         let Some(key) = owner(&self.clusters, ticket) else {
             return;
         };
-        let Some(Run::Writing {
-            plan, index, began, ..
-        }) = self.state(&key).run.take()
-        else {
+        let Some(Run::Writing { plan, index, began, .. }) = self.state(&key).run.take() else {
             return;
         };
         let write = &plan.writes[index];
@@ -157,11 +129,7 @@ impl Operator {
             return;
         };
         match self.state(&key).run.take() {
-            Some(Run::Asking {
-                observed,
-                round,
-                mut out,
-            }) => {
+            Some(Run::Asking { observed, round, mut out }) => {
                 let mut observed = Arc::unwrap_or_clone(observed);
                 if let Some(query) = out.remove(&ticket) {
                     let at = cx.now().timestamp();
@@ -175,21 +143,16 @@ impl Operator {
                 if out.is_empty() {
                     self.ask_more(cx, &key, observed, round + 1);
                 } else {
-                    self.state(&key).run = Some(Run::Asking {
-                        observed: Arc::new(observed),
-                        round,
-                        out,
-                    });
+                    self.state(&key).run =
+                        Some(Run::Asking { observed: Arc::new(observed), round, out });
                 }
             }
-            Some(Run::Writing {
-                plan, index, began, ..
-            }) => {
+            Some(Run::Writing { plan, index, began, .. }) => {
                 let write = &plan.writes[index];
                 let result = match (&write.op, output) {
-                    (Op::Exec { command, .. }, Ok(output)) => command
-                        .outcome(&output)
-                        .map_err(|failure| failure.to_string()),
+                    (Op::Exec { command, .. }, Ok(output)) => {
+                        command.outcome(&output).map_err(|failure| failure.to_string())
+                    }
                     (_, Ok(_)) => Ok(()),
                     (_, Err(error)) => Err(error_text(&error)),
                 };
@@ -280,9 +243,7 @@ fn object_of(op: &Op) -> String {
         | Op::Status { kind, name, .. } => {
             format!("{kind} {name}")
         }
-        Op::Exec {
-            target, command, ..
-        } => format!("{} in Pod {}", command.label(), target.pod),
+        Op::Exec { target, command, .. } => format!("{} in Pod {}", command.label(), target.pod),
     }
 }
 
@@ -293,20 +254,10 @@ fn request(op: &Op) -> Request {
         Op::Apply { object } => Verb::Patch {
             target: ObjectRef::of(object),
             subresource: Subresource::None,
-            body: Body::Apply {
-                object: object.clone(),
-                force: true,
-            },
+            body: Body::Apply { object: object.clone(), force: true },
         },
         Op::Create { object } | Op::Event { object } => Verb::Create(object.clone()),
-        Op::Delete {
-            kind,
-            namespace,
-            name,
-            uid,
-            resource_version,
-            propagation,
-        } => Verb::Delete {
+        Op::Delete { kind, namespace, name, uid, resource_version, propagation } => Verb::Delete {
             target: target(*kind, namespace, name),
             options: DeleteOptions {
                 uid: Some(uid.clone()),
@@ -315,22 +266,12 @@ fn request(op: &Op) -> Request {
                 grace_s: None,
             },
         },
-        Op::MergePatch {
-            kind,
-            namespace,
-            name,
-            patch,
-        } => Verb::Patch {
+        Op::MergePatch { kind, namespace, name, patch } => Verb::Patch {
             target: target(*kind, namespace, name),
             subresource: Subresource::None,
             body: Body::Merge(Arc::new(patch.clone())),
         },
-        Op::Status {
-            kind,
-            namespace,
-            name,
-            patch,
-        } => Verb::Patch {
+        Op::Status { kind, namespace, name, patch } => Verb::Patch {
             target: target(*kind, namespace, name),
             subresource: Subresource::Status,
             body: Body::Merge(Arc::new(patch.clone())),

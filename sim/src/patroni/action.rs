@@ -78,11 +78,7 @@ impl Member {
             }
             Kind::CrashRecovery => durations::CRASH_RECOVERY,
             Kind::Promote => {
-                self.action = Some(Action {
-                    kind,
-                    stage: 0,
-                    alarm: 0,
-                });
+                self.action = Some(Action { kind, stage: 0, alarm: 0 });
                 return self.ask_for_timeline(cx);
             }
             Kind::Restart(_) => {
@@ -92,11 +88,7 @@ impl Member {
             Kind::Demote => durations::CHECKPOINT_BEFORE_STOP,
         };
         let alarm = self.alarm(cx, first, Alarm::Action);
-        self.action = Some(Action {
-            kind,
-            stage: 0,
-            alarm,
-        });
+        self.action = Some(Action { kind, stage: 0, alarm });
     }
 
     /// Sets the running action's next step.
@@ -173,9 +165,7 @@ impl Member {
     fn existing_started(&mut self, cx: &mut Cx<'_>) {
         let directory = self.config.directory.clone();
         let prepared = format!("{directory}_bootstrap");
-        let there = cx
-            .volume(&self.volume)
-            .is_some_and(|v| v.rename(&prepared, &directory));
+        let there = cx.volume(&self.volume).is_some_and(|v| v.rename(&prepared, &directory));
         if !there {
             self.word = Word::CustomFailed;
             self.bootstrap_failed = true;
@@ -193,12 +183,7 @@ impl Member {
     fn ask_for_timeline(&mut self, cx: &mut Cx<'_>) {
         let asked = self.repositories.first().cloned().and_then(|target| {
             let to = self.repository(cx, &target)?;
-            Some((
-                to,
-                BackrestRequest::NewestTimeline {
-                    repo: target.number,
-                },
-            ))
+            Some((to, BackrestRequest::NewestTimeline { repo: target.number }))
         });
         match asked {
             Some((to, request)) => {
@@ -257,11 +242,7 @@ impl Member {
     fn restart_step(&mut self, cx: &mut Cx<'_>, asker: Option<Ticket>, stage: u8) {
         if stage == 0 {
             let primary = self.pg.primary();
-            self.restart_as = if primary {
-                State::Primary
-            } else {
-                State::Standby
-            };
+            self.restart_as = if primary { State::Primary } else { State::Standby };
             let upstream = self.receiver.upstream.clone();
             self.stop_now(cx, primary, true);
             self.receiver.upstream = upstream;

@@ -31,10 +31,7 @@ pub fn writable_primaries(
     namespace: &str,
     scope: &str,
 ) -> Vec<ActorId> {
-    members(world, kube, namespace, scope)
-        .filter(|(_, m)| m.writable())
-        .map(|(id, _)| id)
-        .collect()
+    members(world, kube, namespace, scope).filter(|(_, m)| m.writable()).map(|(id, _)| id).collect()
 }
 
 /// What is wrong with any scope of the world now, in words.
@@ -60,11 +57,7 @@ pub fn violations(world: &World, kube: KubeId, namespace: &str, scope: &str) -> 
         .map(|(_, m)| m.config().name.clone())
         .collect();
     if writable.len() > 1 {
-        found.push(format!(
-            "{} members are writable: {}",
-            writable.len(),
-            writable.join(", ")
-        ));
+        found.push(format!("{} members are writable: {}", writable.len(), writable.join(", ")));
     }
     let api = &world.kube(kube).api;
     if let Some(leader) = api.get(Kind::Endpoints, namespace, scope) {
@@ -89,10 +82,7 @@ pub fn violations(world: &World, kube: KubeId, namespace: &str, scope: &str) -> 
             let volume = world.kube(kube).volume(member.volume());
             let data = volume.and_then(|v| v.directories.get(&member.config().directory));
             if member.accepts() && data.is_some_and(|d| d.system_id != id) {
-                found.push(format!(
-                    "{} runs another cluster's data",
-                    member.config().name
-                ));
+                found.push(format!("{} runs another cluster's data", member.config().name));
             }
         }
     }

@@ -38,13 +38,7 @@ impl Eq for Copying {}
 
 impl Copying {
     pub fn new(source: Option<Upstream>, methods: Vec<ReplicaMethod>, rewind: bool) -> Self {
-        Self {
-            source,
-            methods: methods.into(),
-            rewind,
-            attempts: 0,
-            arrived: None,
-        }
+        Self { source, methods: methods.into(), rewind, attempts: 0, arrived: None }
     }
 }
 
@@ -56,10 +50,7 @@ impl Member {
         }
         let now = cx.now();
         let leader = self.store().leader(now).map(str::to_owned);
-        let initialize = self
-            .store()
-            .annotation(Slot::Config, "initialize")
-            .map(str::to_owned);
+        let initialize = self.store().annotation(Slot::Config, "initialize").map(str::to_owned);
         if let Some(leader) = leader.filter(|l| **l != *self.config.name) {
             let Some(source) = self.upstream_to(&leader) else {
                 return self.finish(cx);
@@ -83,14 +74,7 @@ impl Member {
             .replica_methods
             .iter()
             .filter(|m| {
-                matches!(
-                    m,
-                    ReplicaMethod::Pgbackrest {
-                        no_leader: true,
-                        refused: false,
-                        ..
-                    }
-                )
+                matches!(m, ReplicaMethod::Pgbackrest { no_leader: true, refused: false, .. })
             })
             .cloned()
             .collect();
@@ -115,13 +99,7 @@ impl Member {
                 };
                 remote.methods.is_empty() || remote.methods.iter().any(|w| w == name)
             };
-            let methods = self
-                .config
-                .replica_methods
-                .iter()
-                .filter(wanted)
-                .cloned()
-                .collect();
+            let methods = self.config.replica_methods.iter().filter(wanted).cloned().collect();
             return self.copy_from(cx, source, methods, false);
         }
         match self.config.bootstrap.clone() {
@@ -155,20 +133,12 @@ impl Member {
             return self.place(cx, &copying, &arrived);
         }
         if copying.rewind {
-            let Some(to) = copying
-                .source
-                .as_ref()
-                .and_then(|s| s.resolve(cx, &self.config.namespace))
+            let Some(to) =
+                copying.source.as_ref().and_then(|s| s.resolve(cx, &self.config.namespace))
             else {
                 return self.copy_failed(cx, copying);
             };
-            return self.ask(
-                cx,
-                to,
-                Call::Stream(StreamRequest::Copy),
-                Span::s(60),
-                Side::Action,
-            );
+            return self.ask(cx, to, Call::Stream(StreamRequest::Copy), Span::s(60), Side::Action);
         }
         match copying.methods.front() {
             None => {
@@ -189,28 +159,16 @@ impl Member {
                 let Some(to) = target.and_then(|t| self.repository(cx, &t)) else {
                     return self.copy_failed(cx, copying);
                 };
-                let request = BackrestRequest::Restore {
-                    repo,
-                    target: None,
-                    set: None,
-                };
+                let request = BackrestRequest::Restore { repo, target: None, set: None };
                 self.ask(cx, to, Call::Backrest(request), Span::s(60), Side::Action);
             }
             Some(ReplicaMethod::Basebackup) => {
-                let to = copying
-                    .source
-                    .as_ref()
-                    .and_then(|s| s.resolve(cx, &self.config.namespace));
+                let to =
+                    copying.source.as_ref().and_then(|s| s.resolve(cx, &self.config.namespace));
                 let Some(to) = to else {
                     return self.copy_failed(cx, copying);
                 };
-                self.ask(
-                    cx,
-                    to,
-                    Call::Stream(StreamRequest::Copy),
-                    Span::s(60),
-                    Side::Action,
-                );
+                self.ask(cx, to, Call::Stream(StreamRequest::Copy), Span::s(60), Side::Action);
             }
         }
     }
@@ -229,16 +187,8 @@ impl Member {
             ) => data,
             _ => return self.copy_failed(cx, copying),
         };
-        let least = if copying.rewind {
-            durations::REWIND
-        } else {
-            durations::BASEBACKUP
-        };
-        let bytes = if copying.rewind {
-            0
-        } else {
-            arrived.contents.bytes()
-        };
+        let least = if copying.rewind { durations::REWIND } else { durations::BASEBACKUP };
+        let bytes = if copying.rewind { 0 } else { arrived.contents.bytes() };
         copying.arrived = Some(arrived);
         if let Some(action) = &mut self.action {
             action.kind = Kind::Copy(copying);
@@ -250,9 +200,7 @@ impl Member {
         let directory = self.config.directory.clone();
         let wal = self.config.wal_directory.clone();
         if let Some(volume) = cx.volume(&self.volume) {
-            volume
-                .directories
-                .insert(directory, arrived.copy_for_standby(&wal));
+            volume.directories.insert(directory, arrived.copy_for_standby(&wal));
         }
         self.word = Word::Stopped;
         self.rewind = RewindState::Idle;

@@ -19,21 +19,13 @@ impl Version {
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split('.').map(|p| p.parse().ok());
-        Some(Self(
-            parts.next()??,
-            parts.next()??,
-            parts.next().flatten().unwrap_or(0),
-        ))
+        Some(Self(parts.next()??, parts.next()??, parts.next().flatten().unwrap_or(0)))
     }
 
     /// The word for a leader's role in status and REST: `primary` from 4.0 on, `master` before.
     #[must_use]
     pub fn leader_word(self) -> &'static str {
-        if self >= Version(4, 0, 0) {
-            "primary"
-        } else {
-            "master"
-        }
+        if self >= Version(4, 0, 0) { "primary" } else { "master" }
     }
 }
 
@@ -158,9 +150,7 @@ impl MemberConfig {
         version: Version,
     ) -> Result<Self, String> {
         let var = |name: &str| {
-            env.get(name)
-                .map(String::as_str)
-                .ok_or_else(|| format!("{name} is not set"))
+            env.get(name).map(String::as_str).ok_or_else(|| format!("{name} is not set"))
         };
         let text = |pointer: &str| all.pointer(pointer).and_then(Value::as_str);
         let scope = text("/scope").ok_or("scope is not set")?;
@@ -186,8 +176,7 @@ impl MemberConfig {
         let directory = data.rsplit('/').next().unwrap_or(data);
         let digits: String = directory.chars().filter(char::is_ascii_digit).collect();
         let ports: Value = serde_saphyr::from_str(
-            env.get("PATRONI_KUBERNETES_PORTS")
-                .map_or("[]", String::as_str),
+            env.get("PATRONI_KUBERNETES_PORTS").map_or("[]", String::as_str),
         )
         .map_err(|e| format!("PATRONI_KUBERNETES_PORTS: {e}"))?;
         let wal_directory =
@@ -260,12 +249,7 @@ fn replica_methods(all: &Value, version: Version) -> Vec<ReplicaMethod> {
         "pgbackrest" => {
             let section = all.pointer("/postgresql/pgbackrest")?;
             let command = section.get("command")?.as_str()?;
-            let repo = command
-                .split("--repo=")
-                .nth(1)?
-                .chars()
-                .next()?
-                .to_digit(10)?;
+            let repo = command.split("--repo=").nth(1)?.chars().next()?.to_digit(10)?;
             let set = |key: &str| section.get(key).is_some();
             let old = version < Version(4, 0, 0);
             Some(ReplicaMethod::Pgbackrest {
@@ -350,11 +334,8 @@ impl Dynamic {
             Some(Value::String(s)) => s.parse().ok(),
             Some(_) => None,
         };
-        let (mut ttl, mut wait, mut retry) = (
-            whole("ttl", 30)?,
-            whole("loop_wait", 10)?,
-            whole("retry_timeout", 10)?,
-        );
+        let (mut ttl, mut wait, mut retry) =
+            (whole("ttl", 30)?, whole("loop_wait", 10)?, whole("retry_timeout", 10)?);
         if version >= Version(3, 2, 0) {
             (ttl, wait, retry) = adjusted(ttl.max(20), wait.max(1), retry.max(3));
         }
@@ -366,16 +347,9 @@ impl Dynamic {
             _ => false,
         };
         let empty = Map::new();
-        let postgresql = document
-            .get("postgresql")
-            .and_then(Value::as_object)
-            .unwrap_or(&empty);
+        let postgresql = document.get("postgresql").and_then(Value::as_object).unwrap_or(&empty);
         let start = whole("primary_start_timeout", -1)?;
-        let start = if start >= 0 {
-            start
-        } else {
-            whole("master_start_timeout", 300)?
-        };
+        let start = if start >= 0 { start } else { whole("master_start_timeout", 300)? };
         Some(Self {
             ttl: Span::s(ttl),
             loop_wait: Span::s(wait),
@@ -457,12 +431,7 @@ fn standby(document: &Map<String, Value>) -> Option<StandbyCluster> {
         methods: section
             .get("create_replica_methods")
             .and_then(Value::as_array)
-            .map(|l| {
-                l.iter()
-                    .filter_map(Value::as_str)
-                    .map(str::to_owned)
-                    .collect()
-            })
+            .map(|l| l.iter().filter_map(Value::as_str).map(str::to_owned).collect())
             .unwrap_or_default(),
     })
 }
@@ -494,16 +463,8 @@ mod tests {
             ("{}", Version(4, 1, 4), Some((30, 10, 10))),
             // T=20 with the default R=10 runs with L=1, R=9 (§4.3).
             (r#"{"ttl":20}"#, Version(4, 1, 4), Some((20, 1, 9))),
-            (
-                r#"{"ttl":20,"loop_wait":5,"retry_timeout":5}"#,
-                Version(4, 1, 4),
-                Some((20, 5, 5)),
-            ),
-            (
-                r#"{"ttl":5,"loop_wait":5,"retry_timeout":5}"#,
-                Version(3, 0, 2),
-                Some((5, 5, 5)),
-            ),
+            (r#"{"ttl":20,"loop_wait":5,"retry_timeout":5}"#, Version(4, 1, 4), Some((20, 5, 5))),
+            (r#"{"ttl":5,"loop_wait":5,"retry_timeout":5}"#, Version(3, 0, 2), Some((5, 5, 5))),
             (r#"{"loop_wait":1.5}"#, Version(4, 1, 4), None),
             (r#"{"ttl":"40"}"#, Version(4, 1, 4), Some((40, 10, 10))),
         ] {

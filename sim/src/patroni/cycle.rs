@@ -23,9 +23,7 @@ use crate::world::Cx;
 
 /// A time as Patroni writes it.
 fn stamp(now: Time) -> String {
-    now.timestamp()
-        .strftime("%Y-%m-%dT%H:%M:%S.%6f+00:00")
-        .to_string()
+    now.timestamp().strftime("%Y-%m-%dT%H:%M:%S.%6f+00:00").to_string()
 }
 
 /// Whether an `initialize` annotation is a system identifier.
@@ -40,11 +38,7 @@ impl Member {
         self.hung_until = None;
         // A turn that its timer called keeps the rhythm; one that an event called begins a new one (§1.4).
         let woken = std::mem::take(&mut self.wake) || now > self.next_at + Span::ms(500);
-        self.base = if woken {
-            now
-        } else {
-            self.base + self.dynamic.loop_wait
-        };
+        self.base = if woken { now } else { self.base + self.dynamic.loop_wait };
         if !self.store().readable() {
             self.next_at = now + Span::s(5);
             return self.tick_by(cx, self.next_at);
@@ -156,9 +150,7 @@ impl Member {
             }
             1 => {
                 let document = self.document();
-                let write = self
-                    .store()
-                    .write(Slot::Config, text("config", document), None, false);
+                let write = self.store().write(Slot::Config, text("config", document), None, false);
                 self.begin(cx, write, Then::Finish(2));
             }
             2 => {
@@ -324,10 +316,8 @@ impl Member {
             Some(leader) if leader == &*self.config.name => {
                 if self.dynamic.pause && !self.pg.primary() && self.dynamic.standby.is_none() {
                     let me = Some(&*self.config.name);
-                    let wanted = self
-                        .store()
-                        .failover()
-                        .is_some_and(|f| f.candidate.as_deref() == me);
+                    let wanted =
+                        self.store().failover().is_some_and(|f| f.candidate.as_deref() == me);
                     if wanted {
                         return self.finish(cx);
                     }
@@ -380,14 +370,7 @@ impl Member {
     /// Renews the key.
     fn renew(&mut self, cx: &mut Cx<'_>, why: Renew) {
         let request = self.renew_request(cx, why != Renew::Busy);
-        self.begin(
-            cx,
-            request,
-            Then::Renew {
-                why,
-                stage: Stage::First,
-            },
-        );
+        self.begin(cx, request, Then::Renew { why, stage: Stage::First });
     }
 
     fn renew_request(&self, cx: &Cx<'_>, with_position: bool) -> Request {
@@ -408,19 +391,14 @@ impl Member {
     fn lease(&self, now: Time) -> Map<String, Value> {
         let mut map = Map::new();
         map.insert("leader".into(), (*self.config.name).into());
-        map.insert(
-            "ttl".into(),
-            (self.dynamic.ttl.0 / 1_000_000).to_string().into(),
-        );
+        map.insert("ttl".into(), (self.dynamic.ttl.0 / 1_000_000).to_string().into());
         map.insert("renewTime".into(), stamp(now).into());
         map
     }
 
     fn subset_is_mine(&self) -> bool {
-        let subsets = self
-            .store()
-            .object(Slot::Leader)
-            .and_then(|o| o.at(&["subsets"])?.as_array());
+        let subsets =
+            self.store().object(Slot::Leader).and_then(|o| o.at(&["subsets"])?.as_array());
         let Some([subset]) = subsets.map(Vec::as_slice) else {
             return false;
         };
@@ -451,26 +429,18 @@ impl Member {
         let now = cx.now();
         let mut map = self.lease(now);
         map.insert("acquireTime".into(), stamp(now).into());
-        let before = store
-            .annotation(Slot::Leader, "transitions")
-            .and_then(|t| t.parse::<u64>().ok());
+        let before =
+            store.annotation(Slot::Leader, "transitions").and_then(|t| t.parse::<u64>().ok());
         let same = store.recorded_leader() == Some(&*self.config.name);
         let transitions = match before {
-            None if store
-                .object(Slot::Leader)
-                .is_none_or(|o| o.annotation("leader").is_none()) =>
-            {
+            None if store.object(Slot::Leader).is_none_or(|o| o.annotation("leader").is_none()) => {
                 0
             }
             before => before.unwrap_or(0) + u64::from(!same),
         };
         map.insert("transitions".into(), transitions.to_string().into());
         // Before 3.2 the address came only with the first renewal (§1.2).
-        let subsets = if self.version() >= Version(3, 2, 0) {
-            self.subset()
-        } else {
-            json!([])
-        };
+        let subsets = if self.version() >= Version(3, 2, 0) { self.subset() } else { json!([]) };
         store.write(Slot::Leader, map, Some(subsets), true)
     }
 
@@ -524,14 +494,7 @@ impl Member {
                 // The same holder with a newer version: somebody changed labels; write once more (§1.3).
                 if object.annotation("leader") == Some(&*self.config.name) {
                     let request = self.renew_request(cx, why != Renew::Busy);
-                    return self.begin(
-                        cx,
-                        request,
-                        Then::Renew {
-                            why,
-                            stage: Stage::Again,
-                        },
-                    );
+                    return self.begin(cx, request, Then::Renew { why, stage: Stage::Again });
                 }
                 self.renewal_failed(cx, why);
             }
@@ -541,14 +504,7 @@ impl Member {
             }
             (Stage::First, Err(_)) if conflict => {
                 let request = self.store().read(Slot::Leader);
-                self.begin(
-                    cx,
-                    request,
-                    Then::Renew {
-                        why,
-                        stage: Stage::Read,
-                    },
-                );
+                self.begin(cx, request, Then::Renew { why, stage: Stage::Read });
             }
             _ => self.renewal_failed(cx, why),
         }
@@ -642,11 +598,8 @@ impl Member {
         let now = cx.now();
         let leader = self.store().leader(now);
         let other = leader.is_some_and(|l| l != &*self.config.name);
-        let extra = if other || self.version() <= Version(3, 0, 3) {
-            Span::ms(500)
-        } else {
-            Span::ZERO
-        };
+        let extra =
+            if other || self.version() <= Version(3, 0, 3) { Span::ms(500) } else { Span::ZERO };
         let next = self.base + self.dynamic.loop_wait + extra;
         self.next_at = if self.wake { now } else { next.max(now) };
         self.tick_by(cx, self.next_at);
@@ -704,9 +657,8 @@ impl Member {
         }
         self.history_written = timeline;
         let old = self.store().annotation(Slot::Config, "history");
-        let mut list: Vec<Value> = old
-            .and_then(|h| serde_json::from_str(h).ok())
-            .unwrap_or_default();
+        let mut list: Vec<Value> =
+            old.and_then(|h| serde_json::from_str(h).ok()).unwrap_or_default();
         let last = list.last().and_then(|l| l.get(0)?.as_u64());
         let Some(newest) = ancestors.last() else {
             return;

@@ -67,10 +67,7 @@ pub struct Dcs {
 impl Dcs {
     /// Opens the two watches.
     pub fn open(cx: &mut Cx<'_>, config: &MemberConfig) -> Self {
-        let labels = config
-            .labels
-            .iter()
-            .map(|(k, v)| (k.clone(), Some(v.clone())));
+        let labels = config.labels.iter().map(|(k, v)| (k.clone(), Some(v.clone())));
         let selector = Selector(labels.collect());
         let names = ["", "-config", "-failover", "-sync"];
         Self {
@@ -94,9 +91,7 @@ impl Dcs {
             Learned::All => {
                 let fresh: Vec<_> = self.endpoints.iter().cloned().collect();
                 for slot in [Slot::Leader, Slot::Config, Slot::Failover, Slot::Sync] {
-                    let found = fresh
-                        .iter()
-                        .find(|o| o.meta.name == self.names[slot as usize]);
+                    let found = fresh.iter().find(|o| o.meta.name == self.names[slot as usize]);
                     self.set(now, slot, found.cloned());
                 }
                 return Heard::Wake;
@@ -136,15 +131,13 @@ impl Dcs {
         let wake = match slot {
             Slot::Leader => {
                 let leader = |o: &Option<Arc<Object>>| {
-                    o.as_ref()
-                        .and_then(|o| o.annotation("leader").map(str::to_owned))
+                    o.as_ref().and_then(|o| o.annotation("leader").map(str::to_owned))
                 };
                 leader(&new).as_deref() != Some(&*self.me) || leader(&old) != leader(&new)
             }
             Slot::Config => {
                 let config = |o: &Option<Arc<Object>>| {
-                    o.as_ref()
-                        .and_then(|o| o.annotation("config").map(str::to_owned))
+                    o.as_ref().and_then(|o| o.annotation("config").map(str::to_owned))
                 };
                 let (old, new) = (config(&old), config(&new));
                 old.is_some() && new.is_some() && old != new
@@ -205,26 +198,21 @@ impl Dcs {
     /// The name in the leader's record, valid or not.
     #[must_use]
     pub fn recorded_leader(&self) -> Option<&str> {
-        self.annotation(Slot::Leader, "leader")
-            .filter(|l| !l.is_empty())
+        self.annotation(Slot::Leader, "leader").filter(|l| !l.is_empty())
     }
 
     /// The leader, if its record is valid by this member's own clock (§1.5).
     #[must_use]
     pub fn leader(&self, now: Time) -> Option<&str> {
         let leader = self.recorded_leader()?;
-        let ttl = self
-            .annotation(Slot::Leader, "ttl")
-            .and_then(|t| t.parse().ok());
+        let ttl = self.annotation(Slot::Leader, "ttl").and_then(|t| t.parse().ok());
         (self.seen_at + Span::s(ttl.unwrap_or(30)) >= now).then_some(leader)
     }
 
     /// The last published position of the leader.
     #[must_use]
     pub fn optime(&self) -> u64 {
-        self.annotation(Slot::Leader, "optime")
-            .and_then(|o| o.parse().ok())
-            .unwrap_or(0)
+        self.annotation(Slot::Leader, "optime").and_then(|o| o.parse().ok()).unwrap_or(0)
     }
 
     /// A requested switchover or failover.
@@ -241,21 +229,14 @@ impl Dcs {
     /// The recorded synchronous state: its leader and the standbys; none when it is empty.
     #[must_use]
     pub fn sync_state(&self) -> Option<(&str, Vec<&str>)> {
-        let leader = self
-            .annotation(Slot::Sync, "leader")
-            .filter(|l| !l.is_empty())?;
+        let leader = self.annotation(Slot::Sync, "leader").filter(|l| !l.is_empty())?;
         let standbys = self.annotation(Slot::Sync, "sync_standby").unwrap_or("");
-        Some((
-            leader,
-            standbys.split(',').filter(|s| !s.is_empty()).collect(),
-        ))
+        Some((leader, standbys.split(',').filter(|s| !s.is_empty()).collect()))
     }
 
     /// The Pods of all members that have published something, in name order.
     pub fn members(&self) -> impl Iterator<Item = &Arc<Object>> {
-        self.pods
-            .iter()
-            .filter(|p| p.annotation("status").is_some())
+        self.pods.iter().filter(|p| p.annotation("status").is_some())
     }
 
     /// The Pod of a name, member or not.
@@ -318,9 +299,7 @@ impl Dcs {
     /// Reads an object past the cache.
     #[must_use]
     pub fn read(&self, slot: Slot) -> Request {
-        self.request(Verb::Get(
-            self.target(Kind::Endpoints, self.names[slot as usize].clone()),
-        ))
+        self.request(Verb::Get(self.target(Kind::Endpoints, self.names[slot as usize].clone())))
     }
 
     /// A patch of the own Pod.
@@ -335,9 +314,7 @@ impl Dcs {
         let name = self.names[Slot::Config as usize].clone();
         let mut service = Object::new(Kind::Service, &self.namespace, &name);
         service.meta.labels = self.labels.clone();
-        service
-            .body_mut()
-            .insert("spec".into(), json!({"clusterIP": "None"}));
+        service.body_mut().insert("spec".into(), json!({"clusterIP": "None"}));
         self.request(Verb::Create(Arc::new(service)))
     }
 
@@ -350,18 +327,11 @@ impl Dcs {
     }
 
     fn target(&self, kind: Kind, name: Arc<str>) -> ObjectRef {
-        ObjectRef {
-            kind,
-            namespace: self.namespace.clone(),
-            name,
-        }
+        ObjectRef { kind, namespace: self.namespace.clone(), name }
     }
 
     fn request(&self, verb: Verb) -> Request {
-        Request {
-            user: self.user.clone(),
-            ..Request::new("", verb)
-        }
+        Request { user: self.user.clone(), ..Request::new("", verb) }
     }
 }
 

@@ -47,10 +47,7 @@ impl Member {
     }
 
     fn not_healthiest(&mut self, cx: &mut Cx<'_>) {
-        let named = self
-            .store()
-            .failover()
-            .is_some_and(|f| f.candidate.is_some());
+        let named = self.store().failover().is_some_and(|f| f.candidate.is_some());
         if (named || self.config.nofailover()) && !self.dynamic.pause {
             self.arm_rewind();
             self.begin_wait(cx);
@@ -202,11 +199,7 @@ impl Member {
             return false;
         };
         let request = self.store().failover();
-        let known = || {
-            answers
-                .iter()
-                .filter_map(|(name, status)| Some((name, status.as_ref()?)))
-        };
+        let known = || answers.iter().filter_map(|(name, status)| Some((name, status.as_ref()?)));
         let fit = |status: &Status| status.running && !status.nofailover;
         if let Some(request) = &request {
             if let Some(candidate) = &request.candidate
@@ -222,17 +215,12 @@ impl Member {
         }
         if self.dynamic.check_timeline
             && self.dynamic.standby.is_none()
-            && self
-                .history_timeline()
-                .is_some_and(|last| u64::from(timeline) < last)
+            && self.history_timeline().is_some_and(|last| u64::from(timeline) < last)
         {
             return false;
         }
         let former = request.as_ref().and_then(|r| r.leader.as_deref());
-        let recorded = self
-            .store()
-            .sync_state()
-            .map(|(leader, _)| leader.to_owned());
+        let recorded = self.store().sync_state().map(|(leader, _)| leader.to_owned());
         let sync = self.dynamic.synchronous == SyncMode::On;
         for (name, status) in known() {
             if former == Some(&**name) || status.nofailover {
@@ -270,10 +258,7 @@ impl Member {
         if self.dynamic.synchronous != SyncMode::On || !any {
             return self.rivals();
         }
-        let all = self
-            .store()
-            .members()
-            .filter(|p| p.meta.name != self.config.name);
+        let all = self.store().members().filter(|p| p.meta.name != self.config.name);
         all.filter_map(|p| {
             let (host, port) = Dcs::rest_of(p)?;
             Some((p.meta.name.clone(), host, port))
@@ -289,16 +274,13 @@ impl Member {
     ) -> bool {
         let (end, timeline) = self.look(cx).map_or((0, 0), |d| (d.end, d.timeline));
         let candidate = request.and_then(|r| r.candidate.as_deref());
-        answers
-            .iter()
-            .filter_map(|(n, s)| Some((n, s.as_ref()?)))
-            .any(|(name, status)| {
-                candidate.is_none_or(|c| c == &**name)
-                    && status.running
-                    && !status.nofailover
-                    && end.saturating_sub(status.position) <= self.dynamic.maximum_lag_bytes
-                    && (!self.dynamic.check_timeline || status.timeline >= timeline)
-            })
+        answers.iter().filter_map(|(n, s)| Some((n, s.as_ref()?))).any(|(name, status)| {
+            candidate.is_none_or(|c| c == &**name)
+                && status.running
+                && !status.nofailover
+                && end.saturating_sub(status.position) <= self.dynamic.maximum_lag_bytes
+                && (!self.dynamic.check_timeline || status.timeline >= timeline)
+        })
     }
 
     /// Clears the request for a switchover or failover.

@@ -28,10 +28,7 @@ impl Member {
         let output = match &command {
             Command::Databases { databases, .. } => self.sql_command(cx, |member, cx| {
                 for name in databases {
-                    if !member
-                        .look(cx)
-                        .is_some_and(|d| d.contents.has_database(name))
-                    {
+                    if !member.look(cx).is_some_and(|d| d.contents.has_database(name)) {
                         member.change(cx, Change::Database(name.as_str().into()));
                     }
                 }
@@ -77,9 +74,7 @@ impl Member {
             Command::ReplaceDynamicConfiguration { config } => {
                 self.replace_configuration(cx, asker, config)
             }
-            Command::Switchover {
-                leader, candidate, ..
-            } => {
+            Command::Switchover { leader, candidate, .. } => {
                 self.ctl_switchover(cx, asker, leader, candidate.as_deref(), false);
             }
             Command::Failover { candidate, .. } => {
@@ -118,10 +113,9 @@ impl Member {
                 self.written(cx);
                 printed("")
             }
-            State::Standby => failed(
-                3,
-                "ERROR:  cannot execute CREATE DATABASE in a read-only transaction",
-            ),
+            State::Standby => {
+                failed(3, "ERROR:  cannot execute CREATE DATABASE in a read-only transaction")
+            }
             _ => self.no_connection(),
         }
     }
@@ -136,40 +130,25 @@ impl Member {
     fn alter_user(&self, cx: &mut Cx<'_>, user: &UserStatement) {
         let verifier = (!user.verifier.is_empty()).then(|| user.verifier.clone());
         let databases: Arc<[Arc<str>]> = user.databases.iter().map(|d| Arc::from(&**d)).collect();
-        let known = self
-            .look(cx)
-            .and_then(|d| d.contents.role(&user.name).cloned());
+        let known = self.look(cx).and_then(|d| d.contents.role(&user.name).cloned());
         let same = known.is_some_and(|role| {
             (verifier.is_none() || role.verifier == verifier)
                 && databases.iter().all(|d| role.databases.contains(d))
         });
         if !same {
-            self.change(
-                cx,
-                Change::Role {
-                    name: user.name.as_str().into(),
-                    verifier,
-                    databases,
-                },
-            );
+            self.change(cx, Change::Role { name: user.name.as_str().into(), verifier, databases });
         }
     }
 
     /// `patronictl edit-config --replace=- --force`.
     fn replace_configuration(&mut self, cx: &mut Cx<'_>, asker: Ticket, config: &str) {
         let Ok(Value::Object(new)) = serde_json::from_str::<Value>(config) else {
-            return cx.reply(
-                asker,
-                Reply::Exec(failed(1, "Traceback (most recent call last)")),
-            );
+            return cx.reply(asker, Reply::Exec(failed(1, "Traceback (most recent call last)")));
         };
         let Some(old) = self.store().annotation(Slot::Config, "config") else {
             return cx.reply(
                 asker,
-                Reply::Exec(failed(
-                    1,
-                    "Error: The config key does not exist in the cluster",
-                )),
+                Reply::Exec(failed(1, "Error: The config key does not exist in the cluster")),
             );
         };
         if serde_json::from_str::<Value>(old).ok() == Some(Value::Object(new.clone())) {
@@ -207,13 +186,7 @@ impl Member {
             if let Some(to) = cx.resolve(&self.config.namespace, &host, port) {
                 open += 1;
                 let call = Call::Rest(RestRequest::Restart { pending: true });
-                self.ask(
-                    cx,
-                    to,
-                    call,
-                    Span::s(60),
-                    Side::Talk(asker, Talk::CtlRestart),
-                );
+                self.ask(cx, to, call, Span::s(60), Side::Talk(asker, Talk::CtlRestart));
             }
         }
         if open == 0 {
@@ -260,8 +233,7 @@ impl Member {
             let text = "ERROR: [049]: unable to connect to the repository host: [HostConnectError]";
             return cx.reply(asker, Reply::Exec(failed(49, text)));
         }
-        self.talks
-            .insert(asker, (u32::try_from(open).unwrap_or(1), true));
+        self.talks.insert(asker, (u32::try_from(open).unwrap_or(1), true));
     }
 
     pub(super) fn stanza_reply(
@@ -307,13 +279,7 @@ impl Member {
                 Some(to) => {
                     open += 1;
                     let call = Call::Backrest(BackrestRequest::Info { repo: number });
-                    self.ask(
-                        cx,
-                        to,
-                        call,
-                        Span::s(10),
-                        Side::Talk(asker, Talk::Info(number)),
-                    );
+                    self.ask(cx, to, call, Span::s(10), Side::Talk(asker, Talk::Info(number)));
                 }
                 None => {
                     self.infos.entry(asker).or_default().insert(number, None);

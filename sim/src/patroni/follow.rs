@@ -45,22 +45,14 @@ impl Member {
     pub(super) fn upstream_to(&self, name: &str) -> Option<Upstream> {
         let pod = self.store().pod(name)?;
         let (host, port) = super::dcs::Dcs::sql_of(pod)?;
-        Some(Upstream {
-            name: name.into(),
-            host: host.into(),
-            port,
-        })
+        Some(Upstream { name: name.into(), host: host.into(), port })
     }
 
     /// The remote cluster that a standby cluster follows.
     pub(super) fn remote(&self) -> Option<Upstream> {
         let standby = self.dynamic.standby.as_ref()?;
         let host = standby.host.as_ref()?.split(',').next()?;
-        Some(Upstream {
-            name: "the remote cluster".into(),
-            host: host.into(),
-            port: standby.port,
-        })
+        Some(Upstream { name: "the remote cluster".into(), host: host.into(), port: standby.port })
     }
 
     fn wanted_upstream(&self, cx: &Cx<'_>) -> Option<Upstream> {
@@ -71,9 +63,9 @@ impl Member {
         }
         match leader {
             // The address of a leader whose Pod is gone is unknown; the old upstream stays.
-            Some(name) if !mine => self
-                .upstream_to(name)
-                .or_else(|| self.receiver.upstream.clone()),
+            Some(name) if !mine => {
+                self.upstream_to(name).or_else(|| self.receiver.upstream.clone())
+            }
             _ => None,
         }
     }
@@ -235,14 +227,8 @@ mod tests {
             in_recovery: false,
             checkpointed: true,
             history: Arc::new(vec![
-                Ancestor {
-                    timeline: 1,
-                    switch: 100,
-                },
-                Ancestor {
-                    timeline: 2,
-                    switch: 300,
-                },
+                Ancestor { timeline: 1, switch: 100 },
+                Ancestor { timeline: 2, switch: 300 },
             ]),
         };
         for (timeline, end, expected) in [
@@ -254,11 +240,7 @@ mod tests {
             (1, 101, true),
             (0, 1, true),
         ] {
-            assert_eq!(
-                diverged(&leader, timeline, end),
-                expected,
-                "{timeline} {end}"
-            );
+            assert_eq!(diverged(&leader, timeline, end), expected, "{timeline} {end}");
         }
     }
 }

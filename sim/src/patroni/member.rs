@@ -175,20 +175,13 @@ pub(super) enum Side {
 #[derive(Clone, Debug)]
 pub(super) enum Talk {
     /// A REST switchover asks the candidates.
-    Candidates {
-        request: super::dcs::FailoverRequest,
-    },
+    Candidates { request: super::dcs::FailoverRequest },
     /// A REST switchover writes its request.
-    FailoverWritten {
-        request: super::dcs::FailoverRequest,
-        old: String,
-    },
+    FailoverWritten { request: super::dcs::FailoverRequest, old: String },
     /// A configuration is written by REST.
     ConfigWritten,
     /// patronictl waits for a REST answer to a switchover.
-    CtlSwitchover {
-        request: super::dcs::FailoverRequest,
-    },
+    CtlSwitchover { request: super::dcs::FailoverRequest },
     /// patronictl has written the request itself.
     CtlWritten,
     /// patronictl waits for restarts.
@@ -221,24 +214,11 @@ pub(super) enum Alarm {
     /// Changed parameters are known to need a restart.
     Reloaded,
     /// A REST switchover looks whether it is done.
-    Poll {
-        asker: Ticket,
-        request: super::dcs::FailoverRequest,
-        old: String,
-        left: u32,
-    },
+    Poll { asker: Ticket, request: super::dcs::FailoverRequest, old: String, left: u32 },
     /// A backup to a cloud repository, made in this container, is copied.
-    Backup {
-        asker: Ticket,
-        repo: u8,
-        kind: crate::pgbackrest::BackupKind,
-        started: Time,
-    },
+    Backup { asker: Ticket, repo: u8, kind: crate::pgbackrest::BackupKind, started: Time },
     /// patronictl has started.
-    Ctl {
-        asker: Ticket,
-        command: ivory_core::command::Command,
-    },
+    Ctl { asker: Ticket, command: ivory_core::command::Command },
     /// The process ends.
     Exit(i32),
     /// The harness wants the postmaster dead.
@@ -426,22 +406,15 @@ impl Member {
 
     /// The data directory, for looking at.
     pub(super) fn look<'a>(&self, cx: &'a Cx<'_>) -> Option<&'a DataDirectory> {
-        cx.disk(&self.volume)?
-            .directories
-            .get(&self.config.directory)
+        cx.disk(&self.volume)?.directories.get(&self.config.directory)
     }
 
     pub(super) fn say(&self, cx: &mut Cx<'_>, text: impl Into<String>) {
-        cx.note(Milestone::Database {
-            pod: self.config.name.clone(),
-            text: text.into(),
-        });
+        cx.note(Milestone::Database { pod: self.config.name.clone(), text: text.into() });
     }
 
     pub(super) fn store(&self) -> &Dcs {
-        self.dcs
-            .as_ref()
-            .unwrap_or_else(|| unreachable!("opened at the start"))
+        self.dcs.as_ref().unwrap_or_else(|| unreachable!("opened at the start"))
     }
 
     /// The leader's name, if it has one that is valid.
@@ -552,19 +525,12 @@ impl Member {
     }
 
     fn response(&mut self, cx: &mut Cx<'_>, ticket: Ticket, response: Response) {
-        if let Ok(crate::kube::Reply {
-            content: Content::Object(object),
-            ..
-        }) = &response
+        if let Ok(crate::kube::Reply { content: Content::Object(object), .. }) = &response
             && let Some(dcs) = &mut self.dcs
         {
             dcs.wrote(cx.now(), object);
         }
-        if self
-            .doing
-            .as_ref()
-            .is_some_and(|d| d.ticket == Some(ticket))
-        {
+        if self.doing.as_ref().is_some_and(|d| d.ticket == Some(ticket)) {
             return self.answered(cx, response);
         }
         match self.side.remove(&ticket) {
@@ -640,18 +606,10 @@ impl Member {
                 }
             }
             Alarm::Reloaded => self.reloaded(cx),
-            Alarm::Poll {
-                asker,
-                request,
-                old,
-                left,
-            } => self.poll(cx, asker, request, old, left),
-            Alarm::Backup {
-                asker,
-                repo,
-                kind,
-                started,
-            } => self.backup_copied(cx, asker, repo, kind, started),
+            Alarm::Poll { asker, request, old, left } => self.poll(cx, asker, request, old, left),
+            Alarm::Backup { asker, repo, kind, started } => {
+                self.backup_copied(cx, asker, repo, kind, started)
+            }
             Alarm::Ctl { asker, command } => self.ctl(cx, asker, &command),
             Alarm::Exit(code) => cx.exit(code),
             Alarm::CrashPostmaster => self.postmaster_died(cx),

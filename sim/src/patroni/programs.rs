@@ -19,10 +19,8 @@ use crate::time::Span;
 use crate::world::Actor;
 
 /// Patroni's files (reconcile.md §2.10), in the order in which Patroni reads them.
-const PATRONI_FILES: [&str; 2] = [
-    "/etc/patroni/~ivory-operator_cluster.yaml",
-    "/etc/patroni/~ivory-operator_instance.yaml",
-];
+const PATRONI_FILES: [&str; 2] =
+    ["/etc/patroni/~ivory-operator_cluster.yaml", "/etc/patroni/~ivory-operator_instance.yaml"];
 /// pgBackRest's directory (components.md §1.3).
 const BACKREST: &str = "/etc/pgbackrest/conf.d";
 
@@ -82,29 +80,21 @@ pub struct DatabasePrograms {
 
 impl Default for DatabasePrograms {
     fn default() -> Self {
-        Self {
-            patroni: Version::BASELINE,
-            patroni_by_image: Vec::new(),
-        }
+        Self { patroni: Version::BASELINE, patroni_by_image: Vec::new() }
     }
 }
 
 impl DatabasePrograms {
     fn version(&self, image: &str) -> Version {
-        let rule = self
-            .patroni_by_image
-            .iter()
-            .find(|(part, _)| image.contains(part));
+        let rule = self.patroni_by_image.iter().find(|(part, _)| image.contains(part));
         rule.map_or(self.patroni, |(_, version)| *version)
     }
 
     fn member(&self, start: &ContainerStart) -> Result<Member, String> {
         let files = Files::of(start);
         let mounts = &start.mounts;
-        let texts: Vec<String> = PATRONI_FILES
-            .iter()
-            .filter_map(|path| files.text(mounts, path))
-            .collect();
+        let texts: Vec<String> =
+            PATRONI_FILES.iter().filter_map(|path| files.text(mounts, path)).collect();
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
         let config = MemberConfig::read(&texts, &environment(start), self.version(&start.image))?;
         let volume = start.volumes.get("/pgdata").ok_or("no volume at /pgdata")?;
@@ -138,8 +128,7 @@ fn backup_job(start: &ContainerStart) -> Arc<dyn Actor> {
         .or_else(|| files.text(mounts, &format!("{BACKREST}/pgbackrest_instance.conf")));
     let fast = conf.is_some_and(|c| {
         c.lines().any(|l| {
-            l.split_once('=')
-                .is_some_and(|(k, v)| k.trim() == "start-fast" && v.trim() == "y")
+            l.split_once('=').is_some_and(|(k, v)| k.trim() == "start-fast" && v.trim() == "y")
         })
     });
     match BackupStart::read(&environment(start), &start.pod.meta.name, &hash, fast) {
@@ -163,10 +152,7 @@ fn restore_job(start: &ContainerStart) -> Arc<dyn Actor> {
     else {
         return fails(start);
     };
-    let wal = options
-        .split("--link-map=pg_wal=")
-        .nth(1)
-        .and_then(|w| w.split_whitespace().next());
+    let wal = options.split("--link-map=pg_wal=").nth(1).and_then(|w| w.split_whitespace().next());
     Arc::new(RestoreJob::new(RestoreStart {
         namespace: start.pod.meta.namespace.clone(),
         pod: start.pod.meta.name.clone(),
@@ -237,14 +223,10 @@ impl Programs for DatabasePrograms {
             // pgBackRest's and Patroni's ports are not declared.
             "pgbackrest" => ports.push(8432),
             DATABASE_CONTAINER => {
-                for (name, default) in [
-                    ("PATRONI_POSTGRESQL_LISTEN", 5432),
-                    ("PATRONI_RESTAPI_LISTEN", 8008),
-                ] {
-                    let set = start
-                        .env
-                        .get(name)
-                        .and_then(|v| v.rsplit(':').next()?.parse().ok());
+                for (name, default) in
+                    [("PATRONI_POSTGRESQL_LISTEN", 5432), ("PATRONI_RESTAPI_LISTEN", 8008)]
+                {
+                    let set = start.env.get(name).and_then(|v| v.rsplit(':').next()?.parse().ok());
                     ports.push(set.unwrap_or(default));
                 }
             }
@@ -265,11 +247,7 @@ fn startup(start: &ContainerStart, disks: &mut Disks<'_, '_>) -> InitOutcome {
         .flatten()
         .filter_map(|w| w.as_str())
         .collect();
-    let fail = |message: String| InitOutcome {
-        exit: 1,
-        message,
-        ..InitOutcome::fine()
-    };
+    let fail = |message: String| InitOutcome { exit: 1, message, ..InitOutcome::fine() };
     let Some([version, wal, _log]) = words.last_chunk::<3>() else {
         return fail("startup: missing arguments".into());
     };
@@ -278,17 +256,11 @@ fn startup(start: &ContainerStart, disks: &mut Disks<'_, '_>) -> InitOutcome {
         return fail("mkdir: cannot create directory '/pgdata': Permission denied".into());
     };
     if !wal_mounted {
-        return fail(format!(
-            "mkdir: cannot create directory '{wal}': Permission denied"
-        ));
+        return fail(format!("mkdir: cannot create directory '{wal}': Permission denied"));
     }
     let data = format!("pg{version}");
     let prepared = format!("{data}_bootstrap");
-    let name = if volume.directories.contains_key(&*prepared) {
-        prepared
-    } else {
-        data
-    };
+    let name = if volume.directories.contains_key(&*prepared) { prepared } else { data };
     let Some(directory) = volume.directories.get_mut(&*name) else {
         return InitOutcome::fine();
     };

@@ -25,10 +25,7 @@ impl Upstream {
     /// Where that is now. A host of the form `service.namespace.svc` of another namespace is understood.
     pub fn resolve(&self, cx: &Cx<'_>, namespace: &str) -> Option<Where> {
         if self.host.parse::<std::net::IpAddr>().is_ok() {
-            return Some(Where::Address {
-                ip: self.host.clone(),
-                port: self.port,
-            });
+            return Some(Where::Address { ip: self.host.clone(), port: self.port });
         }
         let mut labels = self.host.trim_end_matches('.').split('.');
         let other = labels.by_ref().nth(1);
@@ -77,10 +74,7 @@ impl Member {
         if let Some(upstream) = &upstream {
             self.say(cx, format!("streams from {}", upstream.name));
         }
-        self.receiver = Receiver {
-            upstream,
-            ..Receiver::default()
-        };
+        self.receiver = Receiver { upstream, ..Receiver::default() };
     }
 
     /// Asks the upstream for more, unless it is being asked.
@@ -93,11 +87,8 @@ impl Member {
             return;
         };
         self.receiver.position = from;
-        let to = self
-            .receiver
-            .upstream
-            .as_ref()
-            .and_then(|u| u.resolve(cx, &self.config.namespace));
+        let to =
+            self.receiver.upstream.as_ref().and_then(|u| u.resolve(cx, &self.config.namespace));
         let Some(to) = to else {
             return self.receive_from_archive(cx);
         };
@@ -108,13 +99,7 @@ impl Member {
             from,
         };
         self.receiver.asking = true;
-        self.ask(
-            cx,
-            to,
-            Call::Stream(request),
-            durations::RECEIVE_TIMEOUT,
-            Side::Fetch,
-        );
+        self.ask(cx, to, Call::Stream(request), durations::RECEIVE_TIMEOUT, Side::Fetch);
     }
 
     pub(super) fn fetched(&mut self, cx: &mut Cx<'_>, reply: Result<Reply, CallError>) {
@@ -152,28 +137,13 @@ impl Member {
     /// `restore_command`, when streaming does not work; then again the upstream a little later.
     fn receive_from_archive(&mut self, cx: &mut Cx<'_>) {
         let repo = self.dynamic.standby.as_ref().and_then(|s| s.repo);
-        let target = self
-            .repositories
-            .iter()
-            .find(|t| repo.is_none_or(|r| r == t.number))
-            .cloned();
+        let target = self.repositories.iter().find(|t| repo.is_none_or(|r| r == t.number)).cloned();
         let facts = self.look(cx).map(|d| (d.system_id, d.timeline, d.end));
         if let (Some(target), Some((system_id, timeline, from))) = (target, facts)
             && let Some(to) = self.repository(cx, &target)
         {
-            let request = BackrestRequest::Get {
-                repo: target.number,
-                system_id,
-                timeline,
-                from,
-            };
-            return self.ask(
-                cx,
-                to,
-                Call::Backrest(request),
-                Span::s(10),
-                Side::ArchiveGet,
-            );
+            let request = BackrestRequest::Get { repo: target.number, system_id, timeline, from };
+            return self.ask(cx, to, Call::Backrest(request), Span::s(10), Side::ArchiveGet);
         }
         self.alarm(cx, durations::RECEIVE_RETRY, Alarm::Receive);
     }
@@ -213,11 +183,7 @@ impl Member {
         if self.archive.planned || self.repositories.is_empty() || !self.pg.primary() {
             return;
         }
-        let on = self
-            .dynamic
-            .parameters
-            .get("archive_mode")
-            .is_some_and(|m| m == "on");
+        let on = self.dynamic.parameters.get("archive_mode").is_some_and(|m| m == "on");
         if !on {
             return;
         }
@@ -255,24 +221,15 @@ impl Member {
             records: records.into(),
             end,
         };
-        let requests: Vec<_> = self
-            .repositories
-            .iter()
-            .map(|t| (t.clone(), request(t.number)))
-            .collect();
+        let requests: Vec<_> =
+            self.repositories.iter().map(|t| (t.clone(), request(t.number))).collect();
         self.archive.switched_at = now;
         self.push_log(cx);
         for (target, request) in requests {
             match self.repository(cx, &target) {
                 Some(to) => {
                     self.archive.open += 1;
-                    self.ask(
-                        cx,
-                        to,
-                        Call::Backrest(request),
-                        Span::s(60),
-                        Side::ArchivePush(end),
-                    );
+                    self.ask(cx, to, Call::Backrest(request), Span::s(60), Side::ArchivePush(end));
                 }
                 None => self.archive.failed = true,
             }

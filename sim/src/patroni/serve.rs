@@ -56,14 +56,9 @@ impl Member {
         let reply = match request {
             StreamRequest::Identify => Some(StreamReply::Identity(self.pg.identity(data))),
             StreamRequest::Copy => Some(StreamReply::Copy(std::sync::Arc::new(data.clone()))),
-            StreamRequest::Fetch {
-                standby,
-                system_id,
-                timeline,
-                from,
-            } => self
-                .pg
-                .fetch(now, data, ticket, &standby, system_id, timeline, from),
+            StreamRequest::Fetch { standby, system_id, timeline, from } => {
+                self.pg.fetch(now, data, ticket, &standby, system_id, timeline, from)
+            }
         };
         if let Some(reply) = reply {
             cx.reply(ticket, Reply::Stream(reply));
@@ -134,20 +129,14 @@ impl Member {
 
     fn rest_config(&mut self, cx: &mut Cx<'_>, ticket: Ticket, document: &str, replace: bool) {
         let Ok(Value::Object(new)) = serde_json::from_str(document) else {
-            return cx.reply(
-                ticket,
-                Reply::Rest(RestReply::Code(400, "invalid document".into())),
-            );
+            return cx.reply(ticket, Reply::Rest(RestReply::Code(400, "invalid document".into())));
         };
         let old = self.store().annotation(Slot::Config, "config");
         let mut all: Map<String, Value> = match (replace, old) {
             (true, _) => Map::new(),
             (false, Some(old)) => serde_json::from_str(old).unwrap_or_default(),
             (false, None) => {
-                return cx.reply(
-                    ticket,
-                    Reply::Rest(RestReply::Code(503, "no config".into())),
-                );
+                return cx.reply(ticket, Reply::Rest(RestReply::Code(503, "no config".into())));
             }
         };
         merge(&mut all, new);
@@ -168,12 +157,7 @@ impl Member {
                 },
                 None => BackrestReply::Failed("no data directory".into()),
             },
-            BackrestRequest::Backup {
-                repo,
-                kind,
-                config_hash,
-                fast,
-            } => {
+            BackrestRequest::Backup { repo, kind, config_hash, fast } => {
                 return self.backup(cx, ticket, repo, kind, &config_hash, fast);
             }
             BackrestRequest::Instance => {
@@ -198,32 +182,17 @@ impl Member {
         fast: bool,
     ) {
         let failed = |cx: &mut Cx<'_>, text: &str| {
-            cx.reply(
-                asker,
-                Reply::Backrest(BackrestReply::Failed(text.to_owned())),
-            );
+            cx.reply(asker, Reply::Backrest(BackrestReply::Failed(text.to_owned())));
         };
         if *config_hash != *self.config_hash {
             return failed(cx, "pgBackRest configuration on this Pod differs");
         }
         let Some(data) = self.look(cx).filter(|_| self.pg.primary()) else {
-            return failed(
-                cx,
-                "ERROR: [056]: unable to find primary cluster - cannot proceed",
-            );
+            return failed(cx, "ERROR: [056]: unable to find primary cluster - cannot proceed");
         };
         let wait = checkpoint_wait(fast) + backup_time(data, kind);
         let started = cx.now();
-        self.alarm(
-            cx,
-            wait,
-            Alarm::Backup {
-                asker,
-                repo,
-                kind,
-                started,
-            },
-        );
+        self.alarm(cx, wait, Alarm::Backup { asker, repo, kind, started });
     }
 
     pub(super) fn backup_copied(
@@ -237,12 +206,7 @@ impl Member {
         let reply = match self.look(cx).filter(|_| self.pg.primary()) {
             Some(data) => {
                 let data = std::sync::Arc::new(data.clone());
-                let request = BackrestRequest::Store {
-                    repo,
-                    kind,
-                    data,
-                    started,
-                };
+                let request = BackrestRequest::Store { repo, kind, data, started };
                 let now = cx.now();
                 crate::pgbackrest::bucket_request(cx, now, &self.repositories, &request)
             }

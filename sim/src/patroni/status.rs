@@ -85,10 +85,7 @@ impl Member {
         self.published.facts = Some(facts);
         self.published.label.clone_from(&label);
         let mut labels = serde_json::Map::new();
-        labels.insert(
-            self.config.role_label.clone(),
-            label.map_or(Value::Null, |l| (*l).into()),
-        );
+        labels.insert(self.config.role_label.clone(), label.map_or(Value::Null, |l| (*l).into()));
         let patch = json!({"metadata": {
             "annotations": {"status": *self.published.text},
             "labels": labels,
@@ -117,11 +114,7 @@ impl Member {
         Facts {
             word: self.word,
             role,
-            position: if shows {
-                self.look(cx).map(|d| (d.end, d.timeline))
-            } else {
-                None
-            },
+            position: if shows { self.look(cx).map(|d| (d.end, d.timeline)) } else { None },
             replication: match self.pg.state {
                 State::Standby if self.receiver.streaming() => Some("streaming"),
                 State::Standby if self.receiver.from_archive => Some("in archive recovery"),
@@ -145,10 +138,7 @@ impl Member {
         if let Some((position, timeline)) = facts.position {
             let _ = write!(text, ",\"xlog_location\":{position}");
             if version >= Version(4, 1, 0) && facts.role != Role::Primary {
-                let _ = write!(
-                    text,
-                    ",\"replay_lsn\":{position},\"receive_lsn\":{position}"
-                );
+                let _ = write!(text, ",\"replay_lsn\":{position},\"receive_lsn\":{position}");
             }
             if let (Some(replication), true) = (facts.replication, version >= Version(3, 0, 4)) {
                 let _ = write!(text, ",\"replication_state\":\"{replication}\"");
@@ -178,11 +168,7 @@ impl Member {
         let leads = self.store().leader(now) == Some(&*config.name);
         if leads {
             let standby = role == Role::StandbyLeader;
-            let value = if standby {
-                &config.standby_leader_label
-            } else {
-                &config.leader_label
-            };
+            let value = if standby { &config.standby_leader_label } else { &config.leader_label };
             return Some(value.as_str().into());
         }
         (self.word == Word::Running && role != Role::Primary)
@@ -194,11 +180,7 @@ impl Member {
         if self.hung_until.is_some_and(|until| now < until) {
             return None;
         }
-        if self
-            .stopping
-            .as_ref()
-            .is_some_and(super::demote::Stop::exits)
-        {
+        if self.stopping.as_ref().is_some_and(super::demote::Stop::exits) {
             return Some(false);
         }
         let Some(store) = &self.dcs else {

@@ -17,28 +17,16 @@ use crate::world::{Cx, Ticket};
 
 /// The output of a program that succeeded.
 pub(super) fn printed(text: impl Into<String>) -> Output {
-    Output {
-        exit: 0,
-        stdout: text.into().into(),
-        stderr: "".into(),
-    }
+    Output { exit: 0, stdout: text.into().into(), stderr: "".into() }
 }
 
 /// The output of a program that failed.
 pub(super) fn failed(exit: i32, text: impl Into<String>) -> Output {
-    Output {
-        exit,
-        stdout: "".into(),
-        stderr: text.into().into(),
-    }
+    Output { exit, stdout: "".into(), stderr: text.into().into() }
 }
 
 fn word(request: &FailoverRequest) -> &'static str {
-    if request.leader.is_some() {
-        "Switchover"
-    } else {
-        "Failover"
-    }
+    if request.leader.is_some() { "Switchover" } else { "Failover" }
 }
 
 impl Member {
@@ -87,9 +75,7 @@ impl Member {
         }
         let mut open = 0;
         for (name, host, port) in others {
-            let talk = Talk::Candidates {
-                request: request.clone(),
-            };
+            let talk = Talk::Candidates { request: request.clone() };
             if *name == *self.config.name {
                 open += 1;
                 let status = Ok(Reply::Rest(RestReply::Status(self.status(cx))));
@@ -150,23 +136,11 @@ impl Member {
                 return Some((412, "candidate does not exists".into()));
             }
             let sync = self.dynamic.synchronous == SyncMode::On && request.leader.is_some();
-            let listed = self
-                .store()
-                .sync_state()
-                .is_some_and(|(_, s)| s.contains(&candidate));
+            let listed = self.store().sync_state().is_some_and(|(_, s)| s.contains(&candidate));
             if sync && !listed {
-                return Some((
-                    412,
-                    "candidate name does not match with sync_standby".into(),
-                ));
+                return Some((412, "candidate name does not match with sync_standby".into()));
             }
-        } else if self
-            .store()
-            .members()
-            .filter(|p| Some(&*p.meta.name) != leader)
-            .count()
-            == 0
-        {
+        } else if self.store().members().filter(|p| Some(&*p.meta.name) != leader).count() == 0 {
             return Some((
                 412,
                 format!(
@@ -208,15 +182,8 @@ impl Member {
                 let (open, any) = (*open, *any);
                 if any {
                     self.talks.remove(&asker);
-                    let old = self
-                        .store()
-                        .recorded_leader()
-                        .unwrap_or_default()
-                        .to_owned();
-                    let talk = Talk::FailoverWritten {
-                        request: request.clone(),
-                        old,
-                    };
+                    let old = self.store().recorded_leader().unwrap_or_default().to_owned();
+                    let talk = Talk::FailoverWritten { request: request.clone(), old };
                     self.write_failover(cx, &request, Side::Talk(asker, talk));
                 } else if open == 0 {
                     self.talks.remove(&asker);
@@ -276,16 +243,7 @@ impl Member {
                 self.wake(cx);
                 let rounds = 2 * (self.dynamic.loop_wait.0 / 1_000_000).max(10);
                 let left = u32::try_from(rounds).unwrap_or(20);
-                self.alarm(
-                    cx,
-                    Span::s(1),
-                    Alarm::Poll {
-                        asker,
-                        request,
-                        old,
-                        left,
-                    },
-                );
+                self.alarm(cx, Span::s(1), Alarm::Poll { asker, request, old, left });
             }
             Talk::FailoverWritten { .. } => {
                 self.answer_rest(cx, asker, 503, "failed to write failover key into DCS");
@@ -314,20 +272,12 @@ impl Member {
         left: u32,
     ) {
         let leader = self.store().leader(cx.now()).map(str::to_owned);
-        let verb = if request.leader.is_some() {
-            "switched"
-        } else {
-            "failed"
-        };
+        let verb = if request.leader.is_some() { "switched" } else { "failed" };
         match leader {
             Some(new) if new != old => {
                 let text = match &request.candidate {
                     Some(candidate) if *candidate != new => {
-                        let verb = if request.leader.is_some() {
-                            "Switched"
-                        } else {
-                            "Failed"
-                        };
+                        let verb = if request.leader.is_some() { "Switched" } else { "Failed" };
                         format!("{verb} over to \"{new}\" instead of \"{candidate}\"")
                     }
                     _ => format!("Successfully {verb} over to \"{new}\""),
@@ -342,16 +292,7 @@ impl Member {
         if left == 0 {
             return self.answer_rest(cx, asker, 503, format!("{} status unknown", word(&request)));
         }
-        self.alarm(
-            cx,
-            Span::s(1),
-            Alarm::Poll {
-                asker,
-                request,
-                old,
-                left: left - 1,
-            },
-        );
+        self.alarm(cx, Span::s(1), Alarm::Poll { asker, request, old, left: left - 1 });
     }
 
     /// `patronictl switchover|failover --force`, which believes the leader's record whatever its age.
@@ -414,9 +355,7 @@ impl Member {
             candidate: candidate.map(str::to_owned),
         };
         let host = recorded.as_deref().or(candidate);
-        let to = host
-            .and_then(|h| self.store().pod(h))
-            .and_then(|p| Dcs::rest_of(p));
+        let to = host.and_then(|h| self.store().pod(h)).and_then(|p| Dcs::rest_of(p));
         let to = to.and_then(|(host, port)| cx.resolve(&self.config.namespace, &host, port));
         let Some(to) = to else {
             return self.write_failover(cx, &request, Side::Talk(asker, Talk::CtlWritten));
@@ -425,12 +364,6 @@ impl Member {
             leader: request.leader.clone(),
             candidate: request.candidate.clone(),
         });
-        self.ask(
-            cx,
-            to,
-            call,
-            Span::s(60),
-            Side::Talk(asker, Talk::CtlSwitchover { request }),
-        );
+        self.ask(cx, to, call, Span::s(60), Side::Talk(asker, Talk::CtlSwitchover { request }));
     }
 }

@@ -34,11 +34,7 @@ impl Member {
         };
         let picked = self.pick(cx);
         let named = |name: &Arc<str>| self.pg.sync.names(name) && self.pg.sync != SyncNames::Any;
-        let keep: Vec<Arc<str>> = current
-            .iter()
-            .filter(|n| picked.contains(n))
-            .cloned()
-            .collect();
+        let keep: Vec<Arc<str>> = current.iter().filter(|n| picked.contains(n)).cloned().collect();
         if keep != current {
             let request = self.sync_request(&keep);
             self.begin(cx, request, Then::Sync);
@@ -118,11 +114,7 @@ impl Member {
 
     fn names_for(&self, picked: &[Arc<str>]) -> SyncNames {
         if picked.is_empty() {
-            return if self.dynamic.strict {
-                SyncNames::Any
-            } else {
-                SyncNames::None
-            };
+            return if self.dynamic.strict { SyncNames::Any } else { SyncNames::None };
         }
         let count = self.dynamic.synchronous_count.min(picked.len());
         match self.dynamic.synchronous {
@@ -143,17 +135,11 @@ impl Member {
         let mut map = Map::new();
         map.insert("leader".into(), (*self.config.name).into());
         let list = standbys.join(",");
-        let list = if list.is_empty() {
-            Value::Null
-        } else {
-            list.into()
-        };
+        let list = if list.is_empty() { Value::Null } else { list.into() };
         map.insert("sync_standby".into(), list);
         if self.version() >= super::config::Version(4, 0, 0) {
             let quorum = match self.dynamic.synchronous {
-                SyncMode::Quorum => standbys
-                    .len()
-                    .saturating_sub(self.dynamic.synchronous_count),
+                SyncMode::Quorum => standbys.len().saturating_sub(self.dynamic.synchronous_count),
                 _ => 0,
             };
             map.insert("quorum".into(), quorum.to_string().into());

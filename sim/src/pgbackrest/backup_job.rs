@@ -86,10 +86,7 @@ fn requirements(text: &str) -> Vec<Requirement> {
             ));
         } else if let Some((key, value)) = part.split_once('=') {
             let value = value.trim_start_matches('=');
-            list.push(Requirement::In(
-                key.trim().into(),
-                vec![value.trim().into()],
-            ));
+            list.push(Requirement::In(key.trim().into(), vec![value.trim().into()]));
         } else {
             list.push(Requirement::Exists(part.into()));
         }
@@ -139,10 +136,8 @@ impl BackupJob {
             return self.failed(cx, "the Pods could not be listed");
         };
         let wanted = requirements(&self.start.selector);
-        let fits: Vec<_> = items
-            .iter()
-            .filter(|p| wanted.iter().all(|r| r.holds(&p.meta.labels)))
-            .collect();
+        let fits: Vec<_> =
+            items.iter().filter(|p| wanted.iter().all(|r| r.holds(&p.meta.labels))).collect();
         let [pod] = fits.as_slice() else {
             let text = format!("{} Pods match the selector, not one", fits.len());
             return self.failed(cx, &text);
@@ -150,25 +145,17 @@ impl BackupJob {
         let Some(ip) = pod.str_at(&["status", "podIP"]) else {
             return self.failed(cx, "the Pod has no address");
         };
-        let port = if self.start.container == "database" {
-            self.start.sql_port
-        } else {
-            8432
-        };
+        let port = if self.start.container == "database" { self.start.sql_port } else { 8432 };
         let repo = self.start.options.split("--repo=").nth(1);
-        let repo = repo
-            .and_then(|r| r.chars().next()?.to_digit(10))
-            .and_then(|d| u8::try_from(d).ok());
+        let repo =
+            repo.and_then(|r| r.chars().next()?.to_digit(10)).and_then(|d| u8::try_from(d).ok());
         let request = BackrestRequest::Backup {
             repo: repo.unwrap_or(1),
             kind: BackupKind::of_options(&self.start.options),
             config_hash: self.start.config_hash.clone(),
             fast: self.start.fast || self.start.options.contains("--start-fast"),
         };
-        let to = Where::Address {
-            ip: ip.into(),
-            port,
-        };
+        let to = Where::Address { ip: ip.into(), port };
         cx.call(to, Call::Backrest(request), Span::s(24 * 3600));
     }
 
@@ -208,10 +195,8 @@ mod tests {
 
     #[test]
     fn selectors_are_read_as_kubectl_does() {
-        let labels = BTreeMap::from([
-            ("a".to_owned(), "b".to_owned()),
-            ("e".to_owned(), String::new()),
-        ]);
+        let labels =
+            BTreeMap::from([("a".to_owned(), "b".to_owned()), ("e".to_owned(), String::new())]);
         for (text, expected) in [
             ("a=b", true),
             ("a==b", true),

@@ -72,10 +72,7 @@ pub fn targets(conf: &str) -> Vec<RepoTarget> {
     (1..=4u8)
         .filter_map(|number| {
             let place = if let Some(host) = value(format!("repo{number}-host")) {
-                RepoPlace::Host {
-                    host: host.into(),
-                    port: 8432,
-                }
+                RepoPlace::Host { host: host.into(), port: 8432 }
             } else {
                 let bucket = ["s3-bucket", "gcs-bucket", "azure-container"]
                     .iter()
@@ -101,45 +98,21 @@ pub enum BackrestRequest {
         end: Lsn,
     },
     /// `archive-get`: what follows on a position.
-    Get {
-        repo: u8,
-        system_id: u64,
-        timeline: u32,
-        from: Lsn,
-    },
+    Get { repo: u8, system_id: u64, timeline: u32, from: Lsn },
     /// The newest timeline of which a history file is in the archive.
     NewestTimeline { repo: u8 },
     /// `stanza-create`, or `stanza-upgrade`.
-    StanzaCreate {
-        repo: u8,
-        system_id: u64,
-        version: i32,
-        upgrade: bool,
-    },
+    StanzaCreate { repo: u8, system_id: u64, version: i32, upgrade: bool },
     /// A finished copy of an instance's data becomes a backup.
-    Store {
-        repo: u8,
-        kind: BackupKind,
-        data: Arc<DataDirectory>,
-        started: Time,
-    },
+    Store { repo: u8, kind: BackupKind, data: Arc<DataDirectory>, started: Time },
     /// `restore`.
-    Restore {
-        repo: u8,
-        target: Option<Target>,
-        set: Option<String>,
-    },
+    Restore { repo: u8, target: Option<Target>, set: Option<String> },
     /// `info`.
     Info { repo: u8 },
     /// Who are you, and what are your data? To an instance.
     Instance,
     /// `pgbackrest backup` on this host, to the repository host or (cloud repositories) the instance.
-    Backup {
-        repo: u8,
-        kind: BackupKind,
-        config_hash: Arc<str>,
-        fast: bool,
-    },
+    Backup { repo: u8, kind: BackupKind, config_hash: Arc<str>, fast: bool },
 }
 
 /// How far a restore goes.
@@ -188,11 +161,7 @@ pub fn checkpoint_wait(fast: bool) -> Span {
 #[must_use]
 pub fn backup_time(data: &DataDirectory, kind: BackupKind) -> Span {
     let bytes = data.contents.bytes();
-    let moved = if kind == BackupKind::Full {
-        bytes
-    } else {
-        bytes / 20
-    };
+    let moved = if kind == BackupKind::Full { bytes } else { bytes / 20 };
     crate::patroni::durations::copy(moved, Span::ms(2_500))
 }
 
@@ -236,9 +205,7 @@ pub fn info_json(repos: &BTreeMap<u8, Option<StanzaInfo>>) -> String {
     for (number, info) in repos {
         let (code, message) = match info {
             None => (99, "other"),
-            Some(StanzaInfo {
-                system_id: None, ..
-            }) => (1, "missing stanza path"),
+            Some(StanzaInfo { system_id: None, .. }) => (1, "missing stanza path"),
             Some(info) if info.backups.is_empty() => (2, "no valid backups"),
             Some(_) => (0, "ok"),
         };

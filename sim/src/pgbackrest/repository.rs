@@ -125,12 +125,8 @@ fn create(
                 .into(),
         ),
         None => {
-            repository.stanza = Some(Stanza {
-                system_id,
-                version,
-                archive: BTreeMap::new(),
-                backups: Vec::new(),
-            });
+            repository.stanza =
+                Some(Stanza { system_id, version, archive: BTreeMap::new(), backups: Vec::new() });
             BackrestReply::Done
         }
     }
@@ -153,25 +149,14 @@ fn foreign() -> BackrestReply {
 
 fn answer(stanza: &mut Stanza, now: Time, request: &BackrestRequest) -> BackrestReply {
     match request {
-        BackrestRequest::Push {
-            system_id,
-            history,
-            timeline,
-            records,
-            end,
-            ..
-        } => {
+        BackrestRequest::Push { system_id, history, timeline, records, end, .. } => {
             if *system_id != stanza.system_id {
                 return foreign();
             }
             // A promoted standby sends what it has of the old timeline, too (`.partial`).
             for record in records.iter() {
                 let archive = stanza.archive.entry(record.timeline).or_default();
-                if archive
-                    .records
-                    .last()
-                    .is_none_or(|last| last.end < record.end)
-                {
+                if archive.records.last().is_none_or(|last| last.end < record.end) {
                     Arc::make_mut(&mut archive.records).push(record.clone());
                 }
             }
@@ -180,12 +165,7 @@ fn answer(stanza: &mut Stanza, now: Time, request: &BackrestRequest) -> Backrest
             archive.end = archive.end.max(*end);
             BackrestReply::Done
         }
-        BackrestRequest::Get {
-            system_id,
-            timeline,
-            from,
-            ..
-        } => {
+        BackrestRequest::Get { system_id, timeline, from, .. } => {
             if *system_id != stanza.system_id {
                 return foreign();
             }
@@ -194,12 +174,7 @@ fn answer(stanza: &mut Stanza, now: Time, request: &BackrestRequest) -> Backrest
         BackrestRequest::NewestTimeline { .. } => {
             BackrestReply::Timeline(stanza.archive.keys().next_back().copied().unwrap_or(0))
         }
-        BackrestRequest::Store {
-            kind,
-            data,
-            started,
-            ..
-        } => {
+        BackrestRequest::Store { kind, data, started, .. } => {
             if data.system_id != stanza.system_id {
                 return foreign();
             }
@@ -223,10 +198,7 @@ impl Stanza {
     fn log_after(&self, timeline: u32, from: Lsn) -> Vec<Record> {
         let follows = |archive: &&Archive, newest: u32| {
             newest == timeline
-                || archive
-                    .history
-                    .iter()
-                    .any(|a| a.timeline == timeline && a.switch >= from)
+                || archive.history.iter().any(|a| a.timeline == timeline && a.switch >= from)
         };
         let newest = self.archive.iter().rev().find(|(t, a)| follows(a, **t));
         let Some((newest, archive)) = newest else {
@@ -236,10 +208,8 @@ impl Stanza {
         let mut begin = from;
         for ancestor in archive.history.iter().filter(|a| a.timeline >= timeline) {
             if let Some(older) = self.archive.get(&ancestor.timeline) {
-                let part = older
-                    .records
-                    .iter()
-                    .filter(|r| r.end > begin && r.end <= ancestor.switch);
+                let part =
+                    older.records.iter().filter(|r| r.end > begin && r.end <= ancestor.switch);
                 records.extend(part.cloned());
             }
             begin = begin.max(ancestor.switch);
@@ -263,12 +233,7 @@ impl Stanza {
                 (wanted, format!("{}_{}I", full.label, stamp(started)))
             }
         };
-        self.backups.push(Backup {
-            label,
-            kind,
-            times: (started, now),
-            data: data.clone(),
-        });
+        self.backups.push(Backup { label, kind, times: (started, now), data: data.clone() });
     }
 
     fn restore(&self, target: Option<&Target>, set: Option<&str>) -> BackrestReply {

@@ -55,10 +55,7 @@ fn option<'a>(options: &'a str, name: &str) -> Option<&'a str> {
 /// Reads `2026-01-01 00:10:00+00` and the like; PostgreSQL takes hours alone as offset.
 fn moment(text: &str) -> Option<Time> {
     let text = text.trim().replacen(' ', "T", 1);
-    let text = text
-        .strip_suffix(" UTC")
-        .map(|t| format!("{t}Z"))
-        .unwrap_or(text);
+    let text = text.strip_suffix(" UTC").map(|t| format!("{t}Z")).unwrap_or(text);
     let full = match text.rfind(['+', '-']) {
         Some(at) if at > 10 && text.len() - at == 3 => format!("{text}:00"),
         Some(at) if at > 10 => text,
@@ -81,14 +78,8 @@ impl RestoreJob {
     }
 
     fn repository(&self, cx: &Cx<'_>) -> Option<(u8, Where)> {
-        let number = option(&self.start.options, "repo")
-            .and_then(|r| r.parse().ok())
-            .unwrap_or(1);
-        let target = self
-            .start
-            .repositories
-            .iter()
-            .find(|t| t.number == number)?;
+        let number = option(&self.start.options, "repo").and_then(|r| r.parse().ok()).unwrap_or(1);
+        let target = self.start.repositories.iter().find(|t| t.number == number)?;
         Some((number, target.resolve(cx, &self.start.namespace)?))
     }
 
@@ -114,16 +105,8 @@ impl RestoreJob {
         let Some((repo, to)) = self.repository(cx) else {
             return self.failed(cx, "ERROR: [049]: the repository host can't be reached");
         };
-        cx.call(
-            to.clone(),
-            Call::Backrest(BackrestRequest::NewestTimeline { repo }),
-            Span::s(30),
-        );
-        cx.call(
-            to,
-            Call::Backrest(BackrestRequest::Restore { repo, target, set }),
-            Span::s(60),
-        );
+        cx.call(to.clone(), Call::Backrest(BackrestRequest::NewestTimeline { repo }), Span::s(30));
+        cx.call(to, Call::Backrest(BackrestRequest::Restore { repo, target, set }), Span::s(60));
     }
 
     fn heard(&mut self, cx: &mut Cx<'_>, reply: Result<Reply, CallError>) {
@@ -157,10 +140,7 @@ impl RestoreJob {
         volume.directories.remove(&self.start.directory);
         volume.directories.insert(prepared, data);
         cx.note(Milestone::Backup {
-            text: format!(
-                "{}: the data are restored (timeline {timeline})",
-                self.start.pod
-            ),
+            text: format!("{}: the data are restored (timeline {timeline})", self.start.pod),
         });
         cx.exit(0);
     }

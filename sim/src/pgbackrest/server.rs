@@ -88,19 +88,11 @@ impl BackrestServer {
     }
 
     fn answer(&mut self, cx: &mut Cx<'_>, asker: Ticket, request: BackrestRequest) {
-        if let BackrestRequest::Backup {
-            repo,
-            kind,
-            config_hash,
-            fast,
-        } = request
-        {
+        if let BackrestRequest::Backup { repo, kind, config_hash, fast } = request {
             return self.backup(cx, asker, repo, kind, &config_hash, fast);
         }
         let now = cx.now();
-        let volume = repo_of(&request)
-            .and_then(|r| self.start.volumes.get(&r))
-            .cloned();
+        let volume = repo_of(&request).and_then(|r| self.start.volumes.get(&r)).cloned();
         let reply = match volume.and_then(|v| cx.volume(&v)) {
             Some(volume) => handle(volume, now, &request),
             None => BackrestReply::Failed("ERROR: [073]: repository path is not there".into()),
@@ -156,15 +148,9 @@ impl BackrestServer {
     }
 
     fn nobody_left(&mut self, cx: &mut Cx<'_>) {
-        let lost = self
-            .making
-            .as_ref()
-            .is_some_and(|m| m.open == 0 && (!m.found || m.copied));
+        let lost = self.making.as_ref().is_some_and(|m| m.open == 0 && (!m.found || m.copied));
         if lost {
-            self.fail(
-                cx,
-                "ERROR: [056]: unable to find primary cluster - cannot proceed",
-            );
+            self.fail(cx, "ERROR: [056]: unable to find primary cluster - cannot proceed");
         }
     }
 
@@ -181,10 +167,7 @@ impl BackrestServer {
         };
         making.open -= 1;
         let primary = match reply {
-            Ok(Reply::Backrest(BackrestReply::Instance {
-                data,
-                in_recovery: false,
-            })) => Some(data),
+            Ok(Reply::Backrest(BackrestReply::Instance { data, in_recovery: false })) => Some(data),
             _ => None,
         };
         match primary {

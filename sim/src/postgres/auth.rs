@@ -64,9 +64,7 @@ fn accepts(presented: &Certificate, roots: &str, host: &str) -> bool {
     };
     let host = host.trim_end_matches('.');
     let named = leaf.dns_names();
-    named
-        .iter()
-        .any(|n| n.trim_end_matches('.').eq_ignore_ascii_case(host))
+    named.iter().any(|n| n.trim_end_matches('.').eq_ignore_ascii_case(host))
         && Authority::list(roots).iter().any(|a| leaf.signed_by(a))
 }
 
@@ -80,10 +78,7 @@ mod tests {
         let verifier = scram::verifier(b"secret", &[7; 16]);
         let mut checked = Checked::default();
         for (password, expected) in [("secret", true), ("Secret", false), ("secret", true)] {
-            assert_eq!(
-                checked.password(&Sensitive::text(password), &verifier),
-                expected
-            );
+            assert_eq!(checked.password(&Sensitive::text(password), &verifier), expected);
         }
         let md5 = Sensitive::text("md5aaaa");
         assert!(!checked.password(&Sensitive::text("secret"), &md5));
@@ -100,10 +95,8 @@ mod tests {
         let ((pem, ours), (other, _)) = (root(1), root(2));
         let names = vec!["hippo-primary.db.svc".to_owned()];
         let leaf = ours.issue(&[3; 32], "hippo", &names, now).expect("a leaf");
-        let presented = Certificate {
-            certificate: leaf.certificate.as_str().into(),
-            key: leaf.key,
-        };
+        let presented =
+            Certificate { certificate: leaf.certificate.as_str().into(), key: leaf.key };
         let mut checked = Checked::default();
         for (roots, host, expected) in [
             (&pem, "hippo-primary.db.svc", true),
@@ -111,11 +104,7 @@ mod tests {
             (&pem, "hippo-replicas.db.svc", false),
             (&other, "hippo-primary.db.svc", false),
         ] {
-            assert_eq!(
-                checked.certificate(&presented, roots, host),
-                expected,
-                "{host}"
-            );
+            assert_eq!(checked.certificate(&presented, roots, host), expected, "{host}");
         }
     }
 }

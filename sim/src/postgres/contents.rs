@@ -92,9 +92,7 @@ impl Contents {
         for name in ["ivorysql", "postgres", "template1"] {
             tables.databases.insert(name.into());
         }
-        tables
-            .roles
-            .insert(ivory_core::names::SUPERUSER.into(), Role::default());
+        tables.roles.insert(ivory_core::names::SUPERUSER.into(), Role::default());
         Self(Arc::new(tables))
     }
 
@@ -111,11 +109,7 @@ impl Contents {
             Change::Database(name) => {
                 Arc::make_mut(&mut self.0).databases.insert(name.clone());
             }
-            Change::Role {
-                name,
-                verifier,
-                databases,
-            } => {
+            Change::Role { name, verifier, databases } => {
                 let tables = Arc::make_mut(&mut self.0);
                 let role = tables.roles.entry(name.clone()).or_default();
                 if verifier.is_some() {
@@ -183,19 +177,12 @@ mod tests {
 
     #[test]
     fn rows_are_a_set_whatever_the_order() {
-        for order in [
-            vec![1, 2, 3, 5, 7],
-            vec![7, 5, 3, 2, 1],
-            vec![3, 7, 1, 5, 2, 2],
-            vec![5, 7, 2, 3, 1],
-        ] {
+        for order in
+            [vec![1, 2, 3, 5, 7], vec![7, 5, 3, 2, 1], vec![3, 7, 1, 5, 2, 2], vec![5, 7, 2, 3, 1]]
+        {
             let mut rows = Rows::default();
             order.iter().for_each(|r| rows.insert(*r));
-            assert_eq!(
-                rows.iter().collect::<Vec<_>>(),
-                [1, 2, 3, 5, 7],
-                "{order:?}"
-            );
+            assert_eq!(rows.iter().collect::<Vec<_>>(), [1, 2, 3, 5, 7], "{order:?}");
             assert_eq!(rows.0, [(1, 3), (5, 5), (7, 7)], "{order:?}");
             assert!(rows.contains(2) && !rows.contains(4) && !rows.contains(8));
         }

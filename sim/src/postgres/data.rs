@@ -103,12 +103,7 @@ impl DataDirectory {
             self.floors = floors;
         }
         self.replayed = self.end;
-        self.wal.push(Record {
-            end: self.end,
-            at: now,
-            timeline: self.timeline,
-            change,
-        });
+        self.wal.push(Record { end: self.end, at: now, timeline: self.timeline, change });
         self.end
     }
 
@@ -158,10 +153,8 @@ impl DataDirectory {
 
     /// Makes the log go on on another timeline from here.
     fn branch(&mut self, timeline: u32) {
-        Arc::make_mut(&mut self.history).push(Ancestor {
-            timeline: self.timeline,
-            switch: self.end,
-        });
+        Arc::make_mut(&mut self.history)
+            .push(Ancestor { timeline: self.timeline, switch: self.end });
         self.timeline = timeline;
     }
 
@@ -221,9 +214,7 @@ impl DataDirectory {
     pub fn stream(&self, system_id: u64, timeline: u32, from: Lsn) -> Result<&[Record], String> {
         use crate::postgres::wal::{lsn_text, segment_name};
         if system_id != self.system_id {
-            return Err(
-                "database system identifier differs between the primary and standby".into(),
-            );
+            return Err("database system identifier differs between the primary and standby".into());
         }
         if timeline == self.timeline {
             if from > self.end {
@@ -282,8 +273,5 @@ impl DataDirectory {
 /// Where a timeline's successor branched off, by a list of ancestors.
 #[must_use]
 pub fn switch_of(history: &[Ancestor], timeline: u32) -> Option<Lsn> {
-    history
-        .iter()
-        .find(|a| a.timeline == timeline)
-        .map(|a| a.switch)
+    history.iter().find(|a| a.timeline == timeline).map(|a| a.switch)
 }

@@ -66,37 +66,21 @@ mod tests {
     use super::*;
 
     fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-        pairs
-            .iter()
-            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-            .collect()
+        pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
     }
 
     #[test]
     fn only_postmaster_parameters_need_a_restart() {
         let running = map(&[("max_connections", "100"), ("shared_buffers", "128MB")]);
         for (wanted, pending) in [
-            (
-                map(&[("max_connections", "100"), ("shared_buffers", "128MB")]),
-                false,
-            ),
-            (
-                map(&[("shared_buffers", "128MB"), ("work_mem", "1GB")]),
-                false,
-            ),
-            (
-                map(&[("max_connections", "200"), ("shared_buffers", "128MB")]),
-                true,
-            ),
+            (map(&[("max_connections", "100"), ("shared_buffers", "128MB")]), false),
+            (map(&[("shared_buffers", "128MB"), ("work_mem", "1GB")]), false),
+            (map(&[("max_connections", "200"), ("shared_buffers", "128MB")]), true),
             (map(&[("shared_buffers", "256MB")]), true),
             (map(&[]), true),
         ] {
             let floors = floors(&running);
-            assert_eq!(
-                pending_restart(&running, &floors, &wanted),
-                pending,
-                "{wanted:?}"
-            );
+            assert_eq!(pending_restart(&running, &floors, &wanted), pending, "{wanted:?}");
         }
     }
 }

@@ -87,10 +87,7 @@ pub enum Outcome {
 }
 
 fn error(code: &'static str, message: impl Into<String>) -> SqlReply {
-    SqlReply::Error {
-        code,
-        message: message.into(),
-    }
+    SqlReply::Error { code, message: message.into() }
 }
 
 impl Server {
@@ -172,10 +169,7 @@ impl Server {
                 if !granted {
                     return Outcome::Now(error("42501", "permission denied for schema public"));
                 }
-                let change = Change::Row {
-                    client: client.clone(),
-                    row: *row,
-                };
+                let change = Change::Row { client: client.clone(), row: *row };
                 let lsn = data.write(now, change);
                 if self.enough(now, lsn) {
                     SqlReply::Committed
@@ -287,10 +281,7 @@ impl Server {
     /// Whether every connected standby has the log up to a position: a fast shutdown waits for that.
     #[must_use]
     pub fn all_caught_up(&self, now: Time, lsn: Lsn) -> bool {
-        self.senders
-            .keys()
-            .filter_map(|s| self.acked(now, s))
-            .all(|acked| acked >= lsn)
+        self.senders.keys().filter_map(|s| self.acked(now, s)).all(|acked| acked >= lsn)
     }
 
     /// The postmaster is gone: connections break. Gives the questions that get no answer any more.

@@ -39,10 +39,7 @@ impl SyncNames {
                 }) && count >= *n
             }
             SyncNames::Quorum(n, names) => {
-                let have = names
-                    .iter()
-                    .filter_map(|name| acked(name))
-                    .filter(|a| *a >= lsn);
+                let have = names.iter().filter_map(|name| acked(name)).filter(|a| *a >= lsn);
                 have.count() >= *n
             }
         }
@@ -78,9 +75,7 @@ impl SyncNames {
 }
 
 fn quote(name: &str) -> String {
-    let plain = name
-        .bytes()
-        .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+    let plain = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
     if plain && !name.starts_with(|c: char| c.is_ascii_digit()) {
         name.to_owned()
     } else {
@@ -116,10 +111,7 @@ mod tests {
                 "{setting:?} {a:?} {b:?}"
             );
         }
-        assert_eq!(
-            SyncNames::First(1, vec!["pod-0".into()]).text(),
-            "\"pod-0\""
-        );
+        assert_eq!(SyncNames::First(1, vec!["pod-0".into()]).text(), "\"pod-0\"");
         assert_eq!(SyncNames::First(2, names()).text(), "2 (a,b)");
         assert_eq!(SyncNames::Quorum(1, names()).text(), "ANY 1 (a,b)");
     }

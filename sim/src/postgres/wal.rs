@@ -144,10 +144,7 @@ impl Wal {
     /// A log that begins after a position.
     #[must_use]
     pub fn from(lsn: Lsn) -> Self {
-        Self {
-            records: Arc::default(),
-            recycled: lsn,
-        }
+        Self { records: Arc::default(), recycled: lsn }
     }
 
     /// Adds a record.

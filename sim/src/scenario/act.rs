@@ -33,16 +33,8 @@ pub fn deed(scene: &Scene<'_>, act: &Act) -> Result<Option<Deed>, String> {
             Deed::Requests(refs.iter().map(patch).collect())
         }
         Act::Scale { set, to } => Deed::Requests(vec![scale(scene, set, *to)?]),
-        Act::Delete {
-            of,
-            grace_s,
-            propagation,
-        } => {
-            let delete = |of: Ref| Ask::Delete {
-                of,
-                propagation: *propagation,
-                grace_s: *grace_s,
-            };
+        Act::Delete { of, grace_s, propagation } => {
+            let delete = |of: Ref| Ask::Delete { of, propagation: *propagation, grace_s: *grace_s };
             Deed::Requests(existing(scene, of)?.into_iter().map(delete).collect())
         }
         Act::Fault(fault) => Deed::Breaks(breaks(scene, fault)?),
@@ -60,10 +52,7 @@ pub fn apply(manifest: &Value) -> Result<Ask, String> {
 }
 
 fn merge(r: &Ref, with: Value) -> Ask {
-    Ask::Merge {
-        of: r.clone(),
-        with,
-    }
+    Ask::Merge { of: r.clone(), with }
 }
 
 /// A merge patch replaces lists whole, so the present list goes with it.
@@ -71,11 +60,8 @@ fn scale(scene: &Scene<'_>, set: &str, to: i64) -> Result<Ask, String> {
     let cluster = scene
         .cluster_object()
         .ok_or_else(|| format!("there is no IvoryCluster {}", scene.cluster))?;
-    let mut sets = cluster
-        .at(&["spec", "instances"])
-        .and_then(Value::as_array)
-        .cloned()
-        .unwrap_or_default();
+    let mut sets =
+        cluster.at(&["spec", "instances"]).and_then(Value::as_array).cloned().unwrap_or_default();
     let names: Vec<String> = sets.iter().enumerate().map(set_name).collect();
     let Some(index) = names.iter().position(|n| n == set) else {
         let known = names.join(", ");
@@ -161,9 +147,7 @@ fn volumes_on(scene: &Scene<'_>, node: &str) -> Vec<String> {
                 continue;
             };
             let kind = Kind::PersistentVolumeClaim;
-            let claim = scene
-                .driver
-                .get(scene.kube, kind, &pod.meta.namespace, claim);
+            let claim = scene.driver.get(scene.kube, kind, &pod.meta.namespace, claim);
             let volume = claim.and_then(|c| c.str_at(&["spec", "volumeName"]).map(str::to_owned));
             found.extend(volume);
         }
@@ -185,10 +169,9 @@ pub fn break_text(fault: &Break) -> String {
         Break::LoseNode(node, _) => format!("{node} is lost for ever, and its disks"),
         Break::Partition(a, b) => format!("nothing passes between {a} and {b}"),
         Break::HealNetwork => "the network is whole again".to_owned(),
-        Break::ApiOutage(span) => format!(
-            "the API server answers nobody for {}",
-            super::fields::span_text(*span)
-        ),
+        Break::ApiOutage(span) => {
+            format!("the API server answers nobody for {}", super::fields::span_text(*span))
+        }
         Break::LoseVolume(volume) => format!("what was on {volume} is lost"),
         Break::Operator(false) => "the operator is down".to_owned(),
         Break::Operator(true) => "the operator is up".to_owned(),

@@ -123,11 +123,8 @@ impl Aliases {
 
     /// The drawn name in a token, of the cluster with the longest name that fits.
     fn find<'a>(&self, token: &'a str) -> Option<Found<'a>> {
-        let fits = |c: &&String| {
-            token
-                .strip_prefix(c.as_str())
-                .is_some_and(|rest| rest.starts_with('-'))
-        };
+        let fits =
+            |c: &&String| token.strip_prefix(c.as_str()).is_some_and(|rest| rest.starts_with('-'));
         let mut clusters: Vec<&String> = self.clusters.keys().filter(fits).collect();
         clusters.sort_by_key(|c| std::cmp::Reverse(c.len()));
         clusters.into_iter().find_map(|cluster| {
@@ -153,11 +150,7 @@ fn instance<'a>(cluster: &str, set: &str, token: &'a str, offset: usize) -> Opti
     if !ends || !(all_symbols(symbols) || hex) {
         return None;
     }
-    Some(Found {
-        family: family(cluster, set),
-        name: &token[..token.len() - rest.len()],
-        rest,
-    })
+    Some(Found { family: family(cluster, set), name: &token[..token.len() - rest.len()], rest })
 }
 
 /// `CLUSTER-backup-xxxx`, `CLUSTER-repo1-full-29112345`, and their Pods.
@@ -198,18 +191,11 @@ fn generated<'a>(cluster: &str, token: &'a str, offset: usize) -> Option<Found<'
         Some((base, hash)) if (6..=10).contains(&hash.len()) && all_symbols(hash) => base,
         _ => base,
     };
-    Some(Found {
-        family: family(cluster, base),
-        name: token,
-        rest: "",
-    })
+    Some(Found { family: family(cluster, base), name: token, rest: "" })
 }
 
 fn family(cluster: &str, name: &str) -> Family {
-    Family {
-        cluster: cluster.to_owned(),
-        name: name.to_owned(),
-    }
+    Family { cluster: cluster.to_owned(), name: name.to_owned() }
 }
 
 fn is_pod_ending(rest: &str) -> bool {
@@ -225,9 +211,7 @@ fn in_token(c: char) -> bool {
 }
 
 fn tokens(text: &str) -> impl Iterator<Item = &str> {
-    text.split(|c| !in_token(c))
-        .map(|t| t.trim_end_matches('.'))
-        .filter(|t| !t.is_empty())
+    text.split(|c| !in_token(c)).map(|t| t.trim_end_matches('.')).filter(|t| !t.is_empty())
 }
 
 /// UIDs and addresses have no names of their own.
@@ -267,26 +251,17 @@ mod tests {
         let mut aliases = known(&["hippo"]);
         let kube = KubeId(0);
         aliases.learn(kube, "StatefulSet hippo-instance1-zj5s");
-        aliases.learn(
-            kube,
-            "hippo-instance1-bbbb and hippo-instance1-zj5s-0, hippo-00-79ff",
-        );
+        aliases.learn(kube, "hippo-instance1-bbbb and hippo-instance1-zj5s-0, hippo-00-79ff");
         aliases.learn(
             kube,
             "Job hippo-backup-kkkk; hippo-backup-kkkk-x2x2x; hippo-repo1-full-29112345",
         );
         aliases.learn(kube, "hippo-pgbouncer-5d4f8c7b9-x2x2x");
         for (text, shown) in [
-            (
-                "StatefulSet hippo-instance1-zj5s:",
-                "StatefulSet instance1/1:",
-            ),
+            ("StatefulSet hippo-instance1-zj5s:", "StatefulSet instance1/1:"),
             ("hippo-instance1-bbbb-0", "instance1/2"),
             ("ivory-operator/hippo-instance1-bbbb-0", "instance1/2"),
-            (
-                "streams from hippo-instance1-zj5s-0.hippo-pods.",
-                "streams from instance1/1.",
-            ),
+            ("streams from hippo-instance1-zj5s-0.hippo-pods.", "streams from instance1/1."),
             ("hippo-instance1-bbbb-pgdata", "instance1/2 pgdata"),
             ("hippo-00-79ff", "00/1"),
             ("hippo-backup-kkkk-x2x2x", "backup/1"),
@@ -297,10 +272,7 @@ mod tests {
                 "hippo-primary hippo-repo-host-0 hippo-instance1-certs",
             ),
             ("pvc-0a1b2c3d-0000-4000-8000-0123456789ab", "<volume>"),
-            (
-                "uid 0a1b2c3d-0000-4000-8000-0123456789ab at 10.1.2.3",
-                "uid <uid> at <address>",
-            ),
+            ("uid 0a1b2c3d-0000-4000-8000-0123456789ab at 10.1.2.3", "uid <uid> at <address>"),
             ("version 18.1 – unchanged", "version 18.1 – unchanged"),
         ] {
             assert_eq!(aliases.show(kube, text), shown, "{text}");
@@ -312,11 +284,7 @@ mod tests {
     #[test]
     fn several_clusters_are_told_apart() {
         let mut aliases = known(&["hippo", "hippo-00"]);
-        for name in [
-            "hippo-instance1-bbbb",
-            "hippo-00-instance1-bbbb",
-            "hippo-00-bbbb",
-        ] {
+        for name in ["hippo-instance1-bbbb", "hippo-00-instance1-bbbb", "hippo-00-bbbb"] {
             aliases.learn(KubeId(0), name);
         }
         for (name, shown) in [

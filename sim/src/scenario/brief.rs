@@ -28,12 +28,8 @@ fn applied(node: &Node) -> String {
     if let Tree::List(items) = &node.tree {
         return items.iter().map(applied).collect::<Vec<_>>().join(", ");
     }
-    let name = |n: &Node| {
-        n.get("metadata")
-            .and_then(|m| m.get("name"))
-            .map(inner)
-            .unwrap_or_default()
-    };
+    let name =
+        |n: &Node| n.get("metadata").and_then(|m| m.get("name")).map(inner).unwrap_or_default();
     match node.get("kind") {
         Some(kind) => format!("{} {}", inner(kind), name(node)),
         None => top(node),
@@ -83,10 +79,7 @@ mod tests {
     #[test]
     fn a_step_in_one_line() {
         for (yaml, line) in [
-            (
-                "delete: StatefulSet of primary",
-                "delete StatefulSet of primary",
-            ),
+            ("delete: StatefulSet of primary", "delete StatefulSet of primary"),
             (
                 "wait: {ready: true, instances: {a: 2}}\nwithin: 5m",
                 "wait ready true, instances (a 2), within 5m",
@@ -95,21 +88,12 @@ mod tests {
                 "apply: {apiVersion: v1, kind: Secret, metadata: {name: x}, data: {a: b}}",
                 "apply Secret x",
             ),
-            (
-                "each: {of: [Secret, Service], do: [{mark: x}]}",
-                "each of [Secret, Service]",
-            ),
-            (
-                "fault: {partition: [node1, outside]}",
-                "fault partition [node1, outside]",
-            ),
+            ("each: {of: [Secret, Service], do: [{mark: x}]}", "each of [Secret, Service]"),
+            ("fault: {partition: [node1, outside]}", "fault partition [node1, outside]"),
         ] {
             assert_eq!(brief(&document(yaml).expect(yaml)), line);
         }
         let long = format!("mark: {}", "x".repeat(500));
-        assert_eq!(
-            brief(&document(&long).expect("YAML")).chars().count(),
-            WIDTH
-        );
+        assert_eq!(brief(&document(&long).expect("YAML")).chars().count(), WIDTH);
     }
 }

@@ -49,27 +49,15 @@ pub fn check(scene: &Scene<'_>, memory: &Memory, wanted: &Expectation) -> Result
             let objects = objects(scene, of)?;
             objects.iter().try_for_each(|o| field(scene, o, path, is))
         }
-        Expectation::Since {
-            of,
-            path,
-            mark,
-            changed,
-        } => since(scene, memory, (of, path), mark, *changed),
-        Expectation::Condition {
-            kind,
-            status,
-            reason,
-            message,
-        } => condition(
-            scene,
-            kind,
-            [status.as_deref(), reason.as_deref(), message.as_deref()],
-        ),
-        Expectation::Event {
-            reason,
-            kind,
-            message,
-        } => event(scene, reason, kind.as_deref(), message.as_deref()),
+        Expectation::Since { of, path, mark, changed } => {
+            since(scene, memory, (of, path), mark, *changed)
+        }
+        Expectation::Condition { kind, status, reason, message } => {
+            condition(scene, kind, [status.as_deref(), reason.as_deref(), message.as_deref()])
+        }
+        Expectation::Event { reason, kind, message } => {
+            event(scene, reason, kind.as_deref(), message.as_deref())
+        }
         Expectation::Service { name, to } => service(scene, name, to),
         Expectation::Spread { zones, counts } => spread(scene, *zones, counts),
         Expectation::Client { name, writes } => match scene.driver.client(name) {
@@ -200,11 +188,9 @@ fn primary(scene: &Scene<'_>, memory: &Memory, wanted: Primary) -> Result<(), St
         (Primary::Changed, Some(before)) if *before == leader.name => {
             Err(format!("{} still is the primary", show(before)))
         }
-        (Primary::Unchanged, Some(before)) if *before != leader.name => Err(format!(
-            "the primary was {} and is {}",
-            show(before),
-            show(&leader.name)
-        )),
+        (Primary::Unchanged, Some(before)) if *before != leader.name => {
+            Err(format!("the primary was {} and is {}", show(before), show(&leader.name)))
+        }
         (Primary::Changed | Primary::Unchanged, None) => {
             Err("there was no primary before the last step".to_owned())
         }
@@ -213,11 +199,7 @@ fn primary(scene: &Scene<'_>, memory: &Memory, wanted: Primary) -> Result<(), St
 }
 
 fn roles(scene: &Scene<'_>, wanted: &BTreeMap<String, u64>) -> Result<(), String> {
-    let ready: Vec<Instance> = scene
-        .instances()
-        .into_iter()
-        .filter(Instance::ready)
-        .collect();
+    let ready: Vec<Instance> = scene.instances().into_iter().filter(Instance::ready).collect();
     let leads = ready.iter().filter(|i| i.leads()).count() as u64;
     let follows = |i: &&Instance| {
         let pod = i.pod.as_ref();
@@ -270,10 +252,7 @@ fn exists(scene: &Scene<'_>, target: &Target) -> Result<(), String> {
 }
 
 fn absent(scene: &Scene<'_>, target: &Target) -> Result<(), String> {
-    let found = scene
-        .refs(target)
-        .into_iter()
-        .find(|r| scene.object(r).is_some());
+    let found = scene.refs(target).into_iter().find(|r| scene.object(r).is_some());
     match found {
         Some(r) => Err(format!("{} is there", scene.show(&r))),
         None => Ok(()),
@@ -336,20 +315,14 @@ fn since(
     mark: &str,
     changed: bool,
 ) -> Result<(), String> {
-    let mark_objects = memory
-        .marks
-        .get(mark)
-        .ok_or_else(|| format!("nothing was marked as {mark}"))?;
+    let mark_objects =
+        memory.marks.get(mark).ok_or_else(|| format!("nothing was marked as {mark}"))?;
     for r in scene.refs(of) {
         let read = |o: Option<Arc<Object>>| o.and_then(|o| path::at(&o.to_value(), path).cloned());
         let was = read(mark_objects.get(&(scene.kube, r.clone())).cloned());
         let is = read(scene.object(&r));
         if (was != is) != changed {
-            let word = if changed {
-                "is what it was"
-            } else {
-                "has changed"
-            };
+            let word = if changed { "is what it was" } else { "has changed" };
             return Err(format!("{path} of {} {word}", scene.show(&r)));
         }
     }
@@ -391,9 +364,7 @@ fn event(
     kind: Option<&str>,
     message: Option<&str>,
 ) -> Result<(), String> {
-    let all = scene
-        .driver
-        .list(scene.kube, Kind::Event, Some(scene.namespace));
+    let all = scene.driver.list(scene.kube, Kind::Event, Some(scene.namespace));
     // An Event names what it is about; the Events of a cluster are those whose object bears its name.
     let about = |o: &Object| {
         let name = o
@@ -426,16 +397,9 @@ fn event(
 }
 
 fn service(scene: &Scene<'_>, name: &str, to: &[Member]) -> Result<(), String> {
-    let wanted: BTreeSet<String> = to
-        .iter()
-        .flat_map(|m| scene.members(m))
-        .map(|i| i.name)
-        .collect();
-    if scene
-        .driver
-        .get(scene.kube, Kind::Service, scene.namespace, name)
-        .is_none()
-    {
+    let wanted: BTreeSet<String> =
+        to.iter().flat_map(|m| scene.members(m)).map(|i| i.name).collect();
+    if scene.driver.get(scene.kube, Kind::Service, scene.namespace, name).is_none() {
         return Err(format!("there is no Service {name}"));
     }
     let seen: BTreeSet<String> =
@@ -457,11 +421,7 @@ fn service(scene: &Scene<'_>, name: &str, to: &[Member]) -> Result<(), String> {
             false => names.join(", "),
         }
     };
-    Err(format!(
-        "Service {name} leads to {}, not to {}",
-        show(&seen),
-        show(&wanted)
-    ))
+    Err(format!("Service {name} leads to {}, not to {}", show(&seen), show(&wanted)))
 }
 
 fn spread(scene: &Scene<'_>, zones: bool, wanted: &[u64]) -> Result<(), String> {
@@ -499,9 +459,6 @@ fn quiet(scene: &Scene<'_>, span: Span) -> Result<(), String> {
     let silence = scene.driver.now() - since;
     match silence >= span {
         true => Ok(()),
-        false => Err(format!(
-            "the operator wrote {} ago",
-            span_text(Span::ms(silence.0 / 1000))
-        )),
+        false => Err(format!("the operator wrote {} ago", span_text(Span::ms(silence.0 / 1000)))),
     }
 }

@@ -41,12 +41,7 @@ impl Fake {
 
     fn note(&mut self, what: Milestone) {
         let at = self.now();
-        self.journal.push(Entry {
-            at,
-            kube: KubeId(0),
-            actor: "operator".into(),
-            what,
-        });
+        self.journal.push(Entry { at, kube: KubeId(0), actor: "operator".into(), what });
     }
 }
 
@@ -76,9 +71,8 @@ impl Driver for Fake {
     }
     fn advance_to(&mut self, until: Time) {
         let until = until - Time::START;
-        let (due, later): (Vec<_>, Vec<_>) = std::mem::take(&mut self.later)
-            .into_iter()
-            .partition(|(at, _)| *at <= until);
+        let (due, later): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.later).into_iter().partition(|(at, _)| *at <= until);
         self.later = later;
         for (at, value) in due {
             self.now = at;
@@ -121,11 +115,7 @@ impl Driver for Fake {
     }
     fn get(&self, _: KubeId, kind: Kind, namespace: &str, name: &str) -> Option<Arc<Object>> {
         let (namespace, name) = (namespace.to_owned(), name.to_owned());
-        let r = Ref {
-            kind,
-            namespace,
-            name,
-        };
+        let r = Ref { kind, namespace, name };
         self.objects.get(&r).cloned()
     }
     fn list(&self, _: KubeId, kind: Kind, namespace: Option<&str>) -> Vec<Arc<Object>> {
@@ -145,9 +135,7 @@ impl Driver for Fake {
     fn fault(&mut self, _: KubeId, fault: &Break) -> Result<(), String> {
         self.broken.push(fault.clone());
         if let Break::KillPod(_, pod) = fault {
-            self.note(Milestone::PodGone {
-                pod: pod.as_str().into(),
-            });
+            self.note(Milestone::PodGone { pod: pod.as_str().into() });
         }
         Ok(())
     }

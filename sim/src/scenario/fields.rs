@@ -70,8 +70,7 @@ impl<'a> Fields<'a> {
     /// # Errors
     /// When it is not.
     pub fn need(&self, key: &str) -> Result<&'a Node, Bad> {
-        self.get(key)
-            .ok_or_else(|| self.node.bad(format!("{} needs `{key}`", self.what)))
+        self.get(key).ok_or_else(|| self.node.bad(format!("{} needs `{key}`", self.what)))
     }
 
     /// A field read by a function, or a default.
@@ -167,10 +166,7 @@ pub fn map_of<T>(
     read: impl Fn(&Node) -> Result<T, Bad>,
 ) -> Result<BTreeMap<String, T>, Bad> {
     match &node.tree {
-        Tree::Map(map) => map
-            .iter()
-            .map(|(k, v)| Ok((k.text.clone(), read(v)?)))
-            .collect(),
+        Tree::Map(map) => map.iter().map(|(k, v)| Ok((k.text.clone(), read(v)?))).collect(),
         _ => Err(node.wrong("a map")),
     }
 }
@@ -203,12 +199,7 @@ fn span_of(text: &str) -> Option<Span> {
 #[must_use]
 pub fn span_text(span: Span) -> String {
     let ms = span.0 / 1_000;
-    for (unit, unit_ms) in [
-        ("d", 86_400_000),
-        ("h", 3_600_000),
-        ("m", 60_000),
-        ("s", 1_000),
-    ] {
+    for (unit, unit_ms) in [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000)] {
         if ms != 0 && ms % unit_ms == 0 {
             return format!("{}{unit}", ms / unit_ms);
         }

@@ -2,7 +2,10 @@
 //! input. Of kustomize only `resources` and `namespace` are understood; whoever uses more lets kubectl
 //! render it. What the objects mean is the API server's business.
 
-#![expect(clippy::disallowed_methods, reason = "manifests are read from files, before a world begins")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "manifests are read from files, before a world begins"
+)]
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -55,11 +58,7 @@ impl Manifest {
 /// # Errors
 /// A sentence that names the path, when it is nowhere.
 pub fn look_up(folder: &Path, path: &str) -> Result<PathBuf, String> {
-    let folder = if folder.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        folder
-    };
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let whole = folder.canonicalize().unwrap_or_else(|_| folder.into());
     whole
         .ancestors()
@@ -67,9 +66,7 @@ pub fn look_up(folder: &Path, path: &str) -> Result<PathBuf, String> {
         .find(|p| p.exists())
         .map(|found| match std::env::current_dir() {
             // Shown as short as it can be.
-            Ok(here) => found
-                .strip_prefix(&here)
-                .map_or(found.clone(), Path::to_path_buf),
+            Ok(here) => found.strip_prefix(&here).map_or(found.clone(), Path::to_path_buf),
             Err(_) => found,
         })
         .ok_or_else(|| format!("there is no {path} in this folder or in one above it"))
@@ -97,10 +94,7 @@ pub fn load(path: &Path) -> Result<Vec<Manifest>, InputError> {
         parse(&file, &text)?
     };
     match found.is_empty() {
-        true => Err(InputError::whole(
-            &path.display().to_string(),
-            "holds no object",
-        )),
+        true => Err(InputError::whole(&path.display().to_string(), "holds no object")),
         false => Ok(found),
     }
 }
@@ -130,10 +124,7 @@ pub fn parse(file: &str, text: &str) -> Result<Vec<Manifest>, InputError> {
 fn manifest(file: &str, node: Node) -> Result<Manifest, InputError> {
     let bad = |node: &Node, message: String| Err(node.bad(message).of(file));
     if !matches!(node.tree, Tree::Map(_)) {
-        return bad(
-            &node,
-            format!("expected a Kubernetes object, found {}", node.what()),
-        );
+        return bad(&node, format!("expected a Kubernetes object, found {}", node.what()));
     }
     let Some(kind_node) = node.get("kind") else {
         return bad(&node, "an object needs `kind`".into());
@@ -146,10 +137,7 @@ fn manifest(file: &str, node: Node) -> Result<Manifest, InputError> {
     let Some(kind) = Kind::ALL.iter().copied().find(|k| k.name() == word) else {
         let near = nearest(word, Kind::ALL.iter().map(|k| k.name()));
         let hint = near.map_or(String::new(), |k| format!("; did you mean `{k}`?"));
-        return bad(
-            kind_node,
-            format!("the simulated Kubernetes has no kind `{word}`{hint}"),
-        );
+        return bad(kind_node, format!("the simulated Kubernetes has no kind `{word}`{hint}"));
     };
     if kind.api_version() != version {
         let right = kind.api_version();
@@ -164,12 +152,7 @@ fn manifest(file: &str, node: Node) -> Result<Manifest, InputError> {
         let place = node.get("metadata").unwrap_or(&node);
         return bad(place, "an object needs `metadata.name`, as text".into());
     }
-    Ok(Manifest {
-        file: file.to_owned(),
-        node,
-        kind,
-        namespace: None,
-    })
+    Ok(Manifest { file: file.to_owned(), node, kind, namespace: None })
 }
 
 /// Folders within folders, as deep as anybody nests them.
@@ -179,10 +162,7 @@ fn kustomize(folder: &Path, depth: usize) -> Result<Vec<Manifest>, InputError> {
     const NAMES: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
     let shown = folder.display().to_string();
     let Some(path) = NAMES.iter().map(|n| folder.join(n)).find(|p| p.is_file()) else {
-        return Err(InputError::whole(
-            &shown,
-            "is a folder without kustomization.yaml",
-        ));
+        return Err(InputError::whole(&shown, "is a folder without kustomization.yaml"));
     };
     let file = path.display().to_string();
     if depth > DEEPEST {
@@ -199,9 +179,7 @@ fn kustomize(folder: &Path, depth: usize) -> Result<Vec<Manifest>, InputError> {
         match key.text.as_str() {
             "apiVersion" | "kind" => {}
             "namespace" => {
-                let text = value
-                    .as_text()
-                    .ok_or_else(|| value.wrong("text").of(&file))?;
+                let text = value.as_text().ok_or_else(|| value.wrong("text").of(&file))?;
                 namespace = Some(text.to_owned());
             }
             "resources" => {
@@ -217,11 +195,7 @@ fn kustomize(folder: &Path, depth: usize) -> Result<Vec<Manifest>, InputError> {
                     "`{more}` is more than is read here (`resources` and `namespace`); run \
                      `kubectl kustomize {shown} | ivory-sim try -`"
                 );
-                return Err(InputError {
-                    file,
-                    at: Some(key.at),
-                    message,
-                });
+                return Err(InputError { file, at: Some(key.at), message });
             }
         }
     }
@@ -239,24 +213,18 @@ fn resource(
     item: &Node,
     depth: usize,
 ) -> Result<Vec<Manifest>, InputError> {
-    let text = item
-        .as_text()
-        .ok_or_else(|| item.wrong("a path").of(file))?;
+    let text = item.as_text().ok_or_else(|| item.wrong("a path").of(file))?;
     let path = folder.join(text);
     if text.contains("://") {
         return Err(item
-            .bad(format!(
-                "`{text}` is not on this machine, and nothing is fetched"
-            ))
+            .bad(format!("`{text}` is not on this machine, and nothing is fetched"))
             .of(file));
     }
     if path.is_dir() {
         return kustomize(&path, depth + 1);
     }
     if !path.is_file() {
-        return Err(item
-            .bad(format!("there is no {text} in this folder"))
-            .of(file));
+        return Err(item.bad(format!("there is no {text} in this folder")).of(file));
     }
     load(&path)
 }
@@ -283,23 +251,15 @@ mod tests {
         let folder = folder(
             "good",
             &[
-                (
-                    "kustomization.yaml",
-                    "namespace: db\nresources: [a.yaml, sub]\n",
-                ),
+                ("kustomization.yaml", "namespace: db\nresources: [a.yaml, sub]\n"),
                 ("a.yaml", &format!("{SECRET}{namespace}")),
-                (
-                    "sub/kustomization.yaml",
-                    "resources: [b.yaml]\nnamespace: inner\n",
-                ),
+                ("sub/kustomization.yaml", "resources: [b.yaml]\nnamespace: inner\n"),
                 ("sub/b.yaml", SECRET),
             ],
         );
         let all = load(&folder).expect("readable");
-        let namespaces: Vec<_> = all
-            .iter()
-            .map(|m| m.value()["metadata"]["namespace"].clone())
-            .collect();
+        let namespaces: Vec<_> =
+            all.iter().map(|m| m.value()["metadata"]["namespace"].clone()).collect();
         assert_eq!(namespaces, [json!("db"), Value::Null, json!("db")]);
         std::fs::remove_dir_all(folder).expect("removable");
     }
@@ -308,16 +268,10 @@ mod tests {
     fn a_kustomization_that_does_more_is_sent_to_kubectl() {
         let folder = folder(
             "more",
-            &[
-                ("kustomization.yaml", "resources: [a.yaml]\nimages: []\n"),
-                ("a.yaml", SECRET),
-            ],
+            &[("kustomization.yaml", "resources: [a.yaml]\nimages: []\n"), ("a.yaml", SECRET)],
         );
         let error = load(&folder).expect_err("must be refused").to_string();
-        assert!(
-            error.contains("kustomization.yaml:2:1: `images` is more"),
-            "{error}"
-        );
+        assert!(error.contains("kustomization.yaml:2:1: `images` is more"), "{error}");
         assert!(error.contains("| ivory-sim try -`"), "{error}");
         std::fs::remove_dir_all(folder).expect("removable");
     }
@@ -326,14 +280,8 @@ mod tests {
     fn what_is_no_object_is_refused_at_its_place() {
         for (text, message) in [
             ("- a\n", "f:1:1: expected a Kubernetes object, found a list"),
-            (
-                "kind: Pod\nmetadata: {name: x}\n",
-                "f:1:1: an object needs `apiVersion`",
-            ),
-            (
-                "apiVersion: v1\nmetadata: {name: x}\n",
-                "f:1:1: an object needs `kind`",
-            ),
+            ("kind: Pod\nmetadata: {name: x}\n", "f:1:1: an object needs `apiVersion`"),
+            ("apiVersion: v1\nmetadata: {name: x}\n", "f:1:1: an object needs `kind`"),
             (
                 "apiVersion: v1\nkind: Servic\nmetadata: {name: x}\n",
                 "f:2:7: the simulated Kubernetes has no kind `Servic`; did you mean `Service`?",
@@ -350,9 +298,6 @@ mod tests {
             assert_eq!(parse("f", text).expect_err(text).to_string(), message);
         }
         let missing = load(Path::new("/nowhere/x.yaml")).expect_err("missing");
-        assert_eq!(
-            missing.to_string(),
-            "/nowhere/x.yaml: there is no such file"
-        );
+        assert_eq!(missing.to_string(), "/nowhere/x.yaml: there is no such file");
     }
 }

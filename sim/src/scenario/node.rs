@@ -42,11 +42,7 @@ impl InputError {
     /// An error about a file as a whole.
     #[must_use]
     pub fn whole(file: &str, message: impl Into<String>) -> Self {
-        Self {
-            file: file.to_owned(),
-            at: None,
-            message: message.into(),
-        }
+        Self { file: file.to_owned(), at: None, message: message.into() }
     }
 
     fn text(&self) -> String {
@@ -122,10 +118,7 @@ pub fn documents(text: &str) -> Result<Vec<Node>, Bad> {
             .unwrap_or(message)
             .trim_end_matches([',', ':', ' '])
             .trim_start_matches("error: ");
-        Bad {
-            at,
-            message: format!("this is not YAML: {message}"),
-        }
+        Bad { at, message: format!("this is not YAML: {message}") }
     })?;
     let nodes = nodes.into_iter().map(node);
     Ok(nodes.filter(|n| n.tree != Tree::Null).collect())
@@ -139,29 +132,21 @@ pub fn document(text: &str) -> Result<Node, Bad> {
     let mut all = documents(text)?;
     match (all.pop(), all.is_empty()) {
         (Some(one), true) => Ok(one),
-        (None, _) => Err(Bad {
-            at: At { line: 1, column: 1 },
-            message: "the file is empty".into(),
-        }),
-        (Some(second), false) => Err(Bad {
-            at: second.at,
-            message: "only one document is allowed here".into(),
-        }),
+        (None, _) => {
+            Err(Bad { at: At { line: 1, column: 1 }, message: "the file is empty".into() })
+        }
+        (Some(second), false) => {
+            Err(Bad { at: second.at, message: "only one document is allowed here".into() })
+        }
     }
 }
 
 fn at(location: serde_saphyr::Location) -> At {
-    At {
-        line: location.line(),
-        column: location.column(),
-    }
+    At { line: location.line(), column: location.column() }
 }
 
 fn node(spanned: Spanned<Tree>) -> Node {
-    Node {
-        at: at(spanned.referenced),
-        tree: spanned.value,
-    }
+    Node { at: at(spanned.referenced), tree: spanned.value }
 }
 
 impl Node {
@@ -176,9 +161,7 @@ impl Node {
             Tree::Text(t) => t.clone().into(),
             Tree::List(items) => items.iter().map(Node::value).collect(),
             Tree::Map(map) => Value::Object(
-                map.iter()
-                    .map(|(k, v)| (k.text.clone(), v.value()))
-                    .collect::<Map<_, _>>(),
+                map.iter().map(|(k, v)| (k.text.clone(), v.value())).collect::<Map<_, _>>(),
             ),
         }
     }
@@ -229,10 +212,7 @@ impl Node {
     /// An error at this node.
     #[must_use]
     pub fn bad(&self, message: impl Into<String>) -> Bad {
-        Bad {
-            at: self.at,
-            message: message.into(),
-        }
+        Bad { at: self.at, message: message.into() }
     }
 
     /// The place of the deepest node on a path such as `spec.instances[0].replicas` that exists here.
@@ -302,10 +282,7 @@ impl<'de> Deserialize<'de> for Tree {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Tree, A::Error> {
                 let mut entries = Vec::new();
                 while let Some(key) = map.next_key::<Spanned<String>>()? {
-                    let key = Key {
-                        at: at(key.referenced),
-                        text: key.value,
-                    };
+                    let key = Key { at: at(key.referenced), text: key.value };
                     entries.push((key, node(map.next_value::<Spanned<Tree>>()?)));
                 }
                 Ok(Tree::Map(entries))
@@ -329,10 +306,7 @@ mod tests {
             serde_json::json!({"a": 1, "b": [{"c": "x", "d": [true, null]}]})
         );
         let line = |path: &str| all[0].place_of(path).line;
-        assert_eq!(
-            (line("a"), line("b"), line("b[0].d"), line("b[0].zzz")),
-            (1, 2, 4, 3)
-        );
+        assert_eq!((line("a"), line("b"), line("b[0].d"), line("b[0].zzz")), (1, 2, 4, 3));
         assert_eq!(all[0].place_of("b[0].d").column, 5);
         assert_eq!(all[1].at.line, 7);
     }

@@ -1,7 +1,10 @@
 //! From a file to a [`Scenario`]: the top of the file and its world. Steps are read in `parse_steps.rs`,
 //! expectations in `parse_expect.rs`.
 
-#![expect(clippy::disallowed_methods, reason = "stories are read from files, before a world begins")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "stories are read from files, before a world begins"
+)]
 
 use std::path::Path;
 
@@ -93,11 +96,7 @@ fn finale(node: &Node) -> Result<Finale, Bad> {
 /// The world of a scenario that says nothing about it.
 #[must_use]
 pub fn default_world() -> WorldSpec {
-    WorldSpec {
-        seed: 1,
-        patroni: 4,
-        kubes: vec![default_kube("main")],
-    }
+    WorldSpec { seed: 1, patroni: 4, kubes: vec![default_kube("main")] }
 }
 
 fn default_kube(name: &str) -> KubeSpec {
@@ -217,11 +216,7 @@ fn taint(node: &Node) -> Result<serde_json::Value, Bad> {
 }
 
 fn storage(node: &Node) -> Result<StorageSpec, Bad> {
-    let fields = Fields::of(
-        node,
-        "a storage class",
-        &["name", "expands", "waits_for_pod"],
-    )?;
+    let fields = Fields::of(node, "a storage class", &["name", "expands", "waits_for_pod"])?;
     Ok(StorageSpec {
         name: text(fields.need("name")?)?,
         expands: fields.or("expands", flag, true)?,

@@ -64,14 +64,10 @@ fn step(ctx: &Ctx<'_>, node: &Node) -> Result<Step, Bad> {
                 to: i64::try_from(number(fields.need("to")?)?).unwrap_or(i64::MAX),
             }
         }
-        "wait" => Act::Wait {
-            all: expectations(inner)?,
-            within: fields.or("within", span, WAIT)?,
-        },
-        "expect" => Act::Expect {
-            all: expectations(inner)?,
-            hold: fields.or("for", span, Span::ZERO)?,
-        },
+        "wait" => Act::Wait { all: expectations(inner)?, within: fields.or("within", span, WAIT)? },
+        "expect" => {
+            Act::Expect { all: expectations(inner)?, hold: fields.or("for", span, Span::ZERO)? }
+        }
         "connect" => connect(ctx, inner)?,
         "disconnect" => Act::Disconnect(text(inner)?),
         "sql" => sql(inner)?,
@@ -107,10 +103,7 @@ fn the_word(node: &Node) -> Result<(&Key, &Node), Bad> {
                 two.text, one.text
             ),
         }),
-        (None, _) => Err(node.bad(format!(
-            "a step needs one of the words {}",
-            known.join(", ")
-        ))),
+        (None, _) => Err(node.bad(format!("a step needs one of the words {}", known.join(", ")))),
     }
 }
 
@@ -146,14 +139,11 @@ fn apply(ctx: &Ctx<'_>, node: &Node) -> Result<Act, Bad> {
     };
     let mut all: Vec<Value> = one_or_many(node, one)?.into_iter().flatten().collect();
     for manifest in &mut all {
-        let kind = manifest["kind"]
-            .as_str()
-            .and_then(|k| k.parse::<Kind>().ok());
+        let kind = manifest["kind"].as_str().and_then(|k| k.parse::<Kind>().ok());
         let Some(kind) = kind else {
-            return Err(node.bad(format!(
-                "the simulated Kubernetes has no kind {}",
-                manifest["kind"]
-            )));
+            return Err(
+                node.bad(format!("the simulated Kubernetes has no kind {}", manifest["kind"]))
+            );
         };
         if kind.namespaced() && manifest["metadata"]["namespace"].is_null() {
             json_patch::merge(manifest, &json!({"metadata": {"namespace": ctx.namespace}}));
@@ -168,10 +158,7 @@ fn patch(node: &Node) -> Result<Act, Bad> {
     if !matches!(with.tree, Tree::Map(_)) {
         return Err(with.wrong("a map to merge into the object"));
     }
-    Ok(Act::Patch {
-        of: fields.or("of", target, Target::Cluster)?,
-        with: with.value(),
-    })
+    Ok(Act::Patch { of: fields.or("of", target, Target::Cluster)?, with: with.value() })
 }
 
 fn metadata(node: &Node, field: &str) -> Result<Act, Bad> {
@@ -197,11 +184,7 @@ fn metadata(node: &Node, field: &str) -> Result<Act, Bad> {
 
 fn delete(node: &Node) -> Result<Act, Bad> {
     if node.as_text().is_some() {
-        return Ok(Act::Delete {
-            of: target(node)?,
-            grace_s: None,
-            propagation: None,
-        });
+        return Ok(Act::Delete { of: target(node)?, grace_s: None, propagation: None });
     }
     let fields = Fields::of(node, "`delete`", &["of", "grace_s", "propagation"])?;
     let propagation = |n: &Node| match n.as_text() {
@@ -212,9 +195,7 @@ fn delete(node: &Node) -> Result<Act, Bad> {
     };
     Ok(Act::Delete {
         of: target(fields.need("of")?)?,
-        grace_s: fields
-            .maybe("grace_s", number)?
-            .map(|s| i64::try_from(s).unwrap_or(i64::MAX)),
+        grace_s: fields.maybe("grace_s", number)?.map(|s| i64::try_from(s).unwrap_or(i64::MAX)),
         propagation: fields.maybe("propagation", propagation)?,
     })
 }
@@ -292,10 +273,9 @@ fn fault(node: &Node) -> Result<Fault, Bad> {
         }
         "crash_node" => Fault::CrashNode(node_place(inner)?),
         "restart_node" => Fault::RestartNode(node_place(inner)?),
-        "lose_node" if inner.as_text().is_some() => Fault::LoseNode {
-            node: node_place(inner)?,
-            volumes: false,
-        },
+        "lose_node" if inner.as_text().is_some() => {
+            Fault::LoseNode { node: node_place(inner)?, volumes: false }
+        }
         "lose_node" => {
             let fields = Fields::of(inner, "`lose_node`", &["node", "volumes"])?;
             Fault::LoseNode {
@@ -359,10 +339,7 @@ fn place(node: &Node) -> Result<Place, Bad> {
     Ok(match text.as_str() {
         "control-plane" => Place::ControlPlane,
         "outside" => Place::Outside,
-        other => match other
-            .strip_prefix("node of ")
-            .or_else(|| other.strip_prefix("Node of "))
-        {
+        other => match other.strip_prefix("node of ").or_else(|| other.strip_prefix("Node of ")) {
             Some(member) => Place::NodeOf(Member::parse(member).map_err(|m| node.bad(m))?),
             None if other.contains(char::is_whitespace) => {
                 return Err(node.wrong("a node's name, `node of …`, control-plane or outside"));

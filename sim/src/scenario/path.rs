@@ -11,9 +11,9 @@ pub fn at<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
         match value {
             Value::Object(map) => map.get(key),
             Value::Array(items) if bracket => match key.split_once('=') {
-                Some((name, wanted)) => items
-                    .iter()
-                    .find(|i| i.get(name).and_then(Value::as_str) == Some(wanted)),
+                Some((name, wanted)) => {
+                    items.iter().find(|i| i.get(name).and_then(Value::as_str) == Some(wanted))
+                }
                 None => items.get(key.parse::<usize>().ok()?),
             },
             _ => None,

@@ -56,8 +56,7 @@ impl Scene<'_> {
     /// The cluster's own object.
     #[must_use]
     pub fn cluster_object(&self) -> Option<Arc<Object>> {
-        self.driver
-            .get(self.kube, Kind::IvoryCluster, self.namespace, self.cluster)
+        self.driver.get(self.kube, Kind::IvoryCluster, self.namespace, self.cluster)
     }
 
     /// All objects of a kind that belong to the cluster by their label.
@@ -75,10 +74,9 @@ impl Scene<'_> {
         let mut found: BTreeMap<String, Instance> = BTreeMap::new();
         let workloads = self.owned(Kind::StatefulSet).into_iter();
         for object in workloads.chain(self.owned(Kind::Pod)) {
-            let (Some(name), Some(set)) = (
-                object.label(labels::INSTANCE),
-                object.label(labels::INSTANCE_SET),
-            ) else {
+            let (Some(name), Some(set)) =
+                (object.label(labels::INSTANCE), object.label(labels::INSTANCE_SET))
+            else {
                 continue;
             };
             let entry = found.entry(name.to_owned()).or_insert_with(|| Instance {
@@ -127,12 +125,7 @@ impl Scene<'_> {
                     self.namespace,
                     &names::instance_pod(&name),
                 );
-                return vec![Instance {
-                    name,
-                    set: String::new(),
-                    born: 1,
-                    pod,
-                }];
+                return vec![Instance { name, set: String::new(), born: 1, pod }];
             }
             Who::Primary => self.leaders(),
             Who::Replica => {
@@ -248,8 +241,7 @@ impl Instance {
     #[must_use]
     pub fn leads(&self) -> bool {
         let pod = self.pod.as_ref();
-        pod.and_then(|p| p.label(labels::ROLE))
-            .is_some_and(labels::role::is_leader)
+        pod.and_then(|p| p.label(labels::ROLE)).is_some_and(labels::role::is_leader)
     }
 
     /// Whether its Pod is being deleted.

@@ -95,10 +95,7 @@ pub fn run(
     world.seed = seed.unwrap_or(world.seed);
     let driver = build(&world, trace)?;
     let mut player = Player::new(driver, &scenario.cluster, &scenario.namespace);
-    let failure = player
-        .steps(&scenario.steps, None)
-        .and_then(|()| player.finale(scenario))
-        .err();
+    let failure = player.steps(&scenario.steps, None).and_then(|()| player.finale(scenario)).err();
     Ok(player.outcome(scenario, &world, failure))
 }
 
@@ -178,11 +175,7 @@ impl Player {
                 self.memory.marks.insert(name.clone(), mark);
                 Ok(())
             }
-            Act::Each {
-                kinds,
-                except,
-                steps,
-            } => self.each(kube, &cluster, (kinds, except), steps),
+            Act::Each { kinds, except, steps } => self.each(kube, &cluster, (kinds, except), steps),
             act => {
                 if let Act::Apply(manifests) = act {
                     manifests.iter().for_each(|m| self.know(m));
@@ -192,8 +185,7 @@ impl Player {
                 let Some(deed) = act::deed(&scene, act).map_err(one)? else {
                     return Ok(());
                 };
-                self.perform(kube, deed, step.refused.as_deref())
-                    .map_err(one)
+                self.perform(kube, deed, step.refused.as_deref()).map_err(one)
             }
         }
     }
@@ -325,19 +317,14 @@ impl Player {
 
     fn wrong(&self, (kube, cluster, it): &SceneKey<'_>, all: &[Expectation]) -> Vec<String> {
         let scene = self.scene(*kube, cluster, *it);
-        all.iter()
-            .filter_map(|e| check(&scene, &self.memory, e).err())
-            .collect()
+        all.iter().filter_map(|e| check(&scene, &self.memory, e).err()).collect()
     }
 
     fn findings(&self) -> Result<(), Vec<String>> {
         let findings = self.driver.findings();
         match findings.is_empty() {
             true => Ok(()),
-            false => Err(findings
-                .iter()
-                .map(|f| self.aliases.show(KubeId(0), f))
-                .collect()),
+            false => Err(findings.iter().map(|f| self.aliases.show(KubeId(0), f)).collect()),
         }
     }
 
@@ -354,18 +341,10 @@ impl Player {
         }
         let text = |v: &Value| v.as_str().unwrap_or_default().to_owned();
         let sets = manifest["spec"]["instances"].as_array();
-        let sets: Vec<String> = sets
-            .into_iter()
-            .flatten()
-            .enumerate()
-            .map(act::set_name)
-            .collect();
-        let (namespace, name) = (
-            text(&manifest["metadata"]["namespace"]),
-            text(&manifest["metadata"]["name"]),
-        );
-        self.aliases
-            .cluster(&namespace, &name, sets.iter().map(String::as_str));
+        let sets: Vec<String> = sets.into_iter().flatten().enumerate().map(act::set_name).collect();
+        let (namespace, name) =
+            (text(&manifest["metadata"]["namespace"]), text(&manifest["metadata"]["name"]));
+        self.aliases.cluster(&namespace, &name, sets.iter().map(String::as_str));
     }
 
     /// Gives numbers to the names in what happened since the last time.
@@ -422,11 +401,8 @@ impl Player {
         let cluster = scenario.cluster.clone();
         let mut wrong = self.wrong(&(kube, &cluster, None), &finale.all);
         if let Some(most) = finale.writes_when_quiet {
-            let calm = self.wait(
-                &(kube, &cluster, None),
-                &[Expectation::Quiet(SILENCE)],
-                CALM_DOWN,
-            );
+            let calm =
+                self.wait(&(kube, &cluster, None), &[Expectation::Quiet(SILENCE)], CALM_DOWN);
             match calm {
                 Err(seen) => wrong.extend(seen),
                 Ok(()) => {
@@ -449,9 +425,7 @@ impl Player {
         if let Some(most) = finale.write_gap_s
             && gap > most
         {
-            wrong.push(format!(
-                "a client could not write for {gap:.1} s, not {most} s at most"
-            ));
+            wrong.push(format!("a client could not write for {gap:.1} s, not {most} s at most"));
         }
         if let Some(most) = finale.lost_rows
             && lost > most
@@ -461,10 +435,7 @@ impl Player {
         if let Some(most) = finale.writes
             && self.writes() > most
         {
-            wrong.push(format!(
-                "the operator made {} writes, not {most} at most",
-                self.writes()
-            ));
+            wrong.push(format!("the operator made {} writes, not {most} at most", self.writes()));
         }
         match wrong.is_empty() {
             true => Ok(()),

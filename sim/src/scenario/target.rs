@@ -83,9 +83,7 @@ impl Target {
             ];
             if !OF.contains(&kind) {
                 let names = OF.map(Kind::name).join(", ");
-                return Err(format!(
-                    "an instance has no {kind} of its own; it has {names}"
-                ));
+                return Err(format!("an instance has no {kind} of its own; it has {names}"));
             }
             return Ok(Self::Of(kind, Member::parse(member)?));
         }
@@ -127,9 +125,8 @@ impl Member {
         };
         let (word, pick) = match head.split_once('[') {
             Some((word, inner)) => {
-                let inner = inner
-                    .strip_suffix(']')
-                    .ok_or_else(|| format!("`{text}` lacks its `]`"))?;
+                let inner =
+                    inner.strip_suffix(']').ok_or_else(|| format!("`{text}` lacks its `]`"))?;
                 (word, Some(Pick::parse(inner)?))
             }
             None => (head, None),
@@ -159,11 +156,7 @@ impl Member {
                 });
             }
         };
-        let pick = if every {
-            Pick::Every
-        } else {
-            pick.unwrap_or(Pick::Oldest)
-        };
+        let pick = if every { Pick::Every } else { pick.unwrap_or(Pick::Oldest) };
         Ok(Self { who, set, pick })
     }
 }
@@ -237,14 +230,8 @@ mod tests {
             ("every instance", "every instance"),
             ("every replica of instance1", "every replica of instance1"),
             ("StatefulSet of primary", "StatefulSet of primary"),
-            (
-                "statefulsets of every instance",
-                "StatefulSet of every instance",
-            ),
-            (
-                "Node of replica[newest] of instance1",
-                "Node of replica[newest] of instance1",
-            ),
+            ("statefulsets of every instance", "StatefulSet of every instance"),
+            ("Node of replica[newest] of instance1", "Node of replica[newest] of instance1"),
             (
                 "PersistentVolumeClaim of instance1[1]",
                 "PersistentVolumeClaim of instance[1] of instance1",

@@ -63,10 +63,7 @@ expect: {{writes_when_quiet: 0, write_gap_s: 3, lost_rows: 1, writes: 3}}
     let steps = steps.replace("  - each", "  - advance: 1m\n  - each");
     let outcome = play(&story(&steps));
     assert_eq!(outcome.failure, None, "{}", outcome.transcript);
-    assert_eq!(
-        (outcome.steps, outcome.writes, outcome.lost_rows),
-        (16, 3, 1)
-    );
+    assert_eq!((outcome.steps, outcome.writes, outcome.lost_rows), (16, 3, 1));
     insta::with_settings!({snapshot_path => "snapshots", prepend_module_to_snapshot => false, omit_expression => true}, {
         insta::assert_snapshot!("fake_story", outcome.transcript);
     });
@@ -87,62 +84,22 @@ fn what_is_not_true_fails_the_story_with_what_was_seen() {
             "there was no primary before",
         ),
         ("  - delete: primary\n", 4, "there is no primary now"),
-        (
-            "  - delete: Service hippo-x\n",
-            4,
-            "Service hippo-x not found",
-        ),
-        (
-            "  - patch: {with: {spec: {}}}\n    refused: immutable\n",
-            4,
-            "accepted it",
-        ),
-        (
-            "  - delete: Service hippo-x\n    refused: teapot\n",
-            4,
-            "refused otherwise",
-        ),
+        ("  - delete: Service hippo-x\n", 4, "Service hippo-x not found"),
+        ("  - patch: {with: {spec: {}}}\n    refused: immutable\n", 4, "accepted it"),
+        ("  - delete: Service hippo-x\n    refused: teapot\n", 4, "refused otherwise"),
         ("  - expect: {ready: true}\n", 4, "no condition Ready yet"),
-        (
-            "  - expect: {timeline: 2}\n",
-            4,
-            "no primary says its timeline",
-        ),
-        (
-            "  - wait: {primary: one}\n  - expect: {timeline: 2}\n",
-            5,
-            "on timeline 1",
-        ),
-        (
-            "  - expect: {absent: cluster}\n",
-            4,
-            "IvoryCluster hippo is there",
-        ),
-        (
-            "  - expect: {gone: hippo}\n",
-            4,
-            "IvoryCluster hippo is there",
-        ),
+        ("  - expect: {timeline: 2}\n", 4, "no primary says its timeline"),
+        ("  - wait: {primary: one}\n  - expect: {timeline: 2}\n", 5, "on timeline 1"),
+        ("  - expect: {absent: cluster}\n", 4, "IvoryCluster hippo is there"),
+        ("  - expect: {gone: hippo}\n", 4, "IvoryCluster hippo is there"),
         (
             "  - expect: {field: {path: spec.x, present: true}}\n",
             4,
             "spec.x of IvoryCluster hippo is absent",
         ),
-        (
-            "  - expect: {condition: {type: Ready}}\n",
-            4,
-            "hippo has no condition Ready",
-        ),
-        (
-            "  - expect: {event: {reason: X}}\n",
-            4,
-            "no Event was written",
-        ),
-        (
-            "  - expect: {client: {writes: true}}\n",
-            4,
-            "no client is called app",
-        ),
+        ("  - expect: {condition: {type: Ready}}\n", 4, "hippo has no condition Ready"),
+        ("  - expect: {event: {reason: X}}\n", 4, "no Event was written"),
+        ("  - expect: {client: {writes: true}}\n", 4, "no client is called app"),
         ("  - expect: {quiet: 1s}\n", 4, "wrote"),
         (
             "  - wait: {primary: one}\n  - expect: {pods: {ready: 2}}\n",
@@ -154,36 +111,16 @@ fn what_is_not_true_fails_the_story_with_what_was_seen() {
             7,
             "2 Pods are ready, not 1",
         ),
-        (
-            "  - scale: {set: nothing, to: 1}\n",
-            4,
-            "no instance set nothing; there are instance1",
-        ),
-        (
-            "  - sql: {user: nobody, insert: 1}\n",
-            4,
-            "no Secret hippo-pguser-nobody",
-        ),
-        (
-            "  - fault: {crash_node: node9}\n",
-            4,
-            "there is no node node9",
-        ),
+        ("  - scale: {set: nothing, to: 1}\n", 4, "no instance set nothing; there are instance1"),
+        ("  - sql: {user: nobody, insert: 1}\n", 4, "no Secret hippo-pguser-nobody"),
+        ("  - fault: {crash_node: node9}\n", 4, "there is no node node9"),
         (
             "  - expect: {unchanged: {of: cluster, path: spec, since: x}}\n",
             4,
             "nothing was marked as x",
         ),
-        (
-            "  - connect: {secret: s}\nexpect: {write_gap_s: 1}\n",
-            5,
-            "could not write for 2.5 s",
-        ),
-        (
-            "  - connect: {secret: s}\nexpect: {lost_rows: 0}\n",
-            5,
-            "1 acknowledged rows are lost",
-        ),
+        ("  - connect: {secret: s}\nexpect: {write_gap_s: 1}\n", 5, "could not write for 2.5 s"),
+        ("  - connect: {secret: s}\nexpect: {lost_rows: 0}\n", 5, "1 acknowledged rows are lost"),
         ("  - advance: 39s\nexpect: {writes_when_quiet: 0}\n", 5, ""),
         ("  - advance: 1m\nexpect: {writes: 1}\n", 5, "made 3 writes"),
     ] {
@@ -203,35 +140,17 @@ fn a_mistake_is_shown_at_its_place() {
     let mut wrong = Vec::new();
     let world = |text: &str| format!("description: x\nworld: {text}\nsteps: []\n");
     for (text, message) in [
-        (
-            "steps: []\n".to_owned(),
-            "1:1: a scenario needs `description`",
-        ),
-        (
-            "description: x\n".to_owned(),
-            "1:1: a scenario needs `steps`",
-        ),
+        ("steps: []\n".to_owned(), "1:1: a scenario needs `description`"),
+        ("description: x\n".to_owned(), "1:1: a scenario needs `steps`"),
         (
             "description: x\nstep: []\n".to_owned(),
             "2:1: unknown word in a scenario `step`; did you mean `steps`?",
         ),
-        (
-            "description: x\nsteps: {}\n".to_owned(),
-            "2:8: expected a list of steps, found a map",
-        ),
-        (
-            world("{seeds: 1}"),
-            "2:9: unknown word in `world` `seeds`; did you mean `seed`?",
-        ),
+        ("description: x\nsteps: {}\n".to_owned(), "2:8: expected a list of steps, found a map"),
+        (world("{seeds: 1}"), "2:9: unknown word in `world` `seeds`; did you mean `seed`?"),
         (world("{patroni: 5}"), "2:18: expected 3 or 4, found 5"),
-        (
-            world("{nodes: 0}"),
-            "2:16: expected a number from 1 to 100, or a list of nodes, found 0",
-        ),
-        (
-            world("{nodes: [{zon: a}]}"),
-            "2:18: unknown word in a node `zon`; did you mean `zone`?",
-        ),
+        (world("{nodes: 0}"), "2:16: expected a number from 1 to 100, or a list of nodes, found 0"),
+        (world("{nodes: [{zon: a}]}"), "2:18: unknown word in a node `zon`; did you mean `zone`?"),
         (
             world("{nodes: [{taints: [{key: a, effect: NoScedule}]}]}"),
             "2:44: unknown effect `NoScedule`; did you mean `NoSchedule`?",
@@ -244,10 +163,7 @@ fn a_mistake_is_shown_at_its_place() {
             story("  - wiat: {ready: true}\n"),
             "3:5: unknown word in a step `wiat`; did you mean `wait`?",
         ),
-        (
-            story("  - within: 5m\n"),
-            "3:5: a step needs one of the words",
-        ),
+        (story("  - within: 5m\n"), "3:5: a step needs one of the words"),
         (
             story("  - wait: {ready: true}\n    delete: primary\n"),
             "4:5: a step does one thing; begin a new one before `delete`",
@@ -256,10 +172,7 @@ fn a_mistake_is_shown_at_its_place() {
             story("  - wait: {redy: true}\n"),
             "3:12: unknown word in expectations `redy`; did you mean `ready`?",
         ),
-        (
-            story("  - wait: {ready: maybe}\n"),
-            "3:19: expected true or false, found \"maybe\"",
-        ),
+        (story("  - wait: {ready: maybe}\n"), "3:19: expected true or false, found \"maybe\""),
         (story("  - wait: {}\n"), "3:11: nothing is expected here"),
         (
             story("  - wait: {ready: true}\n    within: 90\n"),
@@ -293,35 +206,20 @@ fn a_mistake_is_shown_at_its_place() {
             story("  - apply: nowhere.yaml\n"),
             "3:12: there is no nowhere.yaml in this folder or in one above it",
         ),
-        (
-            story("  - apply: {metadata: {name: x}}\n"),
-            "3:12: `apply` takes a path, a manifest",
-        ),
+        (story("  - apply: {metadata: {name: x}}\n"), "3:12: `apply` takes a path, a manifest"),
         (story("  - scale: {set: a}\n"), "3:12: `scale` needs `to`"),
-        (
-            story("  - sql: {user: a}\n"),
-            "3:10: `sql` needs exactly one of insert, rows, read_only",
-        ),
-        (
-            story("  - connect: {as: a}\n"),
-            "3:14: `connect` needs `secret`",
-        ),
+        (story("  - sql: {user: a}\n"), "3:10: `sql` needs exactly one of insert, rows, read_only"),
+        (story("  - connect: {as: a}\n"), "3:14: `connect` needs `secret`"),
         (
             story("  - fault: {kill_pod: Service x}\n"),
             "3:23: expected a Pod, such as `primary` or `replica`, found",
         ),
-        (
-            story("  - fault: {explode: x}\n"),
-            "3:13: unknown word in `fault` `explode`",
-        ),
+        (story("  - fault: {explode: x}\n"), "3:13: unknown word in `fault` `explode`"),
         (
             story("  - fault: {crash_node: control-plane}\n"),
             "3:25: expected a node: its name, or `node of primary`",
         ),
-        (
-            story("  - fault: {lose_volume: primary}\n"),
-            "3:26: expected a claim, such as",
-        ),
+        (story("  - fault: {lose_volume: primary}\n"), "3:26: expected a claim, such as"),
         (
             story("  - fault: {partition: [node1]}\n"),
             "3:24: expected a list of two places, found a list",
@@ -344,9 +242,7 @@ fn a_mistake_is_shown_at_its_place() {
         ),
         ("description: x\nsteps: [\n".to_owned(), "this is not YAML"),
     ] {
-        let error = parse("f", Path::new("/"), &text)
-            .expect_err(&text)
-            .to_string();
+        let error = parse("f", Path::new("/"), &text).expect_err(&text).to_string();
         if !(error.starts_with("f:") && error.contains(message)) {
             wrong.push(format!("{text}{error}\nwanted: {message}\n"));
         }

@@ -82,11 +82,7 @@ impl Teller {
         let entry = &entries[0];
         let show = |text: &str| aliases.show(entry.kube, text);
         let line = |actor: String, text: String| {
-            Some(Line {
-                at: entry.at,
-                actor: self.place(entry.kube, actor),
-                text,
-            })
+            Some(Line { at: entry.at, actor: self.place(entry.kube, actor), text })
         };
         let told = match &entry.what {
             // Conditions tell what a status says.
@@ -108,13 +104,7 @@ impl Teller {
                 "operator".into(),
                 format!("could not write {}: {}", show(object), show(error)),
             ),
-            Milestone::Condition {
-                cluster,
-                kind,
-                status,
-                reason,
-                message,
-            } => {
+            Milestone::Condition { cluster, kind, status, reason, message } => {
                 let mut text = format!("{kind} is {status}");
                 if !reason.is_empty() && reason != kind {
                     text.push_str(&format!(" ({reason})"));
@@ -124,19 +114,15 @@ impl Teller {
                 }
                 line(show(cluster), text)
             }
-            Milestone::Scheduled { pod, node } => line(
-                "scheduler".into(),
-                format!("places {} on {node}", show(pod)),
-            ),
-            Milestone::Unschedulable { pod, why } => line(
-                "scheduler".into(),
-                format!("finds no node for {}: {}", show(pod), show(why)),
-            ),
-            Milestone::ContainerWaiting {
-                pod,
-                container,
-                reason,
-            } => line(show(pod), format!("{container} waits: {reason}")),
+            Milestone::Scheduled { pod, node } => {
+                line("scheduler".into(), format!("places {} on {node}", show(pod)))
+            }
+            Milestone::Unschedulable { pod, why } => {
+                line("scheduler".into(), format!("finds no node for {}: {}", show(pod), show(why)))
+            }
+            Milestone::ContainerWaiting { pod, container, reason } => {
+                line(show(pod), format!("{container} waits: {reason}"))
+            }
             Milestone::Ready { pod, ready } => {
                 let text = if *ready { "is ready" } else { "is not ready" };
                 line(show(pod), text.into())
@@ -179,20 +165,8 @@ impl Teller {
 /// one go.
 fn belongs(first: &Entry, next: &Entry) -> bool {
     let (
-        Milestone::Wrote {
-            cluster: c1,
-            step: s1,
-            verb: v1,
-            reason: r1,
-            ..
-        },
-        Milestone::Wrote {
-            cluster: c2,
-            step: s2,
-            verb: v2,
-            reason: r2,
-            ..
-        },
+        Milestone::Wrote { cluster: c1, step: s1, verb: v1, reason: r1, .. },
+        Milestone::Wrote { cluster: c2, step: s2, verb: v2, reason: r2, .. },
     ) = (&first.what, &next.what)
     else {
         return false;
@@ -269,12 +243,7 @@ mod tests {
     use crate::time::Span;
 
     fn entry(ms: i64, what: Milestone) -> Entry {
-        Entry {
-            at: Time::START + Span::ms(ms),
-            kube: KubeId(0),
-            actor: "actor".into(),
-            what,
-        }
+        Entry { at: Time::START + Span::ms(ms), kube: KubeId(0), actor: "actor".into(), what }
     }
 
     fn wrote(verb: &'static str, object: &str, reason: &str) -> Milestone {
@@ -291,31 +260,12 @@ mod tests {
     fn a_journal_is_told() {
         let pod: std::sync::Arc<str> = "hippo-instance1-zj5s-0".into();
         let journal = [
-            entry(
-                0,
-                Milestone::Step {
-                    text: "apply examples/kustomize/ivory".into(),
-                },
-            ),
-            entry(
-                100,
-                wrote("create", "Service hippo-ha", "Service hippo-ha is missing"),
-            ),
-            entry(
-                150,
-                wrote(
-                    "create",
-                    "Service hippo-pods",
-                    "Service hippo-pods is missing",
-                ),
-            ),
+            entry(0, Milestone::Step { text: "apply examples/kustomize/ivory".into() }),
+            entry(100, wrote("create", "Service hippo-ha", "Service hippo-ha is missing")),
+            entry(150, wrote("create", "Service hippo-pods", "Service hippo-pods is missing")),
             entry(
                 200,
-                wrote(
-                    "create",
-                    "ConfigMap hippo-config",
-                    "ConfigMap hippo-config is missing",
-                ),
+                wrote("create", "ConfigMap hippo-config", "ConfigMap hippo-config is missing"),
             ),
             entry(300, wrote("status", "IvoryCluster hippo", "instances")),
             entry(
@@ -340,27 +290,12 @@ mod tests {
                     why: "0/3 nodes are available".into(),
                 },
             ),
-            entry(
-                1_000,
-                Milestone::Scheduled {
-                    pod: pod.clone(),
-                    node: "node1".into(),
-                },
-            ),
+            entry(1_000, Milestone::Scheduled { pod: pod.clone(), node: "node1".into() }),
             entry(
                 9_000,
-                Milestone::Database {
-                    pod: pod.clone(),
-                    text: "initializes a new cluster".into(),
-                },
+                Milestone::Database { pod: pod.clone(), text: "initializes a new cluster".into() },
             ),
-            entry(
-                61_250,
-                Milestone::Ready {
-                    pod: pod.clone(),
-                    ready: true,
-                },
-            ),
+            entry(61_250, Milestone::Ready { pod: pod.clone(), ready: true }),
             entry(
                 61_300,
                 Milestone::Condition {
@@ -371,19 +306,8 @@ mod tests {
                     message: String::new(),
                 },
             ),
-            entry(
-                70_000,
-                Milestone::Fault {
-                    text: "kill pod hippo-instance1-zj5s-0".into(),
-                },
-            ),
-            entry(
-                75_040,
-                Milestone::Writable {
-                    client: "app".into(),
-                    gap_ms: 5_040,
-                },
-            ),
+            entry(70_000, Milestone::Fault { text: "kill pod hippo-instance1-zj5s-0".into() }),
+            entry(75_040, Milestone::Writable { client: "app".into(), gap_ms: 5_040 }),
         ];
         let mut aliases = Aliases::default();
         aliases.cluster("ivory-operator", "hippo", ["instance1"]);
@@ -412,13 +336,7 @@ mod tests {
 
     #[test]
     fn worlds_with_two_kubernetes_say_which() {
-        let mut entry = entry(
-            0,
-            Milestone::Ready {
-                pod: "x".into(),
-                ready: false,
-            },
-        );
+        let mut entry = entry(0, Milestone::Ready { pod: "x".into(), ready: false });
         entry.kube = KubeId(1);
         let teller = Teller::new(vec!["east".into(), "west".into()]);
         let told = teller.tell(&Aliases::default(), &[entry]);

@@ -84,17 +84,11 @@ impl<S: Site> Driver for WorldDriver<S> {
         let mut request = Request::new("kubectl", verb(ask));
         request.manager = Some("kubectl".into());
         request.unknown_fields = UnknownFields::Strict;
-        let person = Person {
-            request: Some(request),
-            answer: None,
-        };
+        let person = Person { request: Some(request), answer: None };
         let id = self.world.spawn(kube, Arc::new(person), None, None);
         let end = self.world.now() + PATIENCE;
         loop {
-            let answer = self
-                .world
-                .actor::<Person>(id)
-                .and_then(|p| p.answer.clone());
+            let answer = self.world.actor::<Person>(id).and_then(|p| p.answer.clone());
             if let Some(answer) = answer {
                 self.world.kill(id, 0);
                 return answer.map(drop).map_err(refusal);
@@ -112,27 +106,16 @@ impl<S: Site> Driver for WorldDriver<S> {
     }
 
     fn get(&self, kube: KubeId, kind: Kind, namespace: &str, name: &str) -> Option<Arc<Object>> {
-        self.world
-            .kube(kube)
-            .api
-            .get(kind, namespace, name)
-            .cloned()
+        self.world.kube(kube).api.get(kind, namespace, name).cloned()
     }
 
     fn list(&self, kube: KubeId, kind: Kind, namespace: Option<&str>) -> Vec<Arc<Object>> {
-        self.world
-            .kube(kube)
-            .api
-            .list(kind, namespace)
-            .cloned()
-            .collect()
+        self.world.kube(kube).api.list(kind, namespace).cloned().collect()
     }
 
     fn version(&self) -> u64 {
         let kubes = self.world.kube_ids();
-        kubes
-            .map(|k| self.world.kube(k).api.resource_version())
-            .sum()
+        kubes.map(|k| self.world.kube(k).api.resource_version()).sum()
     }
 
     fn journal(&self) -> &[Entry] {
@@ -175,8 +158,7 @@ impl<S: Site> Driver for WorldDriver<S> {
         secret: &str,
         ask: &SqlAsk,
     ) -> Result<(), String> {
-        self.site
-            .sql(&mut self.world, kube, (namespace, secret), ask)
+        self.site.sql(&mut self.world, kube, (namespace, secret), ask)
     }
 
     fn findings(&self) -> Vec<String> {
@@ -198,21 +180,14 @@ fn verb(ask: &Ask) -> Verb {
         Ask::Apply(object) => Verb::Patch {
             target: ObjectRef::of(object),
             subresource: Subresource::None,
-            body: Body::Apply {
-                object: object.clone(),
-                force: true,
-            },
+            body: Body::Apply { object: object.clone(), force: true },
         },
         Ask::Merge { of, with } => Verb::Patch {
             target: target(of),
             subresource: Subresource::None,
             body: Body::Merge(Arc::new(with.clone())),
         },
-        Ask::Delete {
-            of,
-            grace_s,
-            propagation,
-        } => Verb::Delete {
+        Ask::Delete { of, grace_s, propagation } => Verb::Delete {
             target: target(of),
             options: DeleteOptions {
                 propagation: *propagation,
@@ -228,10 +203,7 @@ fn refusal(status: Status) -> Refusal {
     Refusal {
         code: status.code,
         message: status.message,
-        fields: fields
-            .filter(|c| !c.field.is_empty())
-            .map(|c| (c.field, c.message))
-            .collect(),
+        fields: fields.filter(|c| !c.field.is_empty()).map(|c| (c.field, c.message)).collect(),
     }
 }
 
@@ -300,51 +272,26 @@ mod tests {
     fn people_reach_the_api_server_through_the_pipeline() {
         let mut world = World::new(1);
         let kube = world.add_kube(Kube::new(ApiServer::new()));
-        let mut driver = WorldDriver {
-            world,
-            site: Nothing,
-        };
+        let mut driver = WorldDriver { world, site: Nothing };
         let object = |value| Arc::new(Object::from_value(value).expect("an object"));
         let namespace =
             object(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "db"}}));
         let settings = json!({"apiVersion": "v1", "kind": "ConfigMap",
             "metadata": {"name": "c", "namespace": "db"}, "data": {"a": "1"}});
         driver.ask(kube, &Ask::Apply(namespace)).expect("created");
-        driver
-            .ask(kube, &Ask::Apply(object(settings)))
-            .expect("created");
-        let of = Ref {
-            kind: Kind::ConfigMap,
-            namespace: "db".into(),
-            name: "c".into(),
-        };
+        driver.ask(kube, &Ask::Apply(object(settings))).expect("created");
+        let of = Ref { kind: Kind::ConfigMap, namespace: "db".into(), name: "c".into() };
         let with = json!({"data": {"a": "2"}});
-        driver
-            .ask(
-                kube,
-                &Ask::Merge {
-                    of: of.clone(),
-                    with,
-                },
-            )
-            .expect("merged");
-        let found = driver
-            .get(kube, Kind::ConfigMap, "db", "c")
-            .expect("stored");
+        driver.ask(kube, &Ask::Merge { of: of.clone(), with }).expect("merged");
+        let found = driver.get(kube, Kind::ConfigMap, "db", "c").expect("stored");
         assert_eq!(found.str_at(&["data", "a"]), Some("2"));
         assert_eq!(&*found.meta.managed[0].manager, "kubectl");
-        let delete = Ask::Delete {
-            of,
-            grace_s: None,
-            propagation: None,
-        };
+        let delete = Ask::Delete { of, grace_s: None, propagation: None };
         driver.ask(kube, &delete).expect("deleted");
         let refusal = driver.ask(kube, &delete).expect_err("gone");
         assert_eq!(refusal.code, 404, "{refusal:?}");
         assert!(driver.now() > Time::START, "requests take time");
-        driver
-            .fault(kube, &Break::ApiOutage(Span::s(600)))
-            .expect("an outage");
+        driver.fault(kube, &Break::ApiOutage(Span::s(600))).expect("an outage");
         let refusal = driver.ask(kube, &delete).expect_err("nobody answers");
         assert_eq!(refusal.code, 504, "{refusal:?}");
     }

@@ -86,11 +86,7 @@ fn walk(path: &str, old: Option<&Value>, new: Option<&Value>, found: &mut Vec<Ch
         {
             found.push(lines(path, a, b));
         }
-        (a, b) => found.push(Change {
-            path: path.to_owned(),
-            old: a.cloned(),
-            new: b.cloned(),
-        }),
+        (a, b) => found.push(Change { path: path.to_owned(), old: a.cloned(), new: b.cloned() }),
     }
 }
 
@@ -104,11 +100,7 @@ fn lines(path: &str, old: &str, new: &str) -> Change {
             false => Some(Value::from(mine.join(" ⏎ "))),
         }
     };
-    Change {
-        path: path.to_owned(),
-        old: only(old, new),
-        new: only(new, old),
-    }
+    Change { path: path.to_owned(), old: only(old, new), new: only(new, old) }
 }
 
 fn join(path: &str, key: &str) -> String {
@@ -168,24 +160,11 @@ mod tests {
         );
         let found: Vec<String> = changes(&old, &new)
             .iter()
-            .map(|c| {
-                format!(
-                    "{}: {} → {}",
-                    c.path,
-                    show(c.old.as_ref()),
-                    show(c.new.as_ref())
-                )
-            })
+            .map(|c| format!("{}: {} → {}", c.path, show(c.old.as_ref()), show(c.new.as_ref())))
             .collect();
-        assert_eq!(
-            found,
-            ["spec.c[name=a].image: 1 → 2", "spec.l: [1,2] → [1,2,3]"]
-        );
+        assert_eq!(found, ["spec.c[name=a].image: 1 → 2", "spec.l: [1,2] → [1,2,3]"]);
         assert_eq!(changes(&old, &old), []);
-        let (old, new) = (
-            object(json!({"file": "a\nb\n"})),
-            object(json!({"file": "a\nc\nb\n"})),
-        );
+        let (old, new) = (object(json!({"file": "a\nb\n"})), object(json!({"file": "a\nc\nb\n"})));
         let found = changes(&old, &new);
         assert_eq!((&found[0].old, &found[0].new), (&None, &Some(json!("c"))));
     }

@@ -52,10 +52,7 @@ fn behind(
     let services = driver.list(kube, Kind::Service, Some(namespace));
     let mut found: Vec<Arc<Object>> = Vec::new();
     for ip in addresses {
-        if let Some(pod) = pods
-            .iter()
-            .find(|p| p.str_at(&["status", "podIP"]) == Some(ip))
-        {
+        if let Some(pod) = pods.iter().find(|p| p.str_at(&["status", "podIP"]) == Some(ip)) {
             found.push(pod.clone());
             continue;
         }

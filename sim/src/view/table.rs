@@ -18,10 +18,7 @@ impl Table {
     /// An empty table.
     #[must_use]
     pub fn new(head: &[&str]) -> Self {
-        Self {
-            head: head.iter().map(ToString::to_string).collect(),
-            rows: Vec::new(),
-        }
+        Self { head: head.iter().map(ToString::to_string).collect(), rows: Vec::new() }
     }
 
     /// Adds a row; it has as many cells as the head.
@@ -82,10 +79,7 @@ mod tests {
         let shown = table.to_string();
         let lines: Vec<&str> = shown.lines().collect();
         assert_eq!(&lines[..2], ["  KIND      NAMES", "  Service   a"]);
-        assert!(
-            lines.len() > 3 && lines[3].starts_with("            hippo-primary"),
-            "{shown}"
-        );
+        assert!(lines.len() > 3 && lines[3].starts_with("            hippo-primary"), "{shown}");
         assert!(lines.iter().all(|l| l.chars().count() <= WIDTH), "{shown}");
     }
 }

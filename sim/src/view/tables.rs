@@ -13,13 +13,8 @@ use crate::world::KubeId;
 
 /// Kinds of a namespace that are shown as objects; Pods and Services have tables of their own.
 fn shown(kind: Kind) -> bool {
-    let elsewhere = [
-        Kind::Pod,
-        Kind::Event,
-        Kind::EndpointSlice,
-        Kind::ControllerRevision,
-        Kind::Lease,
-    ];
+    let elsewhere =
+        [Kind::Pod, Kind::Event, Kind::EndpointSlice, Kind::ControllerRevision, Kind::Lease];
     kind.namespaced() && !elsewhere.contains(&kind)
 }
 
@@ -37,11 +32,7 @@ pub fn objects(driver: &dyn Driver, kube: KubeId, namespace: &str, aliases: &Ali
             // A name of two words, such as `instance1/1 pgdata`, must not look like two names.
             names.push(aliases.show(kube, &object.meta.name).replace(' ', "\u{a0}"));
         }
-        table.row([
-            kind.name().to_owned(),
-            names.len().to_string(),
-            names.join(", "),
-        ]);
+        table.row([kind.name().to_owned(), names.len().to_string(), names.join(", ")]);
     }
     table
 }
@@ -61,9 +52,7 @@ pub fn pods(driver: &dyn Driver, kube: KubeId, namespace: &str, aliases: &Aliase
             }),
         };
         let statuses = pod.at(&["status", "containerStatuses"]);
-        let statuses = statuses
-            .and_then(Value::as_array)
-            .map_or(&[][..], Vec::as_slice);
+        let statuses = statuses.and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
         let ready = |s: &&Value| s.get("ready") == Some(&Value::Bool(true));
         let state = match pod.str_at(&["status", "phase"]) {
             _ if pod.terminating() => "Terminating",
@@ -76,11 +65,7 @@ pub fn pods(driver: &dyn Driver, kube: KubeId, namespace: &str, aliases: &Aliase
             pod.str_at(&["spec", "nodeName"]).unwrap_or("-").to_owned(),
             role.to_owned(),
             state.to_owned(),
-            format!(
-                "{}/{}",
-                statuses.iter().filter(ready).count(),
-                statuses.len()
-            ),
+            format!("{}/{}", statuses.iter().filter(ready).count(), statuses.len()),
         ]);
     }
     table
@@ -105,10 +90,7 @@ pub fn services(driver: &dyn Driver, kube: KubeId, namespace: &str, aliases: &Al
         };
         let ports: Vec<String> = ports.into_iter().flatten().map(port).collect();
         let pods = behind_service(driver, kube, namespace, &service.meta.name);
-        let pods: Vec<String> = pods
-            .iter()
-            .map(|p| aliases.show(kube, &p.meta.name))
-            .collect();
+        let pods: Vec<String> = pods.iter().map(|p| aliases.show(kube, &p.meta.name)).collect();
         table.row([
             service.meta.name.to_string(),
             kind.to_owned(),

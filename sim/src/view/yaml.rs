@@ -22,17 +22,10 @@ pub fn yaml(object: &Object) -> String {
     let mut text = String::from("---\n");
     let map = value.as_object().cloned().unwrap_or_default();
     let first = ["apiVersion", "kind", "metadata"];
-    let rest = map
-        .keys()
-        .map(String::as_str)
-        .filter(|k| !first.contains(k));
+    let rest = map.keys().map(String::as_str).filter(|k| !first.contains(k));
     for key in first.into_iter().chain(rest) {
         let part = serde_json::json!({key: map.get(key)});
-        text.push_str(
-            serde_saphyr::to_string(&part)
-                .unwrap_or_default()
-                .trim_end(),
-        );
+        text.push_str(serde_saphyr::to_string(&part).unwrap_or_default().trim_end());
         text.push('\n');
     }
     text
@@ -41,9 +34,9 @@ pub fn yaml(object: &Object) -> String {
 fn hide(value: &mut Value, encoded: bool) {
     let text = value.as_str().unwrap_or_default();
     let bytes = match encoded {
-        true => base64::engine::general_purpose::STANDARD
-            .decode(text)
-            .map_or(text.len(), |b| b.len()),
+        true => {
+            base64::engine::general_purpose::STANDARD.decode(text).map_or(text.len(), |b| b.len())
+        }
         false => text.len(),
     };
     *value = format!("<{bytes} bytes>").into();
@@ -60,10 +53,7 @@ mod tests {
             "data": {"password": "aHVudGVyMg=="},
         });
         let shown = yaml(&Object::from_value(value).expect("an object"));
-        assert!(
-            shown.starts_with("---\napiVersion: v1\nkind: Secret\n"),
-            "{shown}"
-        );
+        assert!(shown.starts_with("---\napiVersion: v1\nkind: Secret\n"), "{shown}");
         assert!(shown.contains("password: <7 bytes>"), "{shown}");
         assert!(!shown.contains("aHVu"), "{shown}");
     }

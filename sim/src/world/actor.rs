@@ -142,8 +142,7 @@ impl Cx<'_> {
 
     /// Starts a list and watch of a kind; first comes [`Input::Listed`], then [`Input::Changed`].
     pub fn watch(&mut self, kind: Kind, namespace: Option<&str>, selector: Selector) -> WatchId {
-        self.world
-            .open_watch(self.me, self.kube, kind, namespace, selector)
+        self.world.open_watch(self.me, self.kube, kind, namespace, selector)
     }
 
     /// Starts a list and watch of the Pods that are bound to a node, as a kubelet does by field selector.
@@ -186,8 +185,7 @@ impl Cx<'_> {
         command: &ivory_core::command::Command,
         deadline: Span,
     ) -> Ticket {
-        self.world
-            .exec(self.me, self.kube, target, command, deadline)
+        self.world.exec(self.me, self.kube, target, command, deadline)
     }
 
     /// Starts another actor in this Kubernetes. A process gets its Pod's address, and the ports on which it listens.
@@ -245,10 +243,7 @@ impl Cx<'_> {
     pub fn add_volume(&mut self, volume: &str, capacity_bytes: u64) {
         let kube = self.world.kube_mut(self.kube);
         if kube.volume(volume).is_none() {
-            let empty = crate::disk::Volume {
-                capacity_bytes,
-                ..crate::disk::Volume::default()
-            };
+            let empty = crate::disk::Volume { capacity_bytes, ..crate::disk::Volume::default() };
             kube.add_volume(volume, empty);
         }
     }

@@ -96,11 +96,7 @@ impl Faults {
             from,
             until: Some(from + how_long),
             left: None,
-            what: Matcher {
-                kube: Some(kube),
-                api: Some(true),
-                ..Matcher::default()
-            },
+            what: Matcher { kube: Some(kube), api: Some(true), ..Matcher::default() },
             point: Point::Sent,
             cut: Cut::Lose,
         });

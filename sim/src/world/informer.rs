@@ -54,13 +54,7 @@ impl Informer {
     }
 
     fn new(kind: Kind, watch: WatchId) -> Self {
-        Self {
-            kind,
-            watch,
-            objects: Arc::default(),
-            synced: false,
-            seen: 0,
-        }
+        Self { kind, watch, objects: Arc::default(), synced: false, seen: 0 }
     }
 
     /// A cache that has seen these objects and hears of nothing more; for calling on pure functions.
@@ -70,11 +64,7 @@ impl Informer {
         Self {
             kind,
             watch: WatchId(0),
-            seen: objects
-                .values()
-                .map(|o| o.meta.resource_version)
-                .max()
-                .unwrap_or(0),
+            seen: objects.values().map(|o| o.meta.resource_version).max().unwrap_or(0),
             objects: Arc::new(objects),
             synced: true,
         }
@@ -101,10 +91,9 @@ impl Informer {
         let objects = Arc::make_mut(&mut self.objects);
         let (old, new) = match change.what {
             ChangeType::Deleted => (objects.remove(&key), None),
-            ChangeType::Added | ChangeType::Modified => (
-                objects.insert(key.clone(), change.object.clone()),
-                Some(change.object.clone()),
-            ),
+            ChangeType::Added | ChangeType::Modified => {
+                (objects.insert(key.clone(), change.object.clone()), Some(change.object.clone()))
+            }
         };
         Learned::One { key, old, new }
     }
@@ -139,10 +128,7 @@ impl Informer {
     ) -> impl Iterator<Item = &'a Arc<Object>> + use<'a> {
         let namespace: Arc<str> = namespace.into();
         let from: Key = (namespace.clone(), "".into());
-        self.objects
-            .range(from..)
-            .take_while(move |((ns, _), _)| *ns == namespace)
-            .map(|(_, o)| o)
+        self.objects.range(from..).take_while(move |((ns, _), _)| *ns == namespace).map(|(_, o)| o)
     }
 }
 

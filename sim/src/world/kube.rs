@@ -63,9 +63,7 @@ impl Kube {
 
     /// All volumes by name.
     pub fn volumes(&self) -> impl Iterator<Item = (&str, &Volume)> {
-        self.volumes
-            .iter()
-            .map(|(name, volume)| (&**name, &**volume))
+        self.volumes.iter().map(|(name, volume)| (&**name, &**volume))
     }
 
     /// Makes an empty volume.
@@ -92,29 +90,15 @@ impl Kube {
     }
 
     pub(super) fn moved_in(&mut self, place: &Place, actor: ActorId) {
-        let key = (
-            place.namespace.clone(),
-            place.pod.clone(),
-            place.container.clone(),
-        );
-        self.processes.insert(
-            key,
-            Process {
-                uid: place.pod_uid.clone(),
-                actor,
-            },
-        );
+        let key = (place.namespace.clone(), place.pod.clone(), place.container.clone());
+        self.processes.insert(key, Process { uid: place.pod_uid.clone(), actor });
         for &port in &place.ports {
             self.listeners.insert((place.ip.clone(), port), actor);
         }
     }
 
     pub(super) fn moved_out(&mut self, place: &Place, actor: ActorId) {
-        let key = (
-            place.namespace.clone(),
-            place.pod.clone(),
-            place.container.clone(),
-        );
+        let key = (place.namespace.clone(), place.pod.clone(), place.container.clone());
         if self.processes.get(&key).is_some_and(|p| p.actor == actor) {
             self.processes.remove(&key);
         }

@@ -20,8 +20,8 @@ pub use actor::{Actor, ActorId, Cx, Input, KubeId, Place, Probe, Signal, WatchId
 pub use faults::{Faults, Matcher, Rule};
 pub use informer::{Informer, Key, Learned, key_of};
 pub use kube::Kube;
-pub use net::{CONTROL_PLANE, OUTSIDE};
 pub use message::{Back, Cut, Envelope, Point, Ticket, What, Where};
+pub use net::{CONTROL_PLANE, OUTSIDE};
 pub use trace::Trace;
 
 use crate::rng::Streams;
@@ -122,22 +122,12 @@ impl World {
     /// Writes a line into the journal.
     pub fn note(&mut self, kube: KubeId, by: ActorId, what: Milestone) {
         let actor = self.name_of(by);
-        Arc::make_mut(&mut self.journal).push(Entry {
-            at: self.now,
-            kube,
-            actor,
-            what,
-        });
+        Arc::make_mut(&mut self.journal).push(Entry { at: self.now, kube, actor, what });
     }
 
     /// Writes a line into the journal that no actor wrote: a step, a fault.
     pub fn remark(&mut self, what: Milestone) {
-        let entry = Entry {
-            at: self.now,
-            kube: KubeId(0),
-            actor: "world".into(),
-            what,
-        };
+        let entry = Entry { at: self.now, kube: KubeId(0), actor: "world".into(), what };
         Arc::make_mut(&mut self.journal).push(entry);
     }
 
@@ -182,17 +172,8 @@ impl World {
         if let Some(place) = &place {
             self.kube_mut(kube).moved_in(place, id);
         }
-        let info = Arc::new(Info {
-            name,
-            kube,
-            parent,
-            place,
-            node,
-        });
-        self.slots.push(Some(Slot {
-            actor: Some(actor),
-            info,
-        }));
+        let info = Arc::new(Info { name, kube, parent, place, node });
+        self.slots.push(Some(Slot { actor: Some(actor), info }));
         self.queue.push(self.now, Event::Start(id));
         id
     }
@@ -210,13 +191,10 @@ impl World {
     #[must_use]
     pub fn find(&self, kube: KubeId, name: &str) -> Option<ActorId> {
         let alive = |slot: &Option<Slot>| {
-            slot.as_ref()
-                .is_some_and(|s| s.info.kube == kube && &*s.info.name == name)
+            slot.as_ref().is_some_and(|s| s.info.kube == kube && &*s.info.name == name)
         };
         let index = self.slots.iter().rposition(alive)?;
-        Some(ActorId(
-            u32::try_from(index).expect("fewer than 2^32 actors"),
-        ))
+        Some(ActorId(u32::try_from(index).expect("fewer than 2^32 actors")))
     }
 
     /// All living actors, in the order of their birth.
@@ -231,13 +209,7 @@ impl World {
     /// A living actor's state, if it is of this type.
     #[must_use]
     pub fn actor<T: 'static>(&self, id: ActorId) -> Option<&T> {
-        self.slots
-            .get(id.0 as usize)?
-            .as_ref()?
-            .actor
-            .as_deref()?
-            .any()
-            .downcast_ref()
+        self.slots.get(id.0 as usize)?.as_ref()?.actor.as_deref()?.any().downcast_ref()
     }
 
     /// Whether an actor lives.
@@ -327,15 +299,8 @@ impl World {
         if Arc::get_mut(&mut actor).is_none() {
             actor = actor.boxed();
         }
-        let mut cx = Cx {
-            world: self,
-            me: id,
-            kube,
-            gone: None,
-        };
-        Arc::get_mut(&mut actor)
-            .expect("just made unique")
-            .on(&mut cx, input);
+        let mut cx = Cx { world: self, me: id, kube, gone: None };
+        Arc::get_mut(&mut actor).expect("just made unique").on(&mut cx, input);
         let gone = cx.gone;
         if let Some(Some(slot)) = self.slots.get_mut(id.0 as usize) {
             slot.actor = Some(actor);
@@ -358,14 +323,7 @@ impl World {
         if let Some(parent) = slot.info.parent
             && self.alive(parent)
         {
-            self.queue.push(
-                self.now,
-                Event::Exited {
-                    parent,
-                    child: id,
-                    code,
-                },
-            );
+            self.queue.push(self.now, Event::Exited { parent, child: id, code });
         }
     }
 

@@ -61,12 +61,7 @@ impl World {
     pub fn submit(&mut self, from: ActorId, kube: KubeId, request: Request) -> Ticket {
         let ticket = self.ticket();
         let what = What::Request(Arc::new(request));
-        self.send(Envelope {
-            ticket,
-            from,
-            kube,
-            what,
-        });
+        self.send(Envelope { ticket, from, kube, what });
         ticket
     }
 
@@ -80,15 +75,7 @@ impl World {
     ) -> Ticket {
         let ticket = self.ticket();
         self.await_answer(ticket, from, false, deadline);
-        self.send(Envelope {
-            ticket,
-            from,
-            kube,
-            what: What::Call {
-                to,
-                call: Arc::new(call),
-            },
-        });
+        self.send(Envelope { ticket, from, kube, what: What::Call { to, call: Arc::new(call) } });
         ticket
     }
 
@@ -103,30 +90,13 @@ impl World {
         let ticket = self.ticket();
         self.await_answer(ticket, from, true, deadline);
         let (target, command) = (Arc::new(target.clone()), Arc::new(command.clone()));
-        self.send(Envelope {
-            ticket,
-            from,
-            kube,
-            what: What::Exec {
-                target,
-                command,
-                deadline,
-            },
-        });
+        self.send(Envelope { ticket, from, kube, what: What::Exec { target, command, deadline } });
         ticket
     }
 
     fn await_answer(&mut self, ticket: Ticket, from: ActorId, exec: bool, deadline: Span) {
-        Arc::make_mut(&mut self.pending).insert(
-            ticket,
-            Pending {
-                from,
-                to: None,
-                exec,
-            },
-        );
-        self.queue
-            .push(self.now + deadline, Event::Deadline(ticket));
+        Arc::make_mut(&mut self.pending).insert(ticket, Pending { from, to: None, exec });
+        self.queue.push(self.now + deadline, Event::Deadline(ticket));
     }
 
     fn cut(&mut self, point: Point, envelope: &Envelope) -> Cut {
@@ -140,9 +110,9 @@ impl World {
     fn send(&mut self, envelope: Envelope) {
         let here = self.location(envelope.from);
         let there: Arc<str> = match &envelope.what {
-            What::Call { to, .. } => self
-                .listener(envelope.kube, to)
-                .map_or(here.clone(), |a| self.location(a)),
+            What::Call { to, .. } => {
+                self.listener(envelope.kube, to).map_or(here.clone(), |a| self.location(a))
+            }
             _ => net::CONTROL_PLANE.into(),
         };
         if self.net.blocked(envelope.kube, &here, &there) {
@@ -151,12 +121,9 @@ impl World {
         let at = self.now + HOP;
         match self.cut(Point::Sent, &envelope) {
             Cut::Pass => self.queue.push(at, Event::Arrive(Box::new(envelope))),
-            Cut::Delay(span) => self
-                .queue
-                .push(at + span, Event::Arrive(Box::new(envelope))),
+            Cut::Delay(span) => self.queue.push(at + span, Event::Arrive(Box::new(envelope))),
             Cut::Double => {
-                self.queue
-                    .push(at, Event::Arrive(Box::new(envelope.clone())));
+                self.queue.push(at, Event::Arrive(Box::new(envelope.clone())));
                 self.queue.push(at + HOP, Event::Arrive(Box::new(envelope)));
             }
             Cut::Lose => self.lose(&envelope),
@@ -197,9 +164,7 @@ impl World {
         match self.cut(Point::Arrived, &envelope) {
             Cut::Pass | Cut::Double => {}
             Cut::Delay(span) => {
-                return self
-                    .queue
-                    .push(self.now + span, Event::Arrive(Box::new(envelope)));
+                return self.queue.push(self.now + span, Event::Arrive(Box::new(envelope)));
             }
             Cut::Lose => return self.lose(&envelope),
             Cut::Refuse(status) => return self.refuse(&envelope, *status),
@@ -207,9 +172,7 @@ impl World {
         }
         match envelope.what.clone() {
             What::Request(request) => self.apply(&envelope, &request),
-            What::Exec {
-                target, command, ..
-            } => self.pass_on_exec(&envelope, &target, &command),
+            What::Exec { target, command, .. } => self.pass_on_exec(&envelope, &target, &command),
             What::Call { to, call } => self.pass_on_call(&envelope, &to, &call),
             What::Watch(watch) => self.list_watch(watch),
         }
@@ -233,10 +196,7 @@ impl World {
             }
         }
         let back = Back::Response(Box::new(response));
-        self.queue.push(
-            at,
-            Event::Back(envelope.from, envelope.ticket, Box::new(back)),
-        );
+        self.queue.push(at, Event::Back(envelope.from, envelope.ticket, Box::new(back)));
     }
 
     fn pass_on_exec(&mut self, envelope: &Envelope, target: &Target, command: &Command) {
@@ -253,11 +213,7 @@ impl World {
             let text = format!("container {} is not running", target.container);
             return self.refuse(envelope, Status::internal(&text));
         };
-        if self.net.blocked(
-            envelope.kube,
-            &net::CONTROL_PLANE.into(),
-            &self.location(actor),
-        ) {
+        if self.net.blocked(envelope.kube, &net::CONTROL_PLANE.into(), &self.location(actor)) {
             return self.lose(envelope);
         }
         self.hear_call(envelope, actor, Call::Exec(command.clone()));
@@ -283,10 +239,7 @@ impl World {
             return;
         };
         let (from, kube) = (pending.from, self.kube_of(by));
-        if self
-            .net
-            .blocked(kube, &self.location(by), &self.location(from))
-        {
+        if self.net.blocked(kube, &self.location(by), &self.location(from)) {
             return;
         }
         self.answer(ticket, Ok(reply));
@@ -314,12 +267,8 @@ impl World {
 
     pub(super) fn reset_calls_to(&mut self, dead: ActorId) {
         let lost = |p: &Pending| p.to == Some(dead);
-        let tickets: Vec<_> = self
-            .pending
-            .iter()
-            .filter(|(_, p)| lost(p))
-            .map(|(t, _)| *t)
-            .collect();
+        let tickets: Vec<_> =
+            self.pending.iter().filter(|(_, p)| lost(p)).map(|(t, _)| *t).collect();
         for ticket in tickets {
             self.answer(ticket, Err(CallError::Reset));
         }
@@ -360,10 +309,10 @@ impl World {
         match to {
             Where::Actor(actor) => self.alive(*actor).then_some(*actor),
             // Addresses are unique in a world, so that clusters side by side reach each other.
-            Where::Address { ip, port } => self.kube(kube).listener(ip, *port).or_else(|| {
-                self.kube_ids()
-                    .find_map(|other| self.kube(other).listener(ip, *port))
-            }),
+            Where::Address { ip, port } => self
+                .kube(kube)
+                .listener(ip, *port)
+                .or_else(|| self.kube_ids().find_map(|other| self.kube(other).listener(ip, *port))),
         }
     }
 
@@ -384,28 +333,17 @@ impl World {
 
     /// A watch of the Pods that are bound to a node.
     pub(super) fn open_node_watch(&mut self, actor: ActorId, kube: KubeId, node: &str) -> WatchId {
-        self.begin_watch(Watch {
-            node: Some(node.into()),
-            ..Watch::of_all(actor, kube, Kind::Pod)
-        })
+        self.begin_watch(Watch { node: Some(node.into()), ..Watch::of_all(actor, kube, Kind::Pod) })
     }
 
     fn begin_watch(&mut self, watch: Watch) -> WatchId {
         self.next_watch += 1;
         let id = WatchId(self.next_watch);
         let (actor, kube) = (watch.actor, watch.kube);
-        let watch = Watch {
-            last_at: self.now,
-            ..watch
-        };
+        let watch = Watch { last_at: self.now, ..watch };
         Arc::make_mut(&mut self.watches).insert(id, watch);
         let ticket = self.ticket();
-        self.send(Envelope {
-            ticket,
-            from: actor,
-            kube,
-            what: What::Watch(id),
-        });
+        self.send(Envelope { ticket, from: actor, kube, what: What::Watch(id) });
         id
     }
 
@@ -470,10 +408,7 @@ impl World {
             return;
         };
         let (actor, kube) = (watch.actor, watch.kube);
-        if self
-            .net
-            .blocked(kube, &net::CONTROL_PLANE.into(), &self.location(actor))
-        {
+        if self.net.blocked(kube, &net::CONTROL_PLANE.into(), &self.location(actor)) {
             return self.break_watch(id);
         }
         self.tell(actor, Input::Changed(id, change));
@@ -481,10 +416,7 @@ impl World {
 
     /// Makes every watch of an actor lag by so much more from now on.
     pub fn lag_watches(&mut self, actor: ActorId, lag: Span) {
-        for watch in Arc::make_mut(&mut self.watches)
-            .values_mut()
-            .filter(|w| w.actor == actor)
-        {
+        for watch in Arc::make_mut(&mut self.watches).values_mut().filter(|w| w.actor == actor) {
             watch.lag = lag;
         }
     }
@@ -506,12 +438,7 @@ impl World {
             .collect();
         for (id, from, kube) in broken {
             let ticket = self.ticket();
-            self.send(Envelope {
-                ticket,
-                from,
-                kube,
-                what: What::Watch(id),
-            });
+            self.send(Envelope { ticket, from, kube, what: What::Watch(id) });
         }
     }
 
@@ -554,19 +481,12 @@ impl Watch {
 
     fn matches(&self, object: &Object) -> bool {
         self.selector.matches(&object.meta.labels)
-            && self
-                .node
-                .as_ref()
-                .is_none_or(|n| object.str_at(&["spec", "nodeName"]) == Some(&**n))
+            && self.node.as_ref().is_none_or(|n| object.str_at(&["spec", "nodeName"]) == Some(&**n))
     }
 
     /// The change as this watch sees it: an object that begins or ceases to match is added or deleted.
     fn sees(&self, change: &Arc<Change>) -> Option<Arc<Change>> {
-        if self
-            .namespace
-            .as_ref()
-            .is_some_and(|n| *n != change.object.meta.namespace)
-        {
+        if self.namespace.as_ref().is_some_and(|n| *n != change.object.meta.namespace) {
             return None;
         }
         if self.selector.0.is_empty() && self.node.is_none() {
@@ -583,10 +503,7 @@ impl Watch {
         Some(if what == change.what {
             change.clone()
         } else {
-            Arc::new(Change {
-                what,
-                ..(**change).clone()
-            })
+            Arc::new(Change { what, ..(**change).clone() })
         })
     }
 }

@@ -75,11 +75,7 @@ impl Queue {
     /// Queues an event.
     pub fn push(&mut self, at: Time, event: Event) {
         self.seq += 1;
-        self.heap.push(Reverse(Queued {
-            at,
-            seq: self.seq,
-            event,
-        }));
+        self.heap.push(Reverse(Queued { at, seq: self.seq, event }));
     }
 
     /// When the next event happens.
@@ -114,11 +110,7 @@ impl Event {
             Event::Timer(actor, token) => Some((actor, Input::Timer(token))),
             Event::Signal(actor, signal) => Some((actor, Input::Signal(signal))),
             Event::Mounts(actor, mounts) => Some((actor, Input::Mounts(mounts))),
-            Event::Exited {
-                parent,
-                child,
-                code,
-            } => Some((parent, Input::Exited(child, code))),
+            Event::Exited { parent, child, code } => Some((parent, Input::Exited(child, code))),
             _ => None,
         }
     }

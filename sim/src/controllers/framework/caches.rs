@@ -15,9 +15,7 @@ pub struct Caches {
 
 impl Default for Caches {
     fn default() -> Self {
-        Self {
-            informers: vec![None; Kind::ALL.len()],
-        }
+        Self { informers: vec![None; Kind::ALL.len()] }
     }
 }
 
@@ -73,9 +71,7 @@ impl Caches {
         namespace: &str,
     ) -> impl Iterator<Item = &'a Arc<Object>> + use<'a> {
         let namespace: Arc<str> = namespace.into();
-        self.informer(kind)
-            .into_iter()
-            .flat_map(move |i| i.in_namespace(&namespace))
+        self.informer(kind).into_iter().flat_map(move |i| i.in_namespace(&namespace))
     }
 
     /// All objects of a kind, in order of namespace and name.
@@ -89,7 +85,6 @@ impl Caches {
         kind: Kind,
         owner: &'a Object,
     ) -> impl Iterator<Item = &'a Arc<Object>> + use<'a> {
-        self.list(kind, &owner.meta.namespace)
-            .filter(|o| o.controlled_by(&owner.meta.uid))
+        self.list(kind, &owner.meta.namespace).filter(|o| o.controlled_by(&owner.meta.uid))
     }
 }

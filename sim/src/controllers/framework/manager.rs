@@ -100,15 +100,10 @@ impl Manager {
     }
 
     fn start(&mut self, cx: &mut Cx<'_>) {
-        let kinds: BTreeSet<Kind> = self
-            .units
-            .iter()
-            .flat_map(|u| u.controller.watches())
-            .copied()
-            .collect();
+        let kinds: BTreeSet<Kind> =
+            self.units.iter().flat_map(|u| u.controller.watches()).copied().collect();
         for kind in kinds {
-            self.caches
-                .add(Informer::open(cx, kind, None, Selector::default()));
+            self.caches.add(Informer::open(cx, kind, None, Selector::default()));
         }
     }
 
@@ -137,9 +132,7 @@ impl Manager {
         let Some(after) = self.caches.informer(kind).cloned() else {
             return;
         };
-        let lost = before
-            .iter()
-            .filter(|o| after.get(&o.meta.namespace, &o.meta.name).is_none());
+        let lost = before.iter().filter(|o| after.get(&o.meta.namespace, &o.meta.name).is_none());
         for old in lost {
             self.seen(cx, kind, Some(old), None);
         }
@@ -155,10 +148,7 @@ impl Manager {
         for (index, unit) in self.units.iter_mut().enumerate() {
             for &kind in unit.controller.watches() {
                 for object in self.caches.all(kind) {
-                    let seen = Seen {
-                        old: None,
-                        new: Some(object),
-                    };
+                    let seen = Seen { old: None, new: Some(object) };
                     unit.controller.keys(seen, &self.caches, &mut self.scratch);
                 }
             }
@@ -174,10 +164,7 @@ impl Manager {
         old: Option<&Arc<Object>>,
         new: Option<&Arc<Object>>,
     ) {
-        let seen = Seen {
-            old: old.map(|o| &**o),
-            new: new.map(|o| &**o),
-        };
+        let seen = Seen { old: old.map(|o| &**o), new: new.map(|o| &**o) };
         if is_heartbeat(seen) {
             return;
         }
@@ -237,11 +224,7 @@ impl Manager {
         sync.now = cx.now();
         unit.controller.sync(&self.caches, &key, &mut sync);
         *cx.rng(unit.controller.name()) = sync.rng;
-        let run = Run {
-            steps: sync.steps.into(),
-            sent: None,
-            requeue: sync.requeue,
-        };
+        let run = Run { steps: sync.steps.into(), sent: None, requeue: sync.requeue };
         unit.runs.insert(key.clone(), run);
         self.go_on(cx, index, &key);
     }
@@ -299,10 +282,7 @@ impl Manager {
         };
         if let Some(write) = target.write(&self.caches, response) {
             let until = cx.now() + patience;
-            let own = unit.own.entry(key.clone()).or_insert(Own {
-                until,
-                writes: Vec::new(),
-            });
+            let own = unit.own.entry(key.clone()).or_insert(Own { until, writes: Vec::new() });
             own.until = until;
             own.writes.push(write);
         }
@@ -361,9 +341,9 @@ impl Unit {
 impl Write {
     fn seen(&self, caches: &Caches) -> bool {
         match self {
-            Write::Version(kind, version) => caches
-                .informer(*kind)
-                .is_none_or(|informer| informer.seen() >= *version),
+            Write::Version(kind, version) => {
+                caches.informer(*kind).is_none_or(|informer| informer.seen() >= *version)
+            }
             Write::Gone(target, uid) => caches
                 .get(target.kind, &target.namespace, &target.name)
                 .is_none_or(|o| o.terminating() || o.meta.uid != *uid),
@@ -397,23 +377,13 @@ fn target_of(verb: &Verb) -> Target {
         | Verb::Evict { target, .. }
         | Verb::Bind { target, .. } => (target.kind, None),
     };
-    Target {
-        kind,
-        creates: matches!(verb, Verb::Create(_)),
-        deletes,
-    }
+    Target { kind, creates: matches!(verb, Verb::Create(_)), deletes }
 }
 
 fn change_disk(cx: &mut Cx<'_>, disk: &Disk) {
     match disk {
-        Disk::Add {
-            volume,
-            capacity_bytes,
-        } => cx.add_volume(volume, *capacity_bytes),
-        Disk::Grow {
-            volume,
-            capacity_bytes,
-        } => {
+        Disk::Add { volume, capacity_bytes } => cx.add_volume(volume, *capacity_bytes),
+        Disk::Grow { volume, capacity_bytes } => {
             if let Some(disk) = cx.volume(volume) {
                 disk.capacity_bytes = disk.capacity_bytes.max(*capacity_bytes);
             }

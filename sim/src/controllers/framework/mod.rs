@@ -43,11 +43,7 @@ impl Key {
     /// The key of another object in the same namespace.
     #[must_use]
     pub fn beside(object: &Object, kind: Kind, name: &str) -> Self {
-        Self {
-            kind,
-            namespace: object.meta.namespace.clone(),
-            name: name.into(),
-        }
+        Self { kind, namespace: object.meta.namespace.clone(), name: name.into() }
     }
 
     /// The key of the managing controller of an object, when that is of a certain kind.
@@ -72,9 +68,7 @@ impl<'a> Seen<'a> {
     /// The newer of the two states.
     #[must_use]
     pub fn latest(self) -> &'a Object {
-        self.new
-            .or(self.old)
-            .expect("a change has at least one state")
+        self.new.or(self.old).expect("a change has at least one state")
     }
 
     /// Both states, the older first.

@@ -84,11 +84,7 @@ mod tests {
     use ivory_core::Kind;
 
     fn key(name: &str) -> Key {
-        Key {
-            kind: Kind::Pod,
-            namespace: "ns".into(),
-            name: name.into(),
-        }
+        Key { kind: Kind::Pod, namespace: "ns".into(), name: name.into() }
     }
 
     #[test]

@@ -77,13 +77,7 @@ impl Sync {
     /// Nothing to do yet.
     #[must_use]
     pub fn new(user: Arc<str>, now: Time, rng: Stream) -> Self {
-        Self {
-            user,
-            now,
-            rng,
-            steps: Vec::new(),
-            requeue: None,
-        }
+        Self { user, now, rng, steps: Vec::new(), requeue: None }
     }
 
     /// Now, as the API knows it.
@@ -147,10 +141,7 @@ impl Sync {
     /// The replacement of an object, if it is still in the version that `object` was made from.
     #[must_use]
     pub fn update_request(&self, object: Object, subresource: Subresource) -> Request {
-        self.request(Verb::Update {
-            object: Arc::new(object),
-            subresource,
-        })
+        self.request(Verb::Update { object: Arc::new(object), subresource })
     }
 
     /// The deletion of this life of an object.

@@ -47,9 +47,7 @@ pub fn set(
         condition[*key] = value.clone();
     }
     remove(status, kind);
-    let all = status
-        .entry("conditions")
-        .or_insert_with(|| Value::Array(Vec::new()));
+    let all = status.entry("conditions").or_insert_with(|| Value::Array(Vec::new()));
     if let Some(all) = all.as_array_mut() {
         all.push(condition);
     }

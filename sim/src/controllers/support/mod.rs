@@ -17,11 +17,7 @@ pub fn int_or_percent(value: Option<&Value>, total: i64, round_up: bool) -> Opti
     }
     let percent: i64 = value.as_str()?.strip_suffix('%')?.parse().ok()?;
     let scaled = percent * total;
-    Some(if round_up {
-        (scaled + 99).div_euclid(100)
-    } else {
-        scaled.div_euclid(100)
-    })
+    Some(if round_up { (scaled + 99).div_euclid(100) } else { scaled.div_euclid(100) })
 }
 
 /// Sets a counter in a status; a zero is left out, as Go's `omitempty` does.

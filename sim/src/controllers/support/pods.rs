@@ -75,9 +75,7 @@ pub fn matters(seen: Seen<'_>) -> bool {
 /// How often its containers were restarted, together.
 #[must_use]
 pub fn restarts(pod: &Object) -> i64 {
-    containers(pod)
-        .filter_map(|c| c.get("restartCount")?.as_i64())
-        .sum()
+    containers(pod).filter_map(|c| c.get("restartCount")?.as_i64()).sum()
 }
 
 fn containers(pod: &Object) -> impl Iterator<Item = &Value> {
@@ -90,9 +88,7 @@ fn containers(pod: &Object) -> impl Iterator<Item = &Value> {
 /// When it ended: by its containers, else by its condition, else by its deletion, else when it was made.
 #[must_use]
 pub fn finished_at(pod: &Object) -> Time {
-    let statuses = pod
-        .at(&["status", "containerStatuses"])
-        .and_then(Value::as_array);
+    let statuses = pod.at(&["status", "containerStatuses"]).and_then(Value::as_array);
     let ends: Option<Vec<Time>> = statuses.map(|all| {
         all.iter()
             .filter_map(|c| moment(c.get("state")?.get("terminated")?.get("finishedAt")))

@@ -12,36 +12,23 @@ pub fn selects(selector: &Value, labels: &StringMap) -> bool {
         .into_iter()
         .flatten()
         .all(|(key, wanted)| labels.get(key).map(String::as_str) == wanted.as_str())
-        && expressions
-            .into_iter()
-            .flatten()
-            .all(|e| satisfied(e, labels))
+        && expressions.into_iter().flatten().all(|e| satisfied(e, labels))
 }
 
 /// Whether a plain map of labels, as a Service has it, selects these labels.
 #[must_use]
 pub fn map_selects(selector: &Value, labels: &StringMap) -> bool {
     selector.as_object().is_some_and(|pairs| {
-        pairs
-            .iter()
-            .all(|(key, wanted)| labels.get(key).map(String::as_str) == wanted.as_str())
+        pairs.iter().all(|(key, wanted)| labels.get(key).map(String::as_str) == wanted.as_str())
     })
 }
 
 fn satisfied(expression: &Value, labels: &StringMap) -> bool {
-    let text = |key: &str| {
-        expression
-            .get(key)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-    };
+    let text = |key: &str| expression.get(key).and_then(Value::as_str).unwrap_or_default();
     let found = labels.get(text("key"));
     let among = || {
         let values = expression.get("values").and_then(Value::as_array);
-        values
-            .into_iter()
-            .flatten()
-            .any(|v| found.map(String::as_str) == v.as_str())
+        values.into_iter().flatten().any(|v| found.map(String::as_str) == v.as_str())
     };
     match text("operator") {
         "In" => found.is_some() && among(),
@@ -83,14 +70,8 @@ mod tests {
                 json!({"matchExpressions": [{"key": "app", "operator": "NotIn", "values": ["db"]}]}),
                 false,
             ),
-            (
-                json!({"matchExpressions": [{"key": "app", "operator": "Exists"}]}),
-                true,
-            ),
-            (
-                json!({"matchExpressions": [{"key": "app", "operator": "DoesNotExist"}]}),
-                false,
-            ),
+            (json!({"matchExpressions": [{"key": "app", "operator": "Exists"}]}), true),
+            (json!({"matchExpressions": [{"key": "app", "operator": "DoesNotExist"}]}), false),
         ] {
             assert_eq!(selects(&selector, &labels), expected, "{selector}");
         }

@@ -38,18 +38,14 @@ pub fn selector_of(owner: &Object) -> Option<&Value> {
 pub fn pod_of(template: &Value, owner: &Object) -> Object {
     let mut pod = Object::new(Kind::Pod, &owner.meta.namespace, "");
     let map = |key: &str| -> StringMap {
-        let found = template
-            .get("metadata")
-            .and_then(|m| m.get(key)?.as_object());
+        let found = template.get("metadata").and_then(|m| m.get(key)?.as_object());
         let text = |(k, v): (&String, &Value)| Some((k.clone(), v.as_str()?.to_owned()));
         found.into_iter().flatten().filter_map(text).collect()
     };
     pod.meta.labels = Arc::new(map("labels"));
     pod.meta.annotations = Arc::new(map("annotations"));
     pod.meta.owners = Arc::new(vec![OwnerRef::controller_of(owner)]);
-    let finalizers = template
-        .get("metadata")
-        .and_then(|m| m.get("finalizers")?.as_array());
+    let finalizers = template.get("metadata").and_then(|m| m.get("finalizers")?.as_array());
     let texts = finalizers.into_iter().flatten().filter_map(Value::as_str);
     pod.meta.finalizers = Arc::new(texts.map(str::to_owned).collect());
     if let Some(spec) = template.get("spec") {
@@ -120,10 +116,6 @@ fn adopt(owner: &Object, pod: &Object, sync: &mut Sync, finalizer: Option<&str>)
     let get = sync.get_request(owner.kind, &owner.meta.namespace, &owner.meta.name);
     sync.ask(get, move |response| {
         let lives = object_in(response).is_some_and(|o| o.meta.uid == uid && !o.terminating());
-        vec![if lives {
-            Step::Request(update.clone())
-        } else {
-            Step::Fail
-        }]
+        vec![if lives { Step::Request(update.clone()) } else { Step::Fail }]
     });
 }

@@ -36,10 +36,8 @@ fn object(mut map: Map<String, Value>) -> Object {
     let name = text("name").expect("a name");
     let uid = text("uid").unwrap_or_else(|| format!("{kind}-{name}"));
     let namespace = text("namespace").unwrap_or_else(|| NS.into());
-    let owners: Vec<String> = ["owner", "plain"]
-        .iter()
-        .filter_map(|k| Some(format!("{k}:{}", text(k)?)))
-        .collect();
+    let owners: Vec<String> =
+        ["owner", "plain"].iter().filter_map(|k| Some(format!("{k}:{}", text(k)?))).collect();
     let mut object = Object::new(kind, if kind.namespaced() { &namespace } else { "" }, &name);
     object.meta.uid = uid.into();
     object.meta.resource_version = 1;
@@ -58,11 +56,7 @@ fn object(mut map: Map<String, Value>) -> Object {
     let finalizers = map.remove("finalizers").unwrap_or(json!([]));
     object.meta.finalizers = Arc::new(serde_json::from_value(finalizers).expect("a list of text"));
     if let Some(ready) = map.remove("ready") {
-        let status = if ready == json!(true) {
-            "True"
-        } else {
-            "False"
-        };
+        let status = if ready == json!(true) { "True" } else { "False" };
         map.insert("status".into(), json!({
             "phase": "Running", "podIP": format!("10.0.0.{}", name.len()),
             "conditions": [{"type": "Ready", "status": status, "lastTransitionTime": "2026-01-01T00:59:00Z"}],
@@ -83,35 +77,21 @@ fn owners_of(list: &str) -> Vec<OwnerRef> {
         let (name, uid) = name.split_once('=').unwrap_or((name, ""));
         let mut owner = Object::new(kind.parse().expect("a known kind"), NS, name);
         let default = format!("{kind}-{name}");
-        owner.meta.uid = if uid.is_empty() {
-            default.into()
-        } else {
-            uid.into()
-        };
-        if how == "owner" {
-            OwnerRef::controller_of(&owner)
-        } else {
-            OwnerRef::plain(&owner)
-        }
+        owner.meta.uid = if uid.is_empty() { default.into() } else { uid.into() };
+        if how == "owner" { OwnerRef::controller_of(&owner) } else { OwnerRef::plain(&owner) }
     };
     list.split(',').map(one).collect()
 }
 
 fn controller(name: &str) -> &'static dyn Controller {
-    *ALL.iter()
-        .find(|c| c.name() == name)
-        .expect("a controller of this name")
+    *ALL.iter().find(|c| c.name() == name).expect("a controller of this name")
 }
 
 /// The key of `Kind/name`.
 pub(super) fn key(text: &str) -> Key {
     let (kind, name) = text.split_once('/').expect("Kind/name");
     let kind: Kind = kind.parse().expect("a known kind");
-    Key {
-        kind,
-        namespace: if kind.namespaced() { NS } else { "" }.into(),
-        name: name.into(),
-    }
+    Key { kind, namespace: if kind.namespaced() { NS } else { "" }.into(), name: name.into() }
 }
 
 /// What a controller decides about a key.
@@ -137,10 +117,7 @@ pub(super) fn lines_with(sync: &Sync, answer: impl Fn(&Request) -> Response) -> 
                 }
             }
             Step::Disk(Disk::Add { volume, .. }) => lines.push(format!("add disk {volume}")),
-            Step::Disk(Disk::Grow {
-                volume,
-                capacity_bytes,
-            }) => {
+            Step::Disk(Disk::Grow { volume, capacity_bytes }) => {
                 lines.push(format!("grow disk {volume} to {capacity_bytes}"));
             }
             Step::Disk(Disk::Remove { volume }) => lines.push(format!("remove disk {volume}")),
@@ -162,19 +139,16 @@ fn describe(request: &Request) -> String {
     };
     match &request.verb {
         Verb::Create(object) => format!("create {}", of(object)),
-        Verb::Update {
-            object,
-            subresource: Subresource::Status,
-        } => format!("status {}", of(object)),
-        Verb::Update {
-            object,
-            subresource: Subresource::Finalize,
-        } => format!("finalize {}", of(object)),
+        Verb::Update { object, subresource: Subresource::Status } => {
+            format!("status {}", of(object))
+        }
+        Verb::Update { object, subresource: Subresource::Finalize } => {
+            format!("finalize {}", of(object))
+        }
         Verb::Update { object, .. } => format!("update {}", of(object)),
         Verb::Delete { target, options } => {
-            let how = options
-                .propagation
-                .filter(|p| *p != ivory_core::plan::Propagation::Background);
+            let how =
+                options.propagation.filter(|p| *p != ivory_core::plan::Propagation::Background);
             let how = how.map(|h| format!(" {h:?}")).unwrap_or_default();
             format!("delete {} {}{how}", target.kind, target.name)
         }
@@ -186,12 +160,7 @@ fn describe(request: &Request) -> String {
 
 /// Not there.
 pub(super) fn missing() -> Response {
-    Err(Status {
-        code: 404,
-        reason: "NotFound",
-        message: String::new(),
-        causes: Vec::new(),
-    })
+    Err(Status { code: 404, reason: "NotFound", message: String::new(), causes: Vec::new() })
 }
 
 /// Checks what a controller decides, status apart; nothing that it asks for exists.
@@ -223,10 +192,9 @@ pub(super) fn written(sync: &Sync, line: &str) -> Object {
 /// The first object of a kind that the decision creates.
 pub(super) fn created(sync: &Sync, kind: Kind) -> Object {
     let made = sync.steps.iter().find_map(|step| match step {
-        Step::Request(Request {
-            verb: Verb::Create(object),
-            ..
-        }) if object.kind == kind => Some(object),
+        Step::Request(Request { verb: Verb::Create(object), .. }) if object.kind == kind => {
+            Some(object)
+        }
         _ => None,
     });
     (**made.expect("it is made")).clone()
@@ -248,13 +216,7 @@ pub(super) fn keys(name: &str, old: &str, new: &str, others: &str) -> Vec<String
     let (old, new) = (objects(old), objects(new));
     let caches = Caches::of(objects(others).into_iter().chain(new.clone()));
     let mut keys = Keys::default();
-    let seen = Seen {
-        old: old.first(),
-        new: new.first(),
-    };
+    let seen = Seen { old: old.first(), new: new.first() };
     controller(name).keys(seen, &caches, &mut keys);
-    keys.ready()
-        .iter()
-        .map(|k| format!("{}/{}", k.kind, k.name))
-        .collect()
+    keys.ready().iter().map(|k| format!("{}/{}", k.kind, k.name)).collect()
 }

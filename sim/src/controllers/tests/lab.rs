@@ -61,17 +61,11 @@ impl Actor for Node {
 fn next(pod: &Object, cx: &Cx<'_>) -> Option<Verb> {
     let target = ObjectRef::of(pod);
     if pod.terminating() && pod.meta.deletion_grace_seconds != Some(0) {
-        let options = DeleteOptions {
-            grace_s: Some(0),
-            ..DeleteOptions::default()
-        };
+        let options = DeleteOptions { grace_s: Some(0), ..DeleteOptions::default() };
         return Some(Verb::Delete { target, options });
     }
     if pod.str_at(&["spec", "nodeName"]).is_none() {
-        return Some(Verb::Bind {
-            target,
-            node: "n1".into(),
-        });
+        return Some(Verb::Bind { target, node: "n1".into() });
     }
     if pod.str_at(&["status", "phase"]) != Some("Pending") {
         return None;
@@ -130,11 +124,7 @@ impl Lab {
         let hand = world.spawn(kube, Arc::new(Hand::default()), None, None);
         let mut lab = Self { world, kube, hand };
         for name in [NS, "kube-node-lease"] {
-            lab.write(Verb::Create(Arc::new(Object::new(
-                Kind::Namespace,
-                "",
-                name,
-            ))));
+            lab.write(Verb::Create(Arc::new(Object::new(Kind::Namespace, "", name))));
         }
         // It was heard of in the far future, so that no test has to keep it alive.
         lab.create("- {kind: Node, name: n1, status: {conditions: [{type: Ready, status: 'True', lastHeartbeatTime: '2099-01-01T00:00:00Z'}]}}\n");
@@ -151,8 +141,7 @@ impl Lab {
 
     /// Sends a request.
     pub(super) fn write(&mut self, verb: Verb) {
-        self.world
-            .submit(self.hand, self.kube, Request::new("kubectl", verb));
+        self.world.submit(self.hand, self.kube, Request::new("kubectl", verb));
     }
 
     /// Creates the objects of a list in the harness' shorthand.
@@ -178,39 +167,25 @@ impl Lab {
     pub(super) fn delete(&mut self, target: &ObjectRef, propagation: Propagation) {
         self.write(Verb::Delete {
             target: target.clone(),
-            options: DeleteOptions {
-                propagation: Some(propagation),
-                ..DeleteOptions::default()
-            },
+            options: DeleteOptions { propagation: Some(propagation), ..DeleteOptions::default() },
         });
     }
 
     /// An object, which must exist.
     pub(super) fn get(&self, target: &ObjectRef) -> Arc<Object> {
         let found =
-            self.world
-                .kube(self.kube)
-                .api
-                .get(target.kind, &target.namespace, &target.name);
+            self.world.kube(self.kube).api.get(target.kind, &target.namespace, &target.name);
         found.unwrap_or_else(|| panic!("no {target:?}")).clone()
     }
 
     /// All objects of a kind.
     pub(super) fn all(&self, kind: Kind) -> Vec<Arc<Object>> {
-        self.world
-            .kube(self.kube)
-            .api
-            .list(kind, None)
-            .cloned()
-            .collect()
+        self.world.kube(self.kube).api.list(kind, None).cloned().collect()
     }
 
     /// The names of all objects of a kind.
     pub(super) fn names(&self, kind: Kind) -> Vec<String> {
-        self.all(kind)
-            .iter()
-            .map(|o| o.meta.name.to_string())
-            .collect()
+        self.all(kind).iter().map(|o| o.meta.name.to_string()).collect()
     }
 
     /// What the API server refused the writer, asserted to be nothing; and that nothing is written any more.
@@ -225,11 +200,7 @@ impl Lab {
             .expect("remembered")
             .map(|c| format!("{:?} {:?}", c.what, c.object))
             .collect();
-        assert_eq!(
-            late,
-            Vec::<String>::new(),
-            "writes of a system that should be quiet"
-        );
+        assert_eq!(late, Vec::<String>::new(), "writes of a system that should be quiet");
     }
 }
 

@@ -23,30 +23,15 @@ fn dependents_go_with_their_last_owner() {
         "- {kind: Deployment, name: d, deleted: 1, finalizers: [foregroundDeletion]}\n";
     for (what, about, yaml, expected) in [
         ("owned", "Pod/p", format!("{BLOCKING}{owner}"), &[][..]),
-        (
-            "the owner is gone",
-            "Pod/p",
-            BLOCKING.into(),
-            &["get ReplicaSet r", "delete Pod p"],
-        ),
+        ("the owner is gone", "Pod/p", BLOCKING.into(), &["get ReplicaSet r", "delete Pod p"]),
         (
             "the owner is another",
             "Pod/p",
             format!("{BLOCKING}{reborn}"),
             &["get ReplicaSet r", "delete Pod p"],
         ),
-        (
-            "the owner waits",
-            "Pod/p",
-            format!("{BLOCKING}{waiting}"),
-            &["delete Pod p"],
-        ),
-        (
-            "going already",
-            "Pod/p",
-            BLOCKING.replace("name: p,", "name: p, deleted: 1,"),
-            &[],
-        ),
+        ("the owner waits", "Pod/p", format!("{BLOCKING}{waiting}"), &["delete Pod p"]),
+        ("going already", "Pod/p", BLOCKING.replace("name: p,", "name: p, deleted: 1,"), &[]),
         ("no owner", "Pod/p", "- {kind: Pod, name: p}\n".into(), &[]),
         (
             "one of two lives",
@@ -58,11 +43,7 @@ fn dependents_go_with_their_last_owner() {
             "both are gone",
             "Secret/s",
             two.into(),
-            &[
-                "get IvoryCluster a",
-                "get IvoryCluster b",
-                "delete Secret s",
-            ],
+            &["get IvoryCluster a", "get IvoryCluster b", "delete Secret s"],
         ),
         (
             "an unknown kind keeps it",
@@ -76,27 +57,14 @@ fn dependents_go_with_their_last_owner() {
             format!("{with_dependent}{deployment}"),
             &["delete ReplicaSet r Foreground"],
         ),
-        (
-            "foreground, blocked",
-            "ReplicaSet/r",
-            format!("{waiting}{BLOCKING}"),
-            &["delete Pod p"],
-        ),
+        ("foreground, blocked", "ReplicaSet/r", format!("{waiting}{BLOCKING}"), &["delete Pod p"]),
         (
             "foreground, blocked by one that goes",
             "ReplicaSet/r",
-            format!(
-                "{waiting}{}",
-                BLOCKING.replace("name: p,", "name: p, deleted: 1,")
-            ),
+            format!("{waiting}{}", BLOCKING.replace("name: p,", "name: p, deleted: 1,")),
             &[],
         ),
-        (
-            "foreground, free",
-            "ReplicaSet/r",
-            waiting.into(),
-            &["update ReplicaSet r"],
-        ),
+        ("foreground, free", "ReplicaSet/r", waiting.into(), &["update ReplicaSet r"]),
         (
             "foreground, not blocking",
             "ReplicaSet/r",
@@ -106,10 +74,7 @@ fn dependents_go_with_their_last_owner() {
         (
             "orphan",
             "ReplicaSet/r",
-            format!(
-                "{}{BLOCKING}",
-                waiting.replace("foregroundDeletion", "orphan")
-            ),
+            format!("{}{BLOCKING}", waiting.replace("foregroundDeletion", "orphan")),
             &["update Pod p", "update ReplicaSet r"],
         ),
     ] {
@@ -127,10 +92,7 @@ fn dependents_go_with_their_last_owner() {
     });
     assert_eq!(lines, ["get ReplicaSet r"]);
     let broken = lines_with(&sync, |_| {
-        Err(crate::kube::Status {
-            code: 500,
-            ..missing().expect_err("missing")
-        })
+        Err(crate::kube::Status { code: 500, ..missing().expect_err("missing") })
     });
     assert_eq!(broken, ["get ReplicaSet r", "fail"]);
 }
@@ -143,20 +105,11 @@ fn the_collector_wakes_only_for_what_may_have_to_go() {
         keys("garbage-collector", owner, "[]", &(pods("p") + &pods("q"))),
         ["Pod/p", "Pod/q"]
     );
-    assert_eq!(
-        keys("garbage-collector", "[]", BLOCKING, owner),
-        Vec::<String>::new()
-    );
+    assert_eq!(keys("garbage-collector", "[]", BLOCKING, owner), Vec::<String>::new());
     assert_eq!(keys("garbage-collector", "[]", BLOCKING, ""), ["Pod/p"]);
     let waiting = "- {kind: ReplicaSet, name: r, deleted: 1, finalizers: [foregroundDeletion]}\n";
-    assert_eq!(
-        keys("garbage-collector", owner, waiting, BLOCKING),
-        ["ReplicaSet/r"]
-    );
-    assert_eq!(
-        keys("garbage-collector", BLOCKING, "[]", waiting),
-        ["ReplicaSet/r"]
-    );
+    assert_eq!(keys("garbage-collector", owner, waiting, BLOCKING), ["ReplicaSet/r"]);
+    assert_eq!(keys("garbage-collector", BLOCKING, "[]", waiting), ["ReplicaSet/r"]);
 }
 
 #[test]
@@ -166,33 +119,15 @@ fn a_namespace_ends_when_it_is_empty() {
         let sync = sync("namespace", "Namespace/db", going);
         let inside = objects(contents);
         lines_with(&sync, move |request| {
-            let Verb::List { kind, .. } = &request.verb else {
-                panic!("only lists are asked for")
-            };
-            let items = inside
-                .iter()
-                .filter(|o| o.kind == *kind)
-                .cloned()
-                .map(Arc::new)
-                .collect();
-            let content = Content::List {
-                items,
-                resource_version: 1,
-                continue_token: None,
-                remaining: None,
-            };
-            Ok(Reply {
-                code: 200,
-                content,
-                warnings: Vec::new(),
-            })
+            let Verb::List { kind, .. } = &request.verb else { panic!("only lists are asked for") };
+            let items = inside.iter().filter(|o| o.kind == *kind).cloned().map(Arc::new).collect();
+            let content =
+                Content::List { items, resource_version: 1, continue_token: None, remaining: None };
+            Ok(Reply { code: 200, content, warnings: Vec::new() })
         })
     };
     let writes = |lines: Vec<String>| -> Vec<String> {
-        lines
-            .into_iter()
-            .filter(|l| !l.starts_with("list"))
-            .collect()
+        lines.into_iter().filter(|l| !l.starts_with("list")).collect()
     };
     let empty = with("[]");
     let kinds = Kind::ALL.iter().filter(|k| k.namespaced()).count();
@@ -204,41 +139,16 @@ fn a_namespace_ends_when_it_is_empty() {
         "- {kind: Secret, name: s}\n- {kind: ConfigMap, name: c, deleted: 1, finalizers: [x]}\n",
     );
     assert_eq!(writes(others), ["delete Secret s"]);
-    check(
-        "namespace",
-        "Namespace/db",
-        &going.replace("deleted: 1, ", ""),
-        &[],
-    );
-    check(
-        "namespace",
-        "Namespace/db",
-        &going.replace("[kubernetes]", "[]"),
-        &[],
-    );
+    check("namespace", "Namespace/db", &going.replace("deleted: 1, ", ""), &[]);
+    check("namespace", "Namespace/db", &going.replace("[kubernetes]", "[]"), &[]);
 }
 
 #[test]
 fn pods_of_vanished_nodes_are_removed() {
     let pod = "- {kind: Pod, name: p, ready: true, spec: {nodeName: n1}}\n";
-    check(
-        "pod-garbage-collector",
-        "Pod/p",
-        pod,
-        &["get Node n1", "delete Pod p"],
-    );
-    check(
-        "pod-garbage-collector",
-        "Pod/p",
-        &format!("{pod}- {{kind: Node, name: n1}}\n"),
-        &[],
-    );
-    check(
-        "pod-garbage-collector",
-        "Pod/p",
-        "- {kind: Pod, name: p}\n",
-        &[],
-    );
+    check("pod-garbage-collector", "Pod/p", pod, &["get Node n1", "delete Pod p"]);
+    check("pod-garbage-collector", "Pod/p", &format!("{pod}- {{kind: Node, name: n1}}\n"), &[]);
+    check("pod-garbage-collector", "Pod/p", "- {kind: Pod, name: p}\n", &[]);
 }
 
 fn node(name: &str, ready: &str, taints: &str, renewed: &str) -> String {
@@ -263,62 +173,26 @@ fn silent_nodes_lose_their_pods_in_the_end() {
     };
     let silent = |taints: &str| node("n1", "Unknown", taints, "00:50:00") + &other;
     let cases = [
-        (
-            "alive",
-            node("n1", "True", "", "00:59:21") + &other,
-            &[][..],
-        ),
-        (
-            "just fell silent",
-            node("n1", "True", "", "00:59:20") + &other,
-            &["status Node n1"],
-        ),
+        ("alive", node("n1", "True", "", "00:59:21") + &other, &[][..]),
+        ("just fell silent", node("n1", "True", "", "00:59:20") + &other, &["status Node n1"]),
         ("tainted next", silent(""), &["update Node n1"]),
         (
             "its pods are marked",
             silent(TAINTS) + &pod(&for_s(301), "ready: true"),
             &["status Pod p"],
         ),
-        (
-            "patience",
-            silent(TAINTS) + &pod(&for_s(301), "ready: false"),
-            &[],
-        ),
-        (
-            "no more patience",
-            silent(TAINTS) + &pod(&for_s(300), "ready: false"),
-            &["delete Pod p"],
-        ),
-        (
-            "none at all",
-            silent(TAINTS) + &pod("", "ready: false"),
-            &["delete Pod p"],
-        ),
-        (
-            "for ever",
-            silent(TAINTS) + &pod("{operator: Exists}", "ready: false"),
-            &[],
-        ),
-        (
-            "deleted once",
-            silent(TAINTS) + &pod("", "ready: false, deleted: 1"),
-            &[],
-        ),
-        (
-            "all are silent: nobody's fault",
-            node("n1", "Unknown", "", "00:50:00"),
-            &[],
-        ),
+        ("patience", silent(TAINTS) + &pod(&for_s(301), "ready: false"), &[]),
+        ("no more patience", silent(TAINTS) + &pod(&for_s(300), "ready: false"), &["delete Pod p"]),
+        ("none at all", silent(TAINTS) + &pod("", "ready: false"), &["delete Pod p"]),
+        ("for ever", silent(TAINTS) + &pod("{operator: Exists}", "ready: false"), &[]),
+        ("deleted once", silent(TAINTS) + &pod("", "ready: false, deleted: 1"), &[]),
+        ("all are silent: nobody's fault", node("n1", "Unknown", "", "00:50:00"), &[]),
         (
             "all are silent: taints go",
             node("n1", "Unknown", TAINTS, "00:50:00"),
             &["update Node n1"],
         ),
-        (
-            "back again",
-            node("n1", "True", TAINTS, "00:59:55") + &other,
-            &["update Node n1"],
-        ),
+        ("back again", node("n1", "True", TAINTS, "00:59:55") + &other, &["update Node n1"]),
         (
             "not ready by its own word",
             node("n1", "False", "", "00:59:55") + &other,
@@ -335,10 +209,7 @@ fn silent_nodes_lose_their_pods_in_the_end() {
         assert_eq!(lines, expected, "{what}");
     }
     let quiet = node("n1", "True", "", "00:59:30") + &other;
-    assert_eq!(
-        sync("node-lifecycle", "Node/n1", &quiet).requeue,
-        Some(Span::s(10))
-    );
+    assert_eq!(sync("node-lifecycle", "Node/n1", &quiet).requeue, Some(Span::s(10)));
     check_status(
         "node-lifecycle",
         "Node/n1",
@@ -362,18 +233,11 @@ fn orphans_are_adopted_only_by_owners_that_live() {
         let owner = Arc::new(objects(owner).remove(0));
         let lines = lines_with(&decided, |_| {
             let content = Content::Object(owner.clone());
-            Ok(Reply {
-                code: 200,
-                content,
-                warnings: Vec::new(),
-            })
+            Ok(Reply { code: 200, content, warnings: Vec::new() })
         });
         lines[..2].join(", ")
     };
-    assert_eq!(
-        with("- {kind: ReplicaSet, name: r}\n"),
-        "get ReplicaSet r, update Pod p"
-    );
+    assert_eq!(with("- {kind: ReplicaSet, name: r}\n"), "get ReplicaSet r, update Pod p");
     for other in ["uid: other", "deleted: 1"] {
         let owner = format!("- {{kind: ReplicaSet, name: r, {other}}}\n");
         assert_eq!(with(&owner), "get ReplicaSet r, fail");

@@ -28,13 +28,8 @@ fn endpoints_list_ready_and_unready_pods() {
         written(&sync, "create Endpoints web")
     };
     let ips = |endpoints: &ivory_core::Object, key: &str| -> Vec<String> {
-        let list = endpoints.body["subsets"][0][key]
-            .as_array()
-            .cloned()
-            .unwrap_or_default();
-        list.iter()
-            .map(|a| a["ip"].as_str().unwrap_or_default().to_owned())
-            .collect()
+        let list = endpoints.body["subsets"][0][key].as_array().cloned().unwrap_or_default();
+        list.iter().map(|a| a["ip"].as_str().unwrap_or_default().to_owned()).collect()
     };
     let plain = made(SELECT);
     assert_eq!(ips(&plain, "addresses"), ["10.0.0.1"]);
@@ -51,17 +46,11 @@ fn endpoints_list_ready_and_unready_pods() {
         })
     );
     assert_eq!(
-        (
-            plain.label("a"),
-            plain.label("endpoints.kubernetes.io/managed-by")
-        ),
+        (plain.label("a"), plain.label("endpoints.kubernetes.io/managed-by")),
         (Some("b"), Some("endpoint-controller"))
     );
     let published = made(&format!("{SELECT}, publishNotReadyAddresses: true"));
-    assert_eq!(
-        ips(&published, "addresses"),
-        ["10.0.0.1", "10.0.0.2", "10.0.0.3"]
-    );
+    assert_eq!(ips(&published, "addresses"), ["10.0.0.1", "10.0.0.2", "10.0.0.3"]);
     // As measured on a real control plane.
     assert_eq!(made("selector: {app: web}").body.get("subsets"), None);
 }
@@ -69,18 +58,8 @@ fn endpoints_list_ready_and_unready_pods() {
 #[test]
 fn endpoints_without_selector_are_left_alone_until_their_service_goes() {
     let endpoints = "- {kind: Endpoints, name: web, subsets: [{addresses: [{ip: 10.9.9.9}]}]}\n";
-    check(
-        "endpoints",
-        "Service/web",
-        &(service("ports: []") + endpoints),
-        &[],
-    );
-    check(
-        "endpoints",
-        "Service/web",
-        endpoints,
-        &["delete Endpoints web"],
-    );
+    check("endpoints", "Service/web", &(service("ports: []") + endpoints), &[]);
+    check("endpoints", "Service/web", endpoints, &["delete Endpoints web"]);
     check(
         "endpoints",
         "Service/web",
@@ -88,26 +67,17 @@ fn endpoints_without_selector_are_left_alone_until_their_service_goes() {
         &[],
     );
     let beat = endpoints.replace("name: web", "name: web, annotations: {renewTime: x}");
-    assert_eq!(
-        keys("endpoints", endpoints, &beat, ""),
-        Vec::<String>::new()
-    );
+    assert_eq!(keys("endpoints", endpoints, &beat, ""), Vec::<String>::new());
     assert_eq!(keys("endpoints", endpoints, "[]", ""), ["Service/web"]);
     let mirrored = |old: &str, new: &str| keys("endpointslicemirroring", old, new, "");
     assert_eq!(mirrored(endpoints, &beat), Vec::<String>::new());
-    assert_eq!(
-        mirrored(endpoints, &endpoints.replace("9.9.9", "9.9.8")),
-        ["Endpoints/web"]
-    );
+    assert_eq!(mirrored(endpoints, &endpoints.replace("9.9.9", "9.9.8")), ["Endpoints/web"]);
 }
 
 #[test]
 fn unchanged_endpoints_are_not_written() {
     let yaml = service(SELECT) + &pod("a", "ready: true");
-    let made = written(
-        &sync("endpoints", "Service/web", &yaml),
-        "create Endpoints web",
-    );
+    let made = written(&sync("endpoints", "Service/web", &yaml), "create Endpoints web");
     let now = Value::Object((*made.body).clone());
     let existing = format!(
         "- {{kind: Endpoints, name: web, labels: {{a: b, endpoints.kubernetes.io/managed-by: endpoint-controller}}, subsets: {}}}\n",
@@ -137,34 +107,18 @@ fn slices_say_more_of_each_pod() {
         .iter()
         .map(|e| ["ready", "serving", "terminating"].map(|k| e["conditions"][k] == json!(true)))
         .collect();
-    assert_eq!(
-        conditions,
-        [
-            [true, true, false],
-            [false, false, false],
-            [false, true, true]
-        ]
-    );
+    assert_eq!(conditions, [[true, true, false], [false, false, false], [false, true, true]]);
     assert!(made.controlled_by("Service-web"));
     assert_eq!(made.label("kubernetes.io/service-name"), Some("web"));
     check("endpointslice", "Service/web", &service("ports: []"), &[]);
-    check(
-        "endpointslice",
-        "Service/web",
-        &service(SELECT),
-        &["create EndpointSlice web-"],
-    );
+    check("endpointslice", "Service/web", &service(SELECT), &["create EndpointSlice web-"]);
 }
 
 #[test]
 fn endpoints_of_others_are_mirrored_without_their_heartbeat() {
     let endpoints = "- {kind: Endpoints, name: web, labels: {p: q}, annotations: {leader: a}, subsets: [{addresses: [{ip: 10.9.9.9, nodeName: n1}], notReadyAddresses: [{ip: 10.9.9.8}], ports: [{port: 5432}]}]}\n";
     let none = service("ports: []");
-    let steps = sync(
-        "endpointslicemirroring",
-        "Endpoints/web",
-        &(none.clone() + endpoints),
-    );
+    let steps = sync("endpointslicemirroring", "Endpoints/web", &(none.clone() + endpoints));
     let made = written(&steps, "create EndpointSlice web-");
     assert_eq!(
         made.body["endpoints"],
@@ -173,19 +127,13 @@ fn endpoints_of_others_are_mirrored_without_their_heartbeat() {
             {"addresses": ["10.9.9.8"], "conditions": {"ready": false}},
         ])
     );
-    assert_eq!(
-        (made.label("p"), made.meta.annotations.len()),
-        (Some("q"), 0)
-    );
+    assert_eq!((made.label("p"), made.meta.annotations.len()), (Some("q"), 0));
     assert!(made.controlled_by("Endpoints-web"));
     let slice = "- {kind: EndpointSlice, name: web-x, labels: {kubernetes.io/service-name: web, endpointslice.kubernetes.io/managed-by: endpointslicemirroring-controller.k8s.io}}\n";
     for (yaml, expected) in [
         (endpoints.to_owned(), &[][..]),
         (slice.to_owned(), &["delete EndpointSlice web-x"]),
-        (
-            service(SELECT) + endpoints + slice,
-            &["delete EndpointSlice web-x"],
-        ),
+        (service(SELECT) + endpoints + slice, &["delete EndpointSlice web-x"]),
         (none + endpoints + slice, &["update EndpointSlice web-x"]),
     ] {
         check("endpointslicemirroring", "Endpoints/web", &yaml, expected);
@@ -224,10 +172,8 @@ fn budgets_count_what_may_be_missing() {
     }
     // A Pod whose eviction was granted a minute ago no longer counts; one of three minutes ago does again.
     let granted = |at: &str| {
-        budget(
-            "minAvailable: 1",
-            &format!("status: {{disruptedPods: {{a: '2026-01-01T{at}Z'}}}}"),
-        ) + &pods
+        budget("minAvailable: 1", &format!("status: {{disruptedPods: {{a: '2026-01-01T{at}Z'}}}}"))
+            + &pods
     };
     check_status(
         "disruption",

@@ -56,36 +56,16 @@ fn claims_get_volumes() {
             &["update PersistentVolumeClaim c"],
         ),
         ("waits for a Pod", class(lazy) + &claim(WANTS), &[]),
-        (
-            "the Pod has no node",
-            class(lazy) + &claim(WANTS) + &pod(""),
-            &[],
-        ),
-        (
-            "the Pod has a node",
-            class(lazy) + &claim(WANTS) + &pod("nodeName: n1,"),
-            make,
-        ),
-        (
-            "the scheduler chose",
-            class(lazy) + &claim(&format!("{chosen}{WANTS}")),
-            make,
-        ),
-        (
-            "being deleted",
-            class("x: 1") + &claim(&format!("deleted: 1, {WANTS}")),
-            &[],
-        ),
+        ("the Pod has no node", class(lazy) + &claim(WANTS) + &pod(""), &[]),
+        ("the Pod has a node", class(lazy) + &claim(WANTS) + &pod("nodeName: n1,"), make),
+        ("the scheduler chose", class(lazy) + &claim(&format!("{chosen}{WANTS}")), make),
+        ("being deleted", class("x: 1") + &claim(&format!("deleted: 1, {WANTS}")), &[]),
         (
             "one is free",
             class("x: 1") + &claim(WANTS) + &volume("v", "", "Available", "Delete"),
             &["update PersistentVolume v"],
         ),
-        (
-            "another's",
-            class("x: 1") + &claim(WANTS) + &volume("v", "D", "Bound", "Delete"),
-            make,
-        ),
+        ("another's", class("x: 1") + &claim(WANTS) + &volume("v", "D", "Bound", "Delete"), make),
         (
             "too small",
             class("x: 1")
@@ -110,13 +90,7 @@ fn claims_get_volumes() {
             &[],
         ),
     ] {
-        check_case(
-            what,
-            "persistentvolume-binder",
-            "PersistentVolumeClaim/c",
-            &yaml,
-            expected,
-        );
+        check_case(what, "persistentvolume-binder", "PersistentVolumeClaim/c", &yaml, expected);
     }
     let yaml = class("x: 1") + &claim(WANTS);
     let made = written(
@@ -148,10 +122,7 @@ fn volumes_go_with_their_claims_or_stay() {
         let sync = sync("persistentvolume-binder", "PersistentVolume/v", yaml);
         lines_with(&sync, |request| {
             if there {
-                return Err(crate::kube::Status {
-                    code: 500,
-                    ..missing().expect_err("missing")
-                });
+                return Err(crate::kube::Status { code: 500, ..missing().expect_err("missing") });
             }
             assert!(matches!(request.verb, crate::kube::Verb::Get(_)));
             missing()
@@ -165,12 +136,7 @@ fn volumes_go_with_their_claims_or_stay() {
             false,
             &["status PersistentVolume v"][..],
         ),
-        (
-            "in use",
-            volume("v", "C", "Bound", "Delete") + &claim(WANTS),
-            false,
-            &[],
-        ),
+        ("in use", volume("v", "C", "Bound", "Delete") + &claim(WANTS), false, &[]),
         (
             "its claim is gone",
             volume("v", "C", "Bound", "Delete"),
@@ -183,18 +149,8 @@ fn volumes_go_with_their_claims_or_stay() {
             false,
             &[get, "remove disk v", "delete PersistentVolume v"],
         ),
-        (
-            "kept",
-            volume("v", "C", "Released", "Retain"),
-            false,
-            &[get],
-        ),
-        (
-            "nobody knows",
-            volume("v", "C", "Released", "Delete"),
-            true,
-            &[get, "fail"],
-        ),
+        ("kept", volume("v", "C", "Released", "Retain"), false, &[get]),
+        ("nobody knows", volume("v", "C", "Released", "Delete"), true, &[get, "fail"]),
         (
             "a new claim of this name",
             volume("v", "B", "Released", "Delete") + &claim(WANTS),
@@ -226,40 +182,21 @@ fn claims_grow_step_by_step() {
         )
     };
     let lines = |yaml: &str| {
-        lines_with(
-            &sync("volume-expander", "PersistentVolumeClaim/c", yaml),
-            |_| missing(),
-        )
+        lines_with(&sync("volume-expander", "PersistentVolumeClaim/c", yaml), |_| missing())
     };
     let status = "status PersistentVolumeClaim c";
     for (what, yaml, expected) in [
         ("not allowed", class("x: 1") + &plain + &small, &[][..]),
         ("begins", class(grows) + &plain + &small, &[status]),
-        (
-            "is at work",
-            class(grows) + &begun("00:59:59") + &small,
-            &[],
-        ),
-        (
-            "the volume",
-            class(grows) + &begun("00:59:58") + &small,
-            &["update PersistentVolume v"],
-        ),
+        ("is at work", class(grows) + &begun("00:59:59") + &small, &[]),
+        ("the volume", class(grows) + &begun("00:59:58") + &small, &["update PersistentVolume v"]),
         (
             "the claim",
             class(grows) + &begun("00:59:58") + &large,
             &["grow disk v to 2147483648", status],
         ),
-        (
-            "fails",
-            class(fails) + &begun("00:59:00") + &small,
-            &[status],
-        ),
-        (
-            "waits for a Pod",
-            class(offline) + &begun("00:59:58") + &large,
-            &[status],
-        ),
+        ("fails", class(fails) + &begun("00:59:00") + &small, &[status]),
+        ("waits for a Pod", class(offline) + &begun("00:59:58") + &large, &[status]),
         (
             "an old Pod",
             class(offline) + &since("FileSystemResizePending", "00:50:00") + &large + &pod("3000"),
@@ -294,18 +231,8 @@ fn what_is_in_use_is_protected() {
     let bare = claim(WANTS).replace("[kubernetes.io/pvc-protection]", "[]");
     for (what, about, yaml, expected) in [
         ("in life", "PersistentVolumeClaim/c", claim(WANTS), &[][..]),
-        (
-            "unprotected",
-            "PersistentVolumeClaim/c",
-            bare,
-            &["update PersistentVolumeClaim c"],
-        ),
-        (
-            "unused",
-            "PersistentVolumeClaim/c",
-            going.clone(),
-            &["update PersistentVolumeClaim c"],
-        ),
+        ("unprotected", "PersistentVolumeClaim/c", bare, &["update PersistentVolumeClaim c"]),
+        ("unused", "PersistentVolumeClaim/c", going.clone(), &["update PersistentVolumeClaim c"]),
         (
             "used by an ended Pod",
             "PersistentVolumeClaim/c",

@@ -40,69 +40,23 @@ fn a_statefulset_makes_and_deletes_pods() {
     let three = ("replicas: 1", "replicas: 3");
     let none = ("replicas: 1", "replicas: 0");
     let parallel = ("serviceName", "podManagementPolicy: Parallel, serviceName");
-    let rolling = (
-        "type: OnDelete",
-        "type: RollingUpdate, rollingUpdate: {partition: 0}",
-    );
-    let half = (
-        "type: OnDelete",
-        "type: RollingUpdate, rollingUpdate: {partition: 1}",
-    );
+    let rolling = ("type: OnDelete", "type: RollingUpdate, rollingUpdate: {partition: 0}");
+    let half = ("type: OnDelete", "type: RollingUpdate, rollingUpdate: {partition: 1}");
     let going = ("uid: S,", "uid: S, deleted: 1,");
     let ready = |n: &str| pod(n, "ready: true");
     let cases: &[(&str, String, &[&str])] = &[
-        (
-            "none yet",
-            set(&[], ""),
-            &["create Pod s-0", "delete ControllerRevision s-old"][..1],
-        ),
+        ("none yet", set(&[], ""), &["create Pod s-0", "delete ControllerRevision s-old"][..1]),
         ("all well", set(&[], &ready("s-0")), &[]),
         ("in order", set(&[two], ""), &["create Pod s-0"]),
-        (
-            "the second waits",
-            set(&[two], &pod("s-0", "ready: false")),
-            &[],
-        ),
-        (
-            "the second comes",
-            set(&[two], &ready("s-0")),
-            &["create Pod s-1"],
-        ),
-        (
-            "all at once",
-            set(&[two, parallel], ""),
-            &["create Pod s-0", "create Pod s-1"],
-        ),
-        (
-            "old one still going",
-            set(&[], &pod("s-0", "ready: true, deleted: 5")),
-            &[],
-        ),
-        (
-            "failed",
-            set(&[], &pod("s-0", "phase: Failed")),
-            &["delete Pod s-0"],
-        ),
-        (
-            "succeeded",
-            set(&[], &pod("s-0", "phase: Succeeded")),
-            &["delete Pod s-0"],
-        ),
-        (
-            "failed and going",
-            set(&[], &pod("s-0", "phase: Failed, deleted: 1")),
-            &[],
-        ),
-        (
-            "to nothing",
-            set(&[none], &ready("s-0")),
-            &["delete Pod s-0"],
-        ),
-        (
-            "down in order",
-            set(&[none], &(ready("s-0") + &ready("s-1"))),
-            &["delete Pod s-1"],
-        ),
+        ("the second waits", set(&[two], &pod("s-0", "ready: false")), &[]),
+        ("the second comes", set(&[two], &ready("s-0")), &["create Pod s-1"]),
+        ("all at once", set(&[two, parallel], ""), &["create Pod s-0", "create Pod s-1"]),
+        ("old one still going", set(&[], &pod("s-0", "ready: true, deleted: 5")), &[]),
+        ("failed", set(&[], &pod("s-0", "phase: Failed")), &["delete Pod s-0"]),
+        ("succeeded", set(&[], &pod("s-0", "phase: Succeeded")), &["delete Pod s-0"]),
+        ("failed and going", set(&[], &pod("s-0", "phase: Failed, deleted: 1")), &[]),
+        ("to nothing", set(&[none], &ready("s-0")), &["delete Pod s-0"]),
+        ("down in order", set(&[none], &(ready("s-0") + &ready("s-1"))), &["delete Pod s-1"]),
         (
             "down at once",
             set(&[none, parallel], &(ready("s-0") + &ready("s-1"))),
@@ -110,18 +64,11 @@ fn a_statefulset_makes_and_deletes_pods() {
         ),
         (
             "an unhealthy one first",
-            set(
-                &[none],
-                &(pod("s-0", "ready: false") + &pod("s-1", "ready: false")),
-            ),
+            set(&[none], &(pod("s-0", "ready: false") + &pod("s-1", "ready: false"))),
             &[],
         ),
         ("being deleted", set(&[going], ""), &[]),
-        (
-            "OnDelete leaves old pods",
-            set(&[], &old_pod("s-0", "ready: true")),
-            &[],
-        ),
+        ("OnDelete leaves old pods", set(&[], &old_pod("s-0", "ready: true")), &[]),
         (
             "rolling replaces them",
             set(&[rolling], &old_pod("s-0", "ready: true")),
@@ -129,39 +76,23 @@ fn a_statefulset_makes_and_deletes_pods() {
         ),
         (
             "the highest first",
-            set(
-                &[rolling, two],
-                &(old_pod("s-0", "ready: true") + &old_pod("s-1", "ready: true")),
-            ),
+            set(&[rolling, two], &(old_pod("s-0", "ready: true") + &old_pod("s-1", "ready: true"))),
             &["delete Pod s-1"],
         ),
         (
             "one after the other",
-            set(
-                &[rolling, two],
-                &(old_pod("s-0", "ready: true") + &pod("s-1", "ready: false")),
-            ),
+            set(&[rolling, two], &(old_pod("s-0", "ready: true") + &pod("s-1", "ready: false"))),
             &[],
         ),
-        (
-            "below the partition",
-            set(&[half], &old_pod("s-0", "ready: true")),
-            &[],
-        ),
+        ("below the partition", set(&[half], &old_pod("s-0", "ready: true")), &[]),
         (
             "three parallel, one going",
-            set(
-                &[three, parallel],
-                &(ready("s-0") + &pod("s-2", "ready: true, deleted: 1")),
-            ),
+            set(&[three, parallel], &(ready("s-0") + &pod("s-2", "ready: true, deleted: 1"))),
             &["create Pod s-1"],
         ),
         (
             "an orphan is not taken from a gone set",
-            set(
-                &[],
-                "- {kind: Pod, name: s-0, labels: {app: s}, ready: true}\n",
-            ),
+            set(&[], "- {kind: Pod, name: s-0, labels: {app: s}, ready: true}\n"),
             &["get StatefulSet s", "fail"],
         ),
         (
@@ -188,10 +119,7 @@ fn a_statefulset_makes_and_deletes_pods() {
 
 #[test]
 fn a_statefulsets_pod_has_its_identity_and_template() {
-    let made = written(
-        &sync("statefulset", "StatefulSet/s", &set(&[], "")),
-        "create Pod s-0",
-    );
+    let made = written(&sync("statefulset", "StatefulSet/s", &set(&[], "")), "create Pod s-0");
     let labels = [
         ("app", "s"),
         ("controller-revision-hash", "s-new"),
@@ -199,23 +127,12 @@ fn a_statefulsets_pod_has_its_identity_and_template() {
         ("apps.kubernetes.io/pod-index", "0"),
     ];
     assert_eq!(made.meta.labels.len(), labels.len());
-    labels
-        .iter()
-        .for_each(|(k, v)| assert_eq!(made.label(k), Some(*v)));
+    labels.iter().for_each(|(k, v)| assert_eq!(made.label(k), Some(*v)));
     assert!(made.controlled_by("S"));
-    assert_eq!(
-        made.body["spec"],
-        json!({"x": 1, "hostname": "s-0", "subdomain": "pods"})
-    );
+    assert_eq!(made.body["spec"], json!({"x": 1, "hostname": "s-0", "subdomain": "pods"}));
     // During a partitioned rollout the lower ordinals still get the old template.
-    let half = (
-        "type: OnDelete",
-        "type: RollingUpdate, rollingUpdate: {partition: 1}",
-    );
-    let made = written(
-        &sync("statefulset", "StatefulSet/s", &set(&[half], "")),
-        "create Pod s-0",
-    );
+    let half = ("type: OnDelete", "type: RollingUpdate, rollingUpdate: {partition: 1}");
+    let made = written(&sync("statefulset", "StatefulSet/s", &set(&[half], "")), "create Pod s-0");
     assert_eq!(made.label("controller-revision-hash"), Some("s-old"));
     assert_eq!(made.body["spec"]["x"], 0);
 }
@@ -228,17 +145,11 @@ fn a_statefulsets_revisions_follow_its_template() {
     let made = sync("statefulset", "StatefulSet/s", &set(&[changed], &ready));
     let revision = created(&made, Kind::ControllerRevision);
     assert_eq!(revision.body["revision"], 3);
-    assert_eq!(
-        revision.body["data"]["spec"]["template"]["$patch"],
-        "replace"
-    );
+    assert_eq!(revision.body["data"]["spec"]["template"]["$patch"], "replace");
     assert!(revision.meta.name.starts_with("s-") && revision.meta.name.len() == 12);
     // Going back to an old template makes its revision the newest again.
     let steps = sync("statefulset", "StatefulSet/s", &set(&[back], &ready));
-    assert_eq!(
-        written(&steps, "update ControllerRevision s-old").body["revision"],
-        3
-    );
+    assert_eq!(written(&steps, "update ControllerRevision s-old").body["revision"], 3);
     // An old revision that no Pod has, and that isn't the current one, goes.
     let moved_on = ("currentRevision: s-old", "currentRevision: s-new");
     check(
@@ -247,12 +158,7 @@ fn a_statefulsets_revisions_follow_its_template() {
         &set(&[moved_on], &ready),
         &["delete ControllerRevision s-old"],
     );
-    check(
-        "statefulset",
-        "StatefulSet/s",
-        &set(&[moved_on], &old_pod("s-0", "ready: true")),
-        &[],
-    );
+    check("statefulset", "StatefulSet/s", &set(&[moved_on], &old_pod("s-0", "ready: true")), &[]);
 }
 
 #[test]
@@ -304,16 +210,9 @@ fn heartbeats_wake_no_workload_controller() {
         "disruption",
         "garbage-collector",
     ] {
-        assert_eq!(
-            keys(name, &before, &beat, SET),
-            Vec::<String>::new(),
-            "{name}"
-        );
+        assert_eq!(keys(name, &before, &beat, SET), Vec::<String>::new(), "{name}");
     }
-    assert_eq!(
-        keys("statefulset", &before, &unready, SET),
-        ["StatefulSet/s", "StatefulSet/s"]
-    );
+    assert_eq!(keys("statefulset", &before, &unready, SET), ["StatefulSet/s", "StatefulSet/s"]);
     assert_eq!(keys("statefulset", &before, "[]", SET), ["StatefulSet/s"]);
 }
 
@@ -333,32 +232,15 @@ fn a_replicaset_keeps_its_number() {
     for (pods, expected) in [
         (vec![], &["create Pod r-", "create Pod r-"][..]),
         (vec![ready("a"), ready("b")], &[]),
+        (vec![ready("a"), pod("b", "phase: Failed")], &["create Pod r-"]),
+        (vec![ready("a"), pod("b", "ready: true, deleted: 1")], &["create Pod r-"]),
+        (vec![ready("a"), ready("b"), pod("c", "phase: Pending")], &["delete Pod c"]),
         (
-            vec![ready("a"), pod("b", "phase: Failed")],
-            &["create Pod r-"],
-        ),
-        (
-            vec![ready("a"), pod("b", "ready: true, deleted: 1")],
-            &["create Pod r-"],
-        ),
-        (
-            vec![ready("a"), ready("b"), pod("c", "phase: Pending")],
+            vec![ready("a"), ready("b"), pod("c", "ready: true, created: 5, spec: {nodeName: n1}")],
             &["delete Pod c"],
         ),
         (
-            vec![
-                ready("a"),
-                ready("b"),
-                pod("c", "ready: true, created: 5, spec: {nodeName: n1}"),
-            ],
-            &["delete Pod c"],
-        ),
-        (
-            vec![
-                pod("a", "ready: false, spec: {nodeName: n1}"),
-                ready("b"),
-                ready("c"),
-            ],
+            vec![pod("a", "ready: false, spec: {nodeName: n1}"), ready("b"), ready("c")],
             &["delete Pod a"],
         ),
     ] {
@@ -393,64 +275,25 @@ fn a_deployment_rolls_within_its_limits() {
     for (strategy, sets, expected) in [
         (rolling, &[("new", 2, 2, 2)][..], &[][..]),
         // 25 % of 2: one more Pod, none less.
-        (
-            rolling,
-            &[("new", 2, 0, 0), ("old", 1, 2, 2)],
-            &["update ReplicaSet d-new"],
-        ),
+        (rolling, &[("new", 2, 0, 0), ("old", 1, 2, 2)], &["update ReplicaSet d-new"]),
         (rolling, &[("new", 2, 1, 0), ("old", 1, 2, 2)], &[]),
-        (
-            rolling,
-            &[("new", 2, 1, 1), ("old", 1, 2, 2)],
-            &["update ReplicaSet d-old"],
-        ),
-        (
-            rolling,
-            &[("new", 2, 1, 1), ("old", 1, 1, 1)],
-            &["update ReplicaSet d-new"],
-        ),
+        (rolling, &[("new", 2, 1, 1), ("old", 1, 2, 2)], &["update ReplicaSet d-old"]),
+        (rolling, &[("new", 2, 1, 1), ("old", 1, 1, 1)], &["update ReplicaSet d-new"]),
         // Old Pods that serve nobody go at once, as far as the surge stands in for them.
         (rolling, &[("new", 2, 1, 0), ("old", 1, 2, 1)], &[]),
-        (
-            rolling,
-            &[("new", 2, 2, 2), ("old", 1, 1, 0)],
-            &["update ReplicaSet d-old"],
-        ),
-        (
-            recreate,
-            &[("new", 2, 0, 0), ("old", 1, 2, 2)],
-            &["update ReplicaSet d-old"],
-        ),
-        (
-            recreate,
-            &[("new", 2, 0, 0), ("old", 1, 0, 0)],
-            &["update ReplicaSet d-new"],
-        ),
+        (rolling, &[("new", 2, 2, 2), ("old", 1, 1, 0)], &["update ReplicaSet d-old"]),
+        (recreate, &[("new", 2, 0, 0), ("old", 1, 2, 2)], &["update ReplicaSet d-old"]),
+        (recreate, &[("new", 2, 0, 0), ("old", 1, 0, 0)], &["update ReplicaSet d-new"]),
     ] {
-        check(
-            "deployment",
-            "Deployment/d",
-            &deployment(strategy, sets),
-            expected,
-        );
+        check("deployment", "Deployment/d", &deployment(strategy, sets), expected);
     }
-    let sync = sync(
-        "deployment",
-        "Deployment/d",
-        &deployment(rolling, &[("old", 1, 2, 2)]),
-    );
+    let sync = sync("deployment", "Deployment/d", &deployment(rolling, &[("old", 1, 2, 2)]));
     let made = created(&sync, Kind::ReplicaSet);
     let hash = made.label("pod-template-hash").expect("a hash").to_owned();
     assert_eq!(*made.meta.name, format!("d-{hash}"));
     assert_eq!(made.body["spec"]["replicas"], 1);
-    assert_eq!(
-        made.body["spec"]["selector"]["matchLabels"]["pod-template-hash"],
-        hash
-    );
-    assert_eq!(
-        made.annotation("deployment.kubernetes.io/revision"),
-        Some("2")
-    );
+    assert_eq!(made.body["spec"]["selector"]["matchLabels"]["pod-template-hash"], hash);
+    assert_eq!(made.annotation("deployment.kubernetes.io/revision"), Some("2"));
 }
 
 #[test]
@@ -475,10 +318,7 @@ fn a_deployments_conditions_follow_its_pods() {
     );
     assert_eq!(
         reasons(&[("new", 2, 2, 2)]),
-        [
-            "True=MinimumReplicasAvailable",
-            "True=NewReplicaSetAvailable"
-        ]
+        ["True=MinimumReplicasAvailable", "True=NewReplicaSetAvailable"]
     );
 }
 
@@ -513,66 +353,26 @@ fn a_job_runs_retries_and_ends() {
     for (what, yaml, expected) in [
         ("first pod", job("", "", &[]), &["create Pod j-"][..]),
         ("running", job("", "", &["ready: true"]), &[]),
-        (
-            "suspended",
-            job("suspend: true", "", &["ready: true"]),
-            &["delete Pod p0"],
-        ),
+        ("suspended", job("suspend: true", "", &["ready: true"]), &["delete Pod p0"]),
         ("suspended and empty", job("suspend: true", "", &[]), &[]),
         (
             "too many",
             job("parallelism: 0", "", &["ready: true"]).replace("parallelism: 1, ", ""),
             &["delete Pod p0"],
         ),
-        (
-            "its end is noted first",
-            job("", "", &[&tracked(&good)]),
-            &[],
-        ),
+        ("its end is noted first", job("", "", &[&tracked(&good)]), &[]),
         (
             "then the finalizer goes",
-            job(
-                "",
-                &format!("{}, {verdict}", flushed("succeeded")),
-                &[&tracked(&good)],
-            ),
+            job("", &format!("{}, {verdict}", flushed("succeeded")), &[&tracked(&good)]),
             &["update Pod p0"],
         ),
-        (
-            "waits before the second",
-            job("", "failed: 1", &[&failed(9)]),
-            &[],
-        ),
-        (
-            "second after 10 s",
-            job("", "failed: 1", &[&failed(10)]),
-            &["create Pod j-"],
-        ),
-        (
-            "waits before the third",
-            job("", "failed: 2", &[&failed(40), &failed(19)]),
-            &[],
-        ),
-        (
-            "third after 20 s",
-            job("", "failed: 2", &[&failed(40), &failed(20)]),
-            &["create Pod j-"],
-        ),
-        (
-            "no fourth",
-            job("", "failed: 3", &[&failed(400), &failed(300), &failed(200)]),
-            &[],
-        ),
-        (
-            "the failed one is noted, the next waits",
-            job("", "", &[&tracked(&bad)]),
-            &[],
-        ),
-        (
-            "deadline",
-            job("activeDeadlineSeconds: 60", "", &["ready: true"]),
-            &["delete Pod p0"],
-        ),
+        ("waits before the second", job("", "failed: 1", &[&failed(9)]), &[]),
+        ("second after 10 s", job("", "failed: 1", &[&failed(10)]), &["create Pod j-"]),
+        ("waits before the third", job("", "failed: 2", &[&failed(40), &failed(19)]), &[]),
+        ("third after 20 s", job("", "failed: 2", &[&failed(40), &failed(20)]), &["create Pod j-"]),
+        ("no fourth", job("", "failed: 3", &[&failed(400), &failed(300), &failed(200)]), &[]),
+        ("the failed one is noted, the next waits", job("", "", &[&tracked(&bad)]), &[]),
+        ("deadline", job("activeDeadlineSeconds: 60", "", &["ready: true"]), &["delete Pod p0"]),
     ] {
         check_case(what, "job", "Job/j", &yaml, expected);
     }
@@ -626,10 +426,7 @@ fn a_jobs_status_counts_each_end_once() {
         .map(|c| c["type"].clone())
         .collect();
     assert_eq!(conditions, ["FailureTarget", "Failed"]);
-    assert_eq!(
-        over.condition("Failed").expect("failed")["reason"],
-        "BackoffLimitExceeded"
-    );
+    assert_eq!(over.condition("Failed").expect("failed")["reason"], "BackoffLimitExceeded");
 }
 
 #[test]
@@ -645,16 +442,8 @@ fn finished_jobs_go_when_their_time_is_over() {
         )
     };
     check("ttl-after-finished", "Job/j", &done(59), &[]);
-    check(
-        "ttl-after-finished",
-        "Job/j",
-        &done(60),
-        &["delete Job j Foreground"],
-    );
-    assert_eq!(
-        sync("ttl-after-finished", "Job/j", &done(59)).requeue,
-        Some(Span::s(1))
-    );
+    check("ttl-after-finished", "Job/j", &done(60), &["delete Job j Foreground"]);
+    assert_eq!(sync("ttl-after-finished", "Job/j", &done(59)).requeue, Some(Span::s(1)));
 }
 
 fn cron(rest: &str, last: &str, jobs: &str) -> String {
@@ -677,25 +466,15 @@ fn a_cronjob_starts_jobs_on_time() {
             "- {{kind: Job, name: {name}, owner: CronJob/c=C, status: {{startTime: '2026-01-01T{at}:00Z', conditions: [{{type: {how}, status: 'True'}}]}}}}\n"
         )
     };
-    let history: String = (1..=4)
-        .map(|n| done(&format!("ok{n}"), "Complete", &format!("00:0{n}")))
-        .collect();
-    let failures: String = (1..=2)
-        .map(|n| done(&format!("bad{n}"), "Failed", &format!("00:0{n}")))
-        .collect();
+    let history: String =
+        (1..=4).map(|n| done(&format!("ok{n}"), "Complete", &format!("00:0{n}"))).collect();
+    let failures: String =
+        (1..=2).map(|n| done(&format!("bad{n}"), "Failed", &format!("00:0{n}"))).collect();
     for (what, yaml, expected) in [
-        (
-            "due now",
-            cron("", "00:50", ""),
-            &["create Job c-29453820"][..],
-        ),
+        ("due now", cron("", "00:50", ""), &["create Job c-29453820"][..]),
         ("done already", cron("", "01:00", ""), &[]),
         ("never ran", cron("", "", ""), &["create Job c-29453820"]),
-        (
-            "several missed: the last",
-            cron("", "00:10", ""),
-            &["create Job c-29453820"],
-        ),
+        ("several missed: the last", cron("", "00:10", ""), &["create Job c-29453820"]),
         ("one runs still", cron("", "00:50", running), &[]),
         (
             "may run beside it",
@@ -732,14 +511,9 @@ fn a_cronjob_starts_jobs_on_time() {
         sync("cronjob", "CronJob/c", &cron("", "01:00", "")).requeue,
         Some(Span::s(600) + Span::ms(100))
     );
-    let made = written(
-        &sync("cronjob", "CronJob/c", &cron("", "00:50", "")),
-        "create Job c-29453820",
-    );
-    assert_eq!(
-        (made.label("q"), &made.body["spec"]),
-        (Some("w"), &json!({"y": 1}))
-    );
+    let made =
+        written(&sync("cronjob", "CronJob/c", &cron("", "00:50", "")), "create Job c-29453820");
+    assert_eq!((made.label("q"), &made.body["spec"]), (Some("w"), &json!({"y": 1})));
     assert_eq!(
         made.annotation("batch.kubernetes.io/cronjob-scheduled-timestamp"),
         Some("2026-01-01T01:00:00Z")

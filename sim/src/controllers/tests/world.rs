@@ -38,19 +38,13 @@ fn a_statefulset_keeps_its_pod() {
         lab.run(5);
         let first = lab.get(&pod);
         assert!(first.condition_true("Ready"));
-        assert_eq!(
-            lab.get(&set).i64_at(&["status", "availableReplicas"]),
-            Some(1)
-        );
+        assert_eq!(lab.get(&set).i64_at(&["status", "availableReplicas"]), Some(1));
         lab.delete(&pod, Propagation::Background);
         lab.run(5);
         assert_ne!(lab.get(&pod).meta.uid, first.meta.uid);
         assert_eq!(lab.get(&set).i64_at(&["status", "readyReplicas"]), Some(1));
         // A new template waits for the Pod's deletion, and then is current too.
-        lab.patch(
-            &set,
-            json!({"spec": {"template": {"metadata": {"annotations": {"a": "b"}}}}}),
-        );
+        lab.patch(&set, json!({"spec": {"template": {"metadata": {"annotations": {"a": "b"}}}}}));
         lab.run(5);
         assert_eq!(lab.get(&set).i64_at(&["status", "updatedReplicas"]), None);
         lab.delete(&pod, Propagation::Background);
@@ -84,11 +78,8 @@ fn a_rolling_update_goes_as_recorded() {
         });
         lab.run(1);
     };
-    let first = lab
-        .get(&set)
-        .str_at(&["status", "currentRevision"])
-        .expect("a revision")
-        .to_owned();
+    let first =
+        lab.get(&set).str_at(&["status", "currentRevision"]).expect("a revision").to_owned();
     let counts = |lab: &Lab| {
         let set = lab.get(&set);
         let keys = [
@@ -99,18 +90,12 @@ fn a_rolling_update_goes_as_recorded() {
             "updatedReplicas",
         ];
         let at_first = set.str_at(&["status", "currentRevision"]) == Some(&first);
-        (
-            keys.map(|k| set.i64_at(&["status", k]).unwrap_or(0)),
-            at_first,
-        )
+        (keys.map(|k| set.i64_at(&["status", k]).unwrap_or(0)), at_first)
     };
     ready(&mut lab, "s-0");
     ready(&mut lab, "s-1");
     assert_eq!(counts(&lab), ([2, 2, 2, 2, 2], true));
-    lab.patch(
-        &set,
-        json!({"spec": {"template": {"metadata": {"annotations": {"x": "1"}}}}}),
-    );
+    lab.patch(&set, json!({"spec": {"template": {"metadata": {"annotations": {"x": "1"}}}}}));
     lab.run(1);
     assert_eq!(counts(&lab), ([2, 1, 1, 1, 1], true));
     ready(&mut lab, "s-1");
@@ -132,29 +117,14 @@ fn foreground_waits_for_dependents_and_orphaning_lets_them_go() {
     assert_eq!(lab.get(&at(Kind::ReplicaSet, &set)).meta.owners.len(), 0);
     // A Pod that holds out keeps its owners.
     let pod = lab.names(Kind::Pod).remove(0);
-    lab.patch(
-        &at(Kind::Pod, &pod),
-        json!({"metadata": {"finalizers": ["test/hold"]}}),
-    );
+    lab.patch(&at(Kind::Pod, &pod), json!({"metadata": {"finalizers": ["test/hold"]}}));
     lab.run(1);
     lab.delete(&at(Kind::ReplicaSet, &set), Propagation::Foreground);
     lab.run(5);
-    assert_eq!(
-        (lab.names(Kind::ReplicaSet).len(), lab.names(Kind::Pod)),
-        (1, vec![pod.clone()])
-    );
-    lab.patch(
-        &at(Kind::Pod, &pod),
-        json!({"metadata": {"finalizers": null}}),
-    );
+    assert_eq!((lab.names(Kind::ReplicaSet).len(), lab.names(Kind::Pod)), (1, vec![pod.clone()]));
+    lab.patch(&at(Kind::Pod, &pod), json!({"metadata": {"finalizers": null}}));
     lab.run(5);
-    assert_eq!(
-        (
-            lab.names(Kind::ReplicaSet).len(),
-            lab.names(Kind::Pod).len()
-        ),
-        (0, 0)
-    );
+    assert_eq!((lab.names(Kind::ReplicaSet).len(), lab.names(Kind::Pod).len()), (0, 0));
     lab.is_quiet();
 }
 
@@ -186,22 +156,13 @@ fn a_deployment_replaces_its_pods_one_after_the_other() {
     lab.run(5);
     let d = at(Kind::Deployment, "d");
     let old = lab.names(Kind::Pod);
-    lab.patch(
-        &d,
-        json!({"spec": {"template": {"metadata": {"annotations": {"a": "b"}}}}}),
-    );
+    lab.patch(&d, json!({"spec": {"template": {"metadata": {"annotations": {"a": "b"}}}}}));
     lab.run(20);
     let new = lab.names(Kind::Pod);
-    assert_eq!(
-        (new.len(), new.iter().filter(|n| old.contains(n)).count()),
-        (2, 0)
-    );
+    assert_eq!((new.len(), new.iter().filter(|n| old.contains(n)).count()), (2, 0));
     let now = lab.get(&d);
     assert!(now.condition_true("Available") && now.condition_true("Progressing"));
-    assert_eq!(
-        now.annotation("deployment.kubernetes.io/revision"),
-        Some("2")
-    );
+    assert_eq!(now.annotation("deployment.kubernetes.io/revision"), Some("2"));
     assert_eq!(lab.names(Kind::ReplicaSet).len(), 2);
     lab.patch(&d, json!({"spec": {"replicas": 0}}));
     lab.run(5);
@@ -226,17 +187,10 @@ fn a_job_that_fails_is_retried_later_and_later() {
     let job = lab.get(&at(Kind::Job, "j"));
     assert!(job.condition_true("Failed"));
     assert_eq!(
-        (
-            job.i64_at(&["status", "failed"]),
-            job.i64_at(&["status", "active"])
-        ),
+        (job.i64_at(&["status", "failed"]), job.i64_at(&["status", "active"])),
         (Some(3), None)
     );
-    assert!(
-        lab.all(Kind::Pod)
-            .iter()
-            .all(|p| p.meta.finalizers.is_empty())
-    );
+    assert!(lab.all(Kind::Pod).iter().all(|p| p.meta.finalizers.is_empty()));
     lab.is_quiet();
     lab.delete(&at(Kind::Job, "j"), Propagation::Background);
     lab.run(5);
@@ -253,10 +207,7 @@ fn a_job_that_succeeds_ends_and_goes() {
     assert_eq!(done.i64_at(&["status", "succeeded"]), Some(1));
     assert!(done.str_at(&["status", "completionTime"]).is_some());
     lab.run(60);
-    assert_eq!(
-        (lab.names(Kind::Job).len(), lab.names(Kind::Pod).len()),
-        (0, 0)
-    );
+    assert_eq!((lab.names(Kind::Job).len(), lab.names(Kind::Pod).len()), (0, 0));
     lab.is_quiet();
 }
 
@@ -268,15 +219,9 @@ fn a_cronjob_runs_on_time_and_keeps_little_history() {
     assert_eq!(lab.names(Kind::Job), Vec::<String>::new());
     lab.run(27 * 60 + 30);
     // Minute 29453760 since 1970 is the world's first.
-    assert_eq!(
-        lab.names(Kind::Job),
-        ["c-29453780", "c-29453785", "c-29453790"]
-    );
+    assert_eq!(lab.names(Kind::Job), ["c-29453780", "c-29453785", "c-29453790"]);
     let cron = lab.get(&at(Kind::CronJob, "c"));
-    assert_eq!(
-        cron.str_at(&["status", "lastScheduleTime"]),
-        Some("2026-01-01T00:30:00Z")
-    );
+    assert_eq!(cron.str_at(&["status", "lastScheduleTime"]), Some("2026-01-01T00:30:00Z"));
     assert!(
         cron.at(&["status", "active"]).is_none()
             && cron.str_at(&["status", "lastSuccessfulTime"]).is_some()
@@ -293,34 +238,17 @@ fn a_claim_gets_a_disk_grows_and_takes_it_along() {
 - {kind: PersistentVolumeClaim, name: data, spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}}\n");
     lab.run(5);
     let claim = at(Kind::PersistentVolumeClaim, "data");
-    assert_eq!(
-        lab.get(&claim).str_at(&["status", "phase"]),
-        Some("Pending")
-    );
+    assert_eq!(lab.get(&claim).str_at(&["status", "phase"]), Some("Pending"));
     lab.create(&format!("- {{kind: Pod, name: p, labels: {{fate: run}}, spec: {{{CONTAINERS}, volumes: [{{name: v, persistentVolumeClaim: {{claimName: data}}}}]}}}}\n"));
     lab.run(5);
     let bound = lab.get(&claim);
     assert_eq!(bound.str_at(&["status", "phase"]), Some("Bound"));
-    let volume = bound
-        .str_at(&["spec", "volumeName"])
-        .expect("a volume")
-        .to_owned();
-    let capacity = |lab: &Lab| {
-        lab.world
-            .kube(lab.kube)
-            .volume(&volume)
-            .map(|v| v.capacity_bytes)
-    };
+    let volume = bound.str_at(&["spec", "volumeName"]).expect("a volume").to_owned();
+    let capacity = |lab: &Lab| lab.world.kube(lab.kube).volume(&volume).map(|v| v.capacity_bytes);
     assert_eq!(capacity(&lab), Some(1 << 30));
-    lab.patch(
-        &claim,
-        json!({"spec": {"resources": {"requests": {"storage": "2Gi"}}}}),
-    );
+    lab.patch(&claim, json!({"spec": {"resources": {"requests": {"storage": "2Gi"}}}}));
     lab.run(10);
-    assert_eq!(
-        lab.get(&claim).str_at(&["status", "capacity", "storage"]),
-        Some("2Gi")
-    );
+    assert_eq!(lab.get(&claim).str_at(&["status", "capacity", "storage"]), Some("2Gi"));
     assert_eq!(capacity(&lab), Some(2 << 30));
     lab.is_quiet();
     // The Pod holds the claim, the claim the volume.
@@ -344,21 +272,13 @@ fn services_have_endpoints_and_take_them_along() {
 - {kind: Endpoints, name: ha, subsets: [{addresses: [{ip: 10.9.9.9}], ports: [{port: 5432}]}]}\n",
     );
     lab.run(5);
-    let ip = lab
-        .get(&at(Kind::Pod, "s-0"))
-        .str_at(&["status", "podIP"])
-        .expect("an address")
-        .to_owned();
+    let ip =
+        lab.get(&at(Kind::Pod, "s-0")).str_at(&["status", "podIP"]).expect("an address").to_owned();
     let web = lab.get(&at(Kind::Endpoints, "web"));
     assert_eq!(web.body["subsets"][0]["addresses"][0]["ip"], ip);
     let slices = lab.all(Kind::EndpointSlice);
-    let mirrored = slices
-        .iter()
-        .find(|s| s.label("kubernetes.io/service-name") == Some("ha"));
-    assert_eq!(
-        mirrored.expect("a mirror").body["endpoints"][0]["addresses"],
-        json!(["10.9.9.9"])
-    );
+    let mirrored = slices.iter().find(|s| s.label("kubernetes.io/service-name") == Some("ha"));
+    assert_eq!(mirrored.expect("a mirror").body["endpoints"][0]["addresses"], json!(["10.9.9.9"]));
     assert_eq!(slices.len(), 2);
     lab.is_quiet();
     for name in ["web", "ha"] {
@@ -376,10 +296,7 @@ fn budgets_follow_their_pods_and_hold_back_evictions() {
     lab.create("- {kind: PodDisruptionBudget, name: b, spec: {minAvailable: 1, selector: {matchLabels: {app: d}}}}\n");
     lab.run(5);
     let budget = at(Kind::PodDisruptionBudget, "b");
-    assert_eq!(
-        lab.get(&budget).i64_at(&["status", "disruptionsAllowed"]),
-        Some(1)
-    );
+    assert_eq!(lab.get(&budget).i64_at(&["status", "disruptionsAllowed"]), Some(1));
     for pod in lab.names(Kind::Pod) {
         lab.write(Verb::Evict {
             target: at(Kind::Pod, &pod),
@@ -387,17 +304,10 @@ fn budgets_follow_their_pods_and_hold_back_evictions() {
         });
     }
     lab.world.advance(Span::ms(50));
-    let going = lab
-        .all(Kind::Pod)
-        .iter()
-        .filter(|p| p.terminating())
-        .count();
+    let going = lab.all(Kind::Pod).iter().filter(|p| p.terminating()).count();
     assert!(going <= 1, "{going} evicted at once");
     lab.run(10);
-    assert_eq!(
-        lab.get(&budget).i64_at(&["status", "disruptionsAllowed"]),
-        Some(1)
-    );
+    assert_eq!(lab.get(&budget).i64_at(&["status", "disruptionsAllowed"]), Some(1));
     assert_eq!(lab.names(Kind::Pod).len(), 2);
 }
 
@@ -419,10 +329,7 @@ fn a_namespace_is_emptied_and_goes() {
         ),
         (0, 0, 0)
     );
-    lab.patch(
-        &at(Kind::ConfigMap, "held"),
-        json!({"metadata": {"finalizers": null}}),
-    );
+    lab.patch(&at(Kind::ConfigMap, "held"), json!({"metadata": {"finalizers": null}}));
     lab.run(30);
     assert_eq!(lab.names(Kind::Namespace), ["kube-node-lease"]);
     lab.is_quiet();
@@ -453,21 +360,13 @@ fn a_silent_nodes_pod_is_deleted_in_the_end() {
     let pod = lab.all(Kind::Pod).remove(0);
     assert!(pod.condition_true("Ready"));
     (0..6).for_each(|_| beat(&mut lab, &["m"]));
-    let taints = lab
-        .get(&at(Kind::Node, "n1"))
-        .at(&["spec", "taints"])
-        .cloned();
+    let taints = lab.get(&at(Kind::Node, "n1")).at(&["spec", "taints"]).cloned();
     assert_eq!(taints.and_then(|t| t.as_array().map(Vec::len)), Some(2));
     let now = lab.get(&at(Kind::Pod, &pod.meta.name));
     assert!(!now.condition_true("Ready") && !now.terminating());
     // Its patience, 300 s by admission's default, ends; here it is let go at once, as if the kubelet answered.
     let mut beats = 0;
-    while lab
-        .all(Kind::Pod)
-        .iter()
-        .any(|p| p.meta.uid == pod.meta.uid)
-        && beats < 40
-    {
+    while lab.all(Kind::Pod).iter().any(|p| p.meta.uid == pod.meta.uid) && beats < 40 {
         beat(&mut lab, &["m"]);
         beats += 1;
     }
@@ -482,12 +381,7 @@ fn a_lagging_cache_makes_no_pod_twice() {
     lab.create(&deployment(2));
     lab.run(60);
     assert_eq!(lab.names(Kind::Pod).len(), 2);
-    let made = lab
-        .world
-        .kube(lab.kube)
-        .api
-        .changes_since(1, Some(Kind::Pod))
-        .expect("remembered");
+    let made = lab.world.kube(lab.kube).api.changes_since(1, Some(Kind::Pod)).expect("remembered");
     let made = made.filter(|c| c.old.is_none()).count();
     assert_eq!(made, 2, "Pods made");
 }
@@ -506,11 +400,7 @@ fn lost_answers_and_refusals_change_nothing_in_the_end() {
             from: lab.world.now(),
             until: None,
             left: Some(12),
-            what: Matcher {
-                sender: Some("kcm".into()),
-                writes: true,
-                ..Matcher::default()
-            },
+            what: Matcher { sender: Some("kcm".into()), writes: true, ..Matcher::default() },
             point,
             cut: cut.clone(),
         });
@@ -521,8 +411,7 @@ fn lost_answers_and_refusals_change_nothing_in_the_end() {
         assert_eq!(pods.len(), 4, "{cut:?} at {point:?}");
         assert!(lab.get(&at(Kind::Job, "j")).condition_true("Complete"));
         assert_eq!(
-            lab.get(&at(Kind::StatefulSet, "s"))
-                .i64_at(&["status", "readyReplicas"]),
+            lab.get(&at(Kind::StatefulSet, "s")).i64_at(&["status", "readyReplicas"]),
             Some(2)
         );
         lab.is_quiet();
@@ -570,22 +459,13 @@ fn changes_missed_while_cut_off_are_found_by_the_new_list() {
     });
     lab.run(1);
     lab.world.partition(lab.kube, "far", "control-plane");
-    lab.patch(
-        &at(Kind::StatefulSet, "s"),
-        json!({"spec": {"replicas": 2}}),
-    );
+    lab.patch(&at(Kind::StatefulSet, "s"), json!({"spec": {"replicas": 2}}));
     lab.delete(&at(Kind::ConfigMap, "a"), Propagation::Background);
     lab.run(30);
-    assert_eq!(
-        (lab.names(Kind::Pod).len(), lab.names(Kind::Secret).len()),
-        (1, 1)
-    );
+    assert_eq!((lab.names(Kind::Pod).len(), lab.names(Kind::Secret).len()), (1, 1));
     lab.world.heal_network();
     lab.run(10);
-    assert_eq!(
-        (lab.names(Kind::Pod).len(), lab.names(Kind::Secret).len()),
-        (2, 0)
-    );
+    assert_eq!((lab.names(Kind::Pod).len(), lab.names(Kind::Secret).len()), (2, 0));
 }
 
 #[test]

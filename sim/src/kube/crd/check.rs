@@ -22,11 +22,7 @@ pub(super) fn check(schema: &Value, value: &Value, path: &str, out: &mut Vec<Fie
     {
         let texts: Vec<_> = allowed.iter().map(Value::to_string).collect();
         let detail = format!("supported values: {}", texts.join(", "));
-        out.push(FieldError::new(
-            here,
-            Wrong::NotSupported(value.clone()),
-            detail,
-        ));
+        out.push(FieldError::new(here, Wrong::NotSupported(value.clone()), detail));
     }
     match value {
         Value::String(text) => string(schema, text, here, out),
@@ -64,26 +60,16 @@ fn type_fits(schema: &Value, value: &Value, here: &str, out: &mut Vec<FieldError
             None => return true,
         }
     };
-    if wanted
-        .split(',')
-        .any(|w| w == found || (w == "number" && found == "integer"))
-    {
+    if wanted.split(',').any(|w| w == found || (w == "number" && found == "integer")) {
         return true;
     }
     let detail = format!("{here} in body must be of type {wanted}: \"{found}\"");
-    out.push(FieldError::new(
-        here,
-        Wrong::TypeInvalid(found.into()),
-        detail,
-    ));
+    out.push(FieldError::new(here, Wrong::TypeInvalid(found.into()), detail));
     false
 }
 
 fn size(schema: &Value, key: &str) -> Option<usize> {
-    schema
-        .get(key)?
-        .as_u64()
-        .and_then(|n| usize::try_from(n).ok())
+    schema.get(key)?.as_u64().and_then(|n| usize::try_from(n).ok())
 }
 
 fn string(schema: &Value, text: &str, here: &str, out: &mut Vec<FieldError>) {
@@ -115,31 +101,19 @@ fn number(schema: &Value, value: &Value, number: f64, here: &str, out: &mut Vec<
     if bound("minimum")
         .is_some_and(|min| number < min || (number == min && flag(schema, "exclusiveMinimum")))
     {
-        let or = if flag(schema, "exclusiveMinimum") {
-            ""
-        } else {
-            " or equal to"
-        };
+        let or = if flag(schema, "exclusiveMinimum") { "" } else { " or equal to" };
         let what = format!("should be greater than{or} {}", text("minimum"));
         out.push(invalid(here, value.clone(), &what));
     }
     if bound("maximum")
         .is_some_and(|max| number > max || (number == max && flag(schema, "exclusiveMaximum")))
     {
-        let or = if flag(schema, "exclusiveMaximum") {
-            ""
-        } else {
-            " or equal to"
-        };
+        let or = if flag(schema, "exclusiveMaximum") { "" } else { " or equal to" };
         let what = format!("should be less than{or} {}", text("maximum"));
         out.push(invalid(here, value.clone(), &what));
     }
     if let Some(step) = bound("multipleOf").filter(|step| (number / step).fract() != 0.0) {
-        out.push(invalid(
-            here,
-            value.clone(),
-            &format!("should be a multiple of {step}"),
-        ));
+        out.push(invalid(here, value.clone(), &format!("should be a multiple of {step}")));
     }
 }
 
@@ -157,39 +131,28 @@ fn array(schema: &Value, list: &[Value], here: &str, out: &mut Vec<FieldError>) 
             check(items, below, &format!("{here}[{at}]"), out);
         }
     }
-    let keys = schema
-        .get("x-kubernetes-list-map-keys")
-        .and_then(Value::as_array);
+    let keys = schema.get("x-kubernetes-list-map-keys").and_then(Value::as_array);
     let mut seen = BTreeSet::new();
     for (at, item) in list.iter().enumerate() {
         let key = match schema.get("x-kubernetes-list-type").and_then(Value::as_str) {
             Some("set") => item.clone(),
             Some("map") => {
                 let fields = keys.into_iter().flatten().filter_map(Value::as_str);
-                let key: Map<_, _> = fields
-                    .filter_map(|k| Some((k.to_owned(), item.get(k)?.clone())))
-                    .collect();
+                let key: Map<_, _> =
+                    fields.filter_map(|k| Some((k.to_owned(), item.get(k)?.clone()))).collect();
                 Value::Object(key)
             }
             _ => return,
         };
         if !seen.insert(key.to_string()) {
-            out.push(FieldError::new(
-                format!("{here}[{at}]"),
-                Wrong::Duplicate(key),
-                "",
-            ));
+            out.push(FieldError::new(format!("{here}[{at}]"), Wrong::Duplicate(key), ""));
         }
     }
 }
 
 fn object(schema: &Value, map: &Map<String, Value>, path: &str, out: &mut Vec<FieldError>) {
     let below = |key: &str| {
-        if path.is_empty() {
-            key.to_owned()
-        } else {
-            format!("{path}.{key}")
-        }
+        if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
     };
     let required = schema.get("required").and_then(Value::as_array);
     for key in required.into_iter().flatten().filter_map(Value::as_str) {
@@ -203,11 +166,7 @@ fn object(schema: &Value, map: &Map<String, Value>, path: &str, out: &mut Vec<Fi
         out.push(FieldError::new(here, Wrong::TooMany, detail));
     }
     if let Some(min) = size(schema, "minProperties").filter(|min| map.len() < *min) {
-        out.push(invalid(
-            here,
-            map.len(),
-            &format!("should have at least {min} properties"),
-        ));
+        out.push(invalid(here, map.len(), &format!("should have at least {min} properties")));
     }
     let properties = schema.get("properties").and_then(Value::as_object);
     let rest = schema.get("additionalProperties").filter(|r| r.is_object());

@@ -125,24 +125,18 @@ pub fn preferences(pod: &Object, nodes: &[NodeView]) -> Vec<i64> {
 
 fn weighted(pod: &Object) -> Vec<(i64, &Value)> {
     let of = |what: &str, sign: i64| {
-        items(pod, &["spec", "affinity", what, PREFERRED])
-            .iter()
-            .filter_map(move |p| {
-                let weight = p.get("weight")?.as_i64()?;
-                Some((sign * weight, p.get("podAffinityTerm")?))
-            })
+        items(pod, &["spec", "affinity", what, PREFERRED]).iter().filter_map(move |p| {
+            let weight = p.get("weight")?.as_i64()?;
+            Some((sign * weight, p.get("podAffinityTerm")?))
+        })
     };
-    of("podAffinity", 1)
-        .chain(of("podAntiAffinity", -1))
-        .collect()
+    of("podAffinity", 1).chain(of("podAntiAffinity", -1)).collect()
 }
 
 fn add(scores: &mut BTreeMap<Domain, i64>, node: &NodeView, term: &Value, weight: i64) {
     let key = key_of(term);
     if let Some(value) = node.domain(key) {
-        *scores
-            .entry((key.to_owned(), value.to_owned()))
-            .or_default() += weight;
+        *scores.entry((key.to_owned(), value.to_owned())).or_default() += weight;
     }
 }
 
@@ -154,17 +148,14 @@ fn mark<'a>(
     for term in terms {
         let key = key_of(term);
         if let Some(value) = node.domain(key) {
-            *domains
-                .entry((key.to_owned(), value.to_owned()))
-                .or_default() += 1;
+            *domains.entry((key.to_owned(), value.to_owned())).or_default() += 1;
         }
     }
 }
 
 fn among(domains: &BTreeMap<Domain, usize>, node: &NodeView, term: &Value) -> bool {
     let key = key_of(term);
-    node.domain(key)
-        .is_some_and(|value| domains.contains_key(&(key.to_owned(), value.to_owned())))
+    node.domain(key).is_some_and(|value| domains.contains_key(&(key.to_owned(), value.to_owned())))
 }
 
 fn key_of(term: &Value) -> &str {

@@ -47,10 +47,7 @@ fn refused(nodes: usize, reasons: &BTreeMap<String, usize>) -> String {
     if nodes == 0 {
         return "no nodes available to schedule pods".into();
     }
-    let mut parts: Vec<_> = reasons
-        .iter()
-        .map(|(why, n)| format!("{n} {why}"))
-        .collect();
+    let mut parts: Vec<_> = reasons.iter().map(|(why, n)| format!("{n} {why}")).collect();
     parts.sort();
     unavailable(nodes, &parts.join(", "))
 }
@@ -82,11 +79,7 @@ fn refusals(
     }
     if let Some(taint) = untolerated(pod, node, &["NoSchedule", "NoExecute"]) {
         let of = |key: &str| text(taint, &[key]).unwrap_or_default();
-        return vec![format!(
-            "node(s) had untolerated taint {{{}: {}}}",
-            of("key"),
-            of("value")
-        )];
+        return vec![format!("node(s) had untolerated taint {{{}: {}}}", of("key"), of("value"))];
     }
     if !affine(pod, node) {
         return vec!["node(s) didn't match Pod's node affinity/selector".into()];
@@ -140,18 +133,13 @@ fn scores(pod: &Object, all: &[NodeView], feasible: &[&NodeView]) -> Vec<i64> {
             *total += weight * score;
         }
     };
-    let taints: Vec<_> = feasible
-        .iter()
-        .map(|n| untolerated_count(pod, &n.node, "PreferNoSchedule"))
-        .collect();
+    let taints: Vec<_> =
+        feasible.iter().map(|n| untolerated_count(pod, &n.node, "PreferNoSchedule")).collect();
     let most = taints.iter().max().copied().unwrap_or(0);
     if most > 0 {
         add(3, taints.iter().map(|n| 100 - 100 * n / most).collect());
     }
-    let wishes: Vec<_> = feasible
-        .iter()
-        .map(|n| affinity_weight(pod, &n.node))
-        .collect();
+    let wishes: Vec<_> = feasible.iter().map(|n| affinity_weight(pod, &n.node)).collect();
     let most = wishes.iter().max().copied().unwrap_or(0);
     if most > 0 {
         add(2, wishes.iter().map(|w| 100 * w / most).collect());
@@ -163,23 +151,14 @@ fn scores(pod: &Object, all: &[NodeView], feasible: &[&NodeView]) -> Vec<i64> {
     let near: Vec<_> = all
         .iter()
         .zip(near)
-        .filter(|(n, _)| {
-            feasible
-                .iter()
-                .any(|f| f.node.meta.name == n.node.meta.name)
-        })
+        .filter(|(n, _)| feasible.iter().any(|f| f.node.meta.name == n.node.meta.name))
         .map(|(_, score)| score)
         .collect();
     let (low, high) = (near.iter().min().copied(), near.iter().max().copied());
     if let (Some(low), Some(high)) = (low, high)
         && high > low
     {
-        add(
-            2,
-            near.iter()
-                .map(|s| 100 * (s - low) / (high - low))
-                .collect(),
-        );
+        add(2, near.iter().map(|s| 100 * (s - low) / (high - low)).collect());
     }
     sum
 }
@@ -188,11 +167,7 @@ fn scores(pod: &Object, all: &[NodeView], feasible: &[&NodeView]) -> Vec<i64> {
 fn least_allocated(pod: &Object, view: &NodeView) -> i64 {
     let wanted = weight(pod);
     let free = |used: i128, wanted: i128, has: i128| {
-        if has == 0 || used + wanted > has {
-            0
-        } else {
-            (has - used - wanted) * 100 / has
-        }
+        if has == 0 || used + wanted > has { 0 } else { (has - used - wanted) * 100 / has }
     };
     let (used, has) = (view.weighed, view.allocatable);
     let mean =

@@ -73,10 +73,7 @@ fn state(claim: Arc<Object>, find: Find<'_>) -> Result<Claim, String> {
     match class {
         Some(class)
             if class.str_at(&["volumeBindingMode"]) == Some("WaitForFirstConsumer")
-                && claim
-                    .str_at(&["spec", "volumeName"])
-                    .unwrap_or_default()
-                    .is_empty() =>
+                && claim.str_at(&["spec", "volumeName"]).unwrap_or_default().is_empty() =>
         {
             Ok(Claim::Delayed { claim, class })
         }
@@ -87,9 +84,7 @@ fn state(claim: Arc<Object>, find: Find<'_>) -> Result<Claim, String> {
 /// Whether a claim has its volume.
 pub fn bound(claim: &Object) -> bool {
     claim.str_at(&["status", "phase"]) == Some("Bound")
-        && claim
-            .str_at(&["spec", "volumeName"])
-            .is_some_and(|v| !v.is_empty())
+        && claim.str_at(&["spec", "volumeName"]).is_some_and(|v| !v.is_empty())
 }
 
 /// Why a node can't have these claims, if it can't.
@@ -118,10 +113,7 @@ fn allowed(class: &Object, node: &Object) -> bool {
     let expression = |e: &Value| serde_json::json!({"key": e.get("key"), "operator": "In", "values": e.get("values")});
     topologies.is_empty()
         || topologies.iter().any(|t| {
-            let all: Vec<_> = list(t, &["matchLabelExpressions"])
-                .iter()
-                .map(expression)
-                .collect();
+            let all: Vec<_> = list(t, &["matchLabelExpressions"]).iter().map(expression).collect();
             all.is_empty() || term_matches(&serde_json::json!({"matchExpressions": all}), node)
         })
 }

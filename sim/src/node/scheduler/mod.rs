@@ -91,21 +91,13 @@ impl Scheduler {
                 return true;
             }
         }
-        let mut others = [
-            &mut caches.nodes,
-            &mut caches.claims,
-            &mut caches.volumes,
-            &mut caches.classes,
-        ];
+        let mut others =
+            [&mut caches.nodes, &mut caches.claims, &mut caches.volumes, &mut caches.classes];
         let learned = others.iter_mut().map(|c| c.learn(input));
         let Some(learned) = learned.into_iter().find(|l| !matches!(l, Learned::NotMine)) else {
             return false;
         };
-        if let Learned::One {
-            old: Some(old),
-            new: Some(new),
-            ..
-        } = &learned
+        if let Learned::One { old: Some(old), new: Some(new), .. } = &learned
             && new.kind == Kind::Node
             && same_for_us(old, new)
         {
@@ -125,8 +117,7 @@ impl Scheduler {
                 self.queue.remove(&uid);
             }
         }
-        self.assumed
-            .retain(|uid, _| pods.iter().any(|p| p.meta.uid == *uid && wants_node(p)));
+        self.assumed.retain(|uid, _| pods.iter().any(|p| p.meta.uid == *uid && wants_node(p)));
         for pod in pods.iter() {
             self.pod_changed(None, Some(pod), now);
         }
@@ -171,13 +162,7 @@ impl Scheduler {
     /// Tries the next Pod.
     fn cycle(&mut self, cx: &mut Cx<'_>) {
         let Some(caches) = &self.caches else { return };
-        let ready = [
-            &caches.pods,
-            &caches.nodes,
-            &caches.claims,
-            &caches.volumes,
-            &caches.classes,
-        ];
+        let ready = [&caches.pods, &caches.nodes, &caches.claims, &caches.volumes, &caches.classes];
         if !ready.iter().all(|c| c.synced()) {
             return;
         }
@@ -207,8 +192,7 @@ impl Scheduler {
         match chosen {
             Ok(index) => {
                 let node = nodes[index].node.meta.name.clone();
-                self.assumed
-                    .insert(pod.meta.uid.clone(), (pod.clone(), node.clone()));
+                self.assumed.insert(pod.meta.uid.clone(), (pod.clone(), node.clone()));
                 self.place(cx, pod, node, &claims.unwrap_or_default());
             }
             Err(message) => self.refuse(cx, &pod, &message),
@@ -252,8 +236,7 @@ impl Scheduler {
             let patch = json!({"metadata": {"annotations": {SELECTED_NODE: &*node}}});
             let verb = requests::merge(claim.kind, &claim.meta.namespace, &claim.meta.name, patch);
             let ticket = self.ask(cx, verb);
-            self.asked
-                .insert(ticket, Asked::Claim(pod.meta.uid.clone()));
+            self.asked.insert(ticket, Asked::Claim(pod.meta.uid.clone()));
         }
         let provisioning = Provisioning {
             node,
@@ -308,10 +291,7 @@ impl Scheduler {
         match (self.asked.remove(&ticket), response) {
             (Some(Asked::Bind(pod, node)), Ok(_)) => {
                 self.queue.remove(&pod.meta.uid);
-                cx.note(Milestone::Scheduled {
-                    pod: pod.meta.name.clone(),
-                    node: node.clone(),
-                });
+                cx.note(Milestone::Scheduled { pod: pod.meta.name.clone(), node: node.clone() });
                 let text = format!(
                     "Successfully assigned {}/{} to {node}",
                     pod.meta.namespace, pod.meta.name
@@ -334,10 +314,7 @@ impl Scheduler {
         if is("status", "False") && is("reason", "Unschedulable") && is("message", message) {
             return;
         }
-        cx.note(Milestone::Unschedulable {
-            pod: pod.meta.name.clone(),
-            why: message.to_owned(),
-        });
+        cx.note(Milestone::Unschedulable { pod: pod.meta.name.clone(), why: message.to_owned() });
         let since = before
             .filter(|_| is("status", "False"))
             .and_then(|c| c.get("lastTransitionTime"))
@@ -422,9 +399,8 @@ impl Actor for Scheduler {
 
 /// Whether a Pod is ours to place.
 fn wants_node(pod: &Object) -> bool {
-    let ours = pod
-        .str_at(&["spec", "schedulerName"])
-        .is_none_or(|name| name.is_empty() || name == NAME);
+    let ours =
+        pod.str_at(&["spec", "schedulerName"]).is_none_or(|name| name.is_empty() || name == NAME);
     ours && pod.str_at(&["spec", "nodeName"]).is_none_or(str::is_empty)
         && !pod.terminating()
         && !ended(pod)
@@ -433,10 +409,7 @@ fn wants_node(pod: &Object) -> bool {
 
 /// Whether a Pod has run to its end, and takes no room any more.
 fn ended(pod: &Object) -> bool {
-    matches!(
-        pod.str_at(&["status", "phase"]),
-        Some("Succeeded" | "Failed")
-    )
+    matches!(pod.str_at(&["status", "phase"]), Some("Succeeded" | "Failed"))
 }
 
 /// Whether a Node's change is nothing that could make a Pod fit.

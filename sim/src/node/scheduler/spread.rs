@@ -37,9 +37,7 @@ impl<'a> Hard<'a> {
             }
             (constraint, domains, selects(constraint, pod, pod))
         };
-        Self {
-            constraints: hard.iter().map(|c| count(c)).collect(),
-        }
+        Self { constraints: hard.iter().map(|c| count(c)).collect() }
     }
 
     /// Why the Pod can't be on a node, if it can't.
@@ -50,11 +48,7 @@ impl<'a> Hard<'a> {
             };
             let domains_wanted = int(constraint, &["minDomains"]).unwrap_or(1);
             let enough = i64::try_from(domains.len()).is_ok_and(|n| n >= domains_wanted);
-            let least = if enough {
-                domains.values().min().copied().unwrap_or(0)
-            } else {
-                0
-            };
+            let least = if enough { domains.values().min().copied().unwrap_or(0) } else { 0 };
             let here = domains.get(domain).copied().unwrap_or(0) + i64::from(*itself);
             if here - least > int(constraint, &["maxSkew"]).unwrap_or(1) {
                 return Some(REFUSED);
@@ -82,10 +76,7 @@ pub fn score(pod: &Object, all: &[NodeView], feasible: &[&NodeView]) -> Option<V
         // Fewer domains weigh less: a difference of one matters more among many nodes than among two zones.
         #[allow(clippy::cast_precision_loss)]
         let weight = ((domains.len() + 2) as f64).ln();
-        for node in all
-            .iter()
-            .filter(|n| has_all(n) && eligible(pod, constraint, n))
-        {
+        for node in all.iter().filter(|n| has_all(n) && eligible(pod, constraint, n)) {
             if let Some(count) = node.domain(key).and_then(|d| domains.get_mut(d)) {
                 *count += matching(constraint, pod, node);
             }

@@ -38,10 +38,8 @@ fn pod(name: &str, spec: Value) -> Arc<Object> {
 
 /// The chosen node's name, or the message.
 fn chosen(pod: &Object, nodes: &[(Arc<Object>, Vec<Arc<Object>>)], claims: &[Claim]) -> String {
-    let views: Vec<_> = nodes
-        .iter()
-        .map(|(node, pods)| NodeView::new(node.clone(), pods.clone()))
-        .collect();
+    let views: Vec<_> =
+        nodes.iter().map(|(node, pods)| NodeView::new(node.clone(), pods.clone())).collect();
     match choose(pod, &views, claims) {
         Ok(index) => views[index].node.meta.name.to_string(),
         Err(message) => message,
@@ -78,10 +76,8 @@ fn filters_and_their_words() {
         set("/status/allocatable/pods", "0".into()),
         "0/3 nodes are available: 1 Too many pods, 2 Insufficient cpu.",
     );
-    let tainted = set(
-        "/spec",
-        json!({"taints": [{"key": "k", "value": "v", "effect": "NoSchedule"}]}),
-    );
+    let tainted =
+        set("/spec", json!({"taints": [{"key": "k", "value": "v", "effect": "NoSchedule"}]}));
     on_the_third(
         json!({}),
         tainted.clone(),
@@ -96,21 +92,13 @@ fn filters_and_their_words() {
     }
     let refused =
         "0/3 nodes are available: 1 node(s) had untolerated taint {k: v}, 2 Insufficient cpu.";
-    on_the_third(
-        json!({"tolerations": [{"key": "k", "value": "w"}]}),
-        tainted,
-        refused,
-    );
+    on_the_third(json!({"tolerations": [{"key": "k", "value": "w"}]}), tainted, refused);
     on_the_third(
         json!({}),
         set("/spec", json!({"unschedulable": true})),
         "0/3 nodes are available: 1 node(s) were unschedulable, 2 Insufficient cpu.",
     );
-    on_the_third(
-        json!({"nodeSelector": {"kubernetes.io/hostname": "c"}}),
-        |_| (),
-        "c",
-    );
+    on_the_third(json!({"nodeSelector": {"kubernetes.io/hostname": "c"}}), |_| (), "c");
     on_the_third(
         json!({"nodeSelector": {"disk": "ssd"}}),
         |_| (),
@@ -128,10 +116,7 @@ fn filters_and_their_words() {
         |_| (),
         "0/3 nodes are available: 1 node(s) didn't match Pod's node affinity/selector, 2 Insufficient cpu.",
     );
-    assert_eq!(
-        chosen(&pod("p", json!({})), &[], &[]),
-        "no nodes available to schedule pods"
-    );
+    assert_eq!(chosen(&pod("p", json!({})), &[], &[]), "no nodes available to schedule pods");
 }
 
 fn anti_affinity(kind: &str) -> Value {
@@ -163,10 +148,7 @@ fn place(spec: &Value, count: usize, change: fn(&mut Value)) -> Result<Vec<usize
     for i in 0..count {
         let pod = pod(&format!("p{i}"), spec.clone());
         let name = chosen(&pod, &nodes, &[]);
-        let place = nodes
-            .iter_mut()
-            .find(|(n, _)| *n.meta.name == *name)
-            .ok_or(name)?;
+        let place = nodes.iter_mut().find(|(n, _)| *n.meta.name == *name).ok_or(name)?;
         place.1.push(pod);
     }
     Ok(nodes.iter().map(|(_, pods)| pods.len()).collect())
@@ -183,10 +165,7 @@ fn pods_spread() {
             .remove("topology.kubernetes.io/zone");
     };
     for change in [|_: &mut Value| (), same_zone] {
-        assert_eq!(
-            place(&spread("ScheduleAnyway"), 5, change),
-            Ok(vec![2, 2, 1])
-        );
+        assert_eq!(place(&spread("ScheduleAnyway"), 5, change), Ok(vec![2, 2, 1]));
     }
     // A huge node attracts everything but what is to be spread.
     let huge = |node: &mut Value| {
@@ -201,31 +180,19 @@ fn pods_spread() {
         spec["containers"] = json!([{}]);
         assert_eq!(place(&spec, 5, huge), Ok(vec![2, 1, 2]));
     }
-    assert_eq!(
-        place(&spread("DoNotSchedule"), 5, |_| ()),
-        Ok(vec![2, 2, 1])
-    );
+    assert_eq!(place(&spread("DoNotSchedule"), 5, |_| ()), Ok(vec![2, 2, 1]));
     assert_eq!(
         place(&spread("DoNotSchedule"), 1, no_zone),
         Err("0/3 nodes are available: 3 node(s) didn't match pod topology spread constraints (missing required label).".into())
     );
-    assert_eq!(
-        place(&anti_affinity("preferred"), 5, |_| ()),
-        Ok(vec![2, 2, 1])
-    );
-    assert_eq!(
-        place(&anti_affinity("required"), 3, |_| ()),
-        Ok(vec![1, 1, 1])
-    );
+    assert_eq!(place(&anti_affinity("preferred"), 5, |_| ()), Ok(vec![2, 2, 1]));
+    assert_eq!(place(&anti_affinity("required"), 3, |_| ()), Ok(vec![1, 1, 1]));
     assert_eq!(
         place(&anti_affinity("required"), 4, |_| ()),
         Err("0/3 nodes are available: 3 node(s) didn't match pod anti-affinity rules.".into())
     );
     // Without any rule the freest node wins all the same.
-    assert_eq!(
-        place(&json!({"containers": [{}]}), 3, |_| ()),
-        Ok(vec![1, 1, 1])
-    );
+    assert_eq!(place(&json!({"containers": [{}]}), 3, |_| ()), Ok(vec![1, 1, 1]));
 }
 
 #[test]
@@ -265,20 +232,14 @@ fn anti_affinity_holds_both_ways_and_affinity_needs_company() {
         let spec = json!({"affinity": {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}});
         pod("near", spec)
     };
-    let nodes = [
-        (node("a", |_| ()), vec![]),
-        (node("b", |_| ()), vec![pod("p", json!({}))]),
-    ];
+    let nodes = [(node("a", |_| ()), vec![]), (node("b", |_| ()), vec![pod("p", json!({}))])];
     assert_eq!(chosen(&near("hippo"), &nodes, &[]), "b");
     assert_eq!(
         chosen(&near("rhino"), &nodes, &[]),
         "0/2 nodes are available: 2 node(s) didn't match pod affinity rules."
     );
     // The first of its kind may go anywhere.
-    assert_eq!(
-        chosen(&near("hippo"), &[(node("a", |_| ()), vec![])], &[]),
-        "a"
-    );
+    assert_eq!(chosen(&near("hippo"), &[(node("a", |_| ()), vec![])], &[]), "a");
 }
 
 #[test]
@@ -318,16 +279,7 @@ fn claims_bind_pods_to_nodes() {
         "lost",
         "0/3 nodes are available: 3 node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s).",
     );
-    check(
-        "now",
-        "0/3 nodes are available: pod has unbound immediate PersistentVolumeClaims.",
-    );
-    check(
-        "dying",
-        "0/3 nodes are available: persistentvolumeclaim \"dying\" is being deleted.",
-    );
-    check(
-        "none",
-        "0/3 nodes are available: persistentvolumeclaim \"none\" not found.",
-    );
+    check("now", "0/3 nodes are available: pod has unbound immediate PersistentVolumeClaims.");
+    check("dying", "0/3 nodes are available: persistentvolumeclaim \"dying\" is being deleted.");
+    check("none", "0/3 nodes are available: persistentvolumeclaim \"none\" not found.");
 }

@@ -44,18 +44,9 @@ impl NodeView {
             weighed.add(weight(pod));
         }
         let has = |name: &str| milli_of(node.at(&["status", "allocatable", name]));
-        let allocatable = Resources {
-            cpu: has("cpu"),
-            memory: has("memory"),
-            pods: has("pods") / 1_000,
-        };
-        Self {
-            node,
-            pods,
-            requested,
-            weighed,
-            allocatable,
-        }
+        let allocatable =
+            Resources { cpu: has("cpu"), memory: has("memory"), pods: has("pods") / 1_000 };
+        Self { node, pods, requested, weighed, allocatable }
     }
 
     /// The node's value of a topology key.
@@ -91,10 +82,7 @@ fn summed(pod: &Object, cpu_default: i128, memory_default: i128) -> Resources {
         None => default,
         value => milli_of(value),
     };
-    let mut all = Resources {
-        pods: 1,
-        ..Resources::default()
-    };
+    let mut all = Resources { pods: 1, ..Resources::default() };
     for container in items(pod, &["spec", "containers"]) {
         all.cpu += of(container, "cpu", cpu_default);
         all.memory += of(container, "memory", memory_default);
@@ -141,24 +129,16 @@ pub fn tolerates(toleration: &Value, taint: &Value) -> bool {
 /// Whether a node satisfies a Pod's `nodeSelector` and required node affinity.
 pub fn affine(pod: &Object, node: &Object) -> bool {
     let selector = pod.at(&["spec", "nodeSelector"]).and_then(Value::as_object);
-    let required = [
-        "spec",
-        "affinity",
-        "nodeAffinity",
-        "requiredDuringSchedulingIgnoredDuringExecution",
-    ];
+    let required =
+        ["spec", "affinity", "nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution"];
     selector.is_none_or(|s| s.iter().all(|(k, v)| node.label(k) == v.as_str()))
         && pod.at(&required).is_none_or(|r| node_matches(r, node))
 }
 
 /// The sum of the weights of the preferred node affinity terms that a node satisfies.
 pub fn affinity_weight(pod: &Object, node: &Object) -> i64 {
-    let preferred = [
-        "spec",
-        "affinity",
-        "nodeAffinity",
-        "preferredDuringSchedulingIgnoredDuringExecution",
-    ];
+    let preferred =
+        ["spec", "affinity", "nodeAffinity", "preferredDuringSchedulingIgnoredDuringExecution"];
     items(pod, &preferred)
         .iter()
         .filter(|p| p.get("preference").is_some_and(|t| term_matches(t, node)))

@@ -21,10 +21,7 @@ fn archiving() -> serde_json::Value {
 }
 
 fn stanza(hash: &str) -> Command {
-    Command::StanzaCreate {
-        config_hash: hash.into(),
-        postgres_version: 18,
-    }
+    Command::StanzaCreate { config_hash: hash.into(), postgres_version: 18 }
 }
 
 fn backup(bench: &mut Bench, options: &str) -> Vec<String> {
@@ -42,16 +39,8 @@ fn backup(bench: &mut Bench, options: &str) -> Vec<String> {
 }
 
 fn repository(bench: &Bench) -> &crate::pgbackrest::Stanza {
-    let volume = bench
-        .world
-        .kube(bench.kube)
-        .volume("repo1")
-        .expect("a volume");
-    volume
-        .repository
-        .as_ref()
-        .and_then(|r| r.stanza.as_ref())
-        .expect("a stanza")
+    let volume = bench.world.kube(bench.kube).volume("repo1").expect("a volume");
+    volume.repository.as_ref().and_then(|r| r.stanza.as_ref()).expect("a stanza")
 }
 
 fn healthy(seed: u64) -> (Bench, String) {
@@ -79,26 +68,12 @@ fn stanza_creation_and_its_refusals() {
     );
     // Somebody else's repository.
     let kube = bench.kube;
-    let volume = bench
-        .world
-        .kube_mut(kube)
-        .volume_mut("repo1")
-        .expect("a volume");
-    let held = volume
-        .repository
-        .as_mut()
-        .and_then(|r| r.stanza.as_mut())
-        .expect("a stanza");
+    let volume = bench.world.kube_mut(kube).volume_mut("repo1").expect("a volume");
+    let held = volume.repository.as_mut().and_then(|r| r.stanza.as_mut()).expect("a stanza");
     held.system_id = 1;
     let output = bench.exec(&leader, stanza(""));
-    assert_eq!(
-        stanza("").outcome(&output),
-        Err(ivory_core::command::Failure::ForeignRepository)
-    );
-    let upgrade = Command::StanzaUpgrade {
-        config_hash: String::new(),
-        postgres_version: 18,
-    };
+    assert_eq!(stanza("").outcome(&output), Err(ivory_core::command::Failure::ForeignRepository));
+    let upgrade = Command::StanzaUpgrade { config_hash: String::new(), postgres_version: 18 };
     assert_eq!(bench.exec(&leader, upgrade).exit, 0);
 }
 
@@ -106,17 +81,11 @@ fn stanza_creation_and_its_refusals() {
 fn backups_and_their_listing() {
     let (mut bench, leader) = healthy(42);
     assert!(backup(&mut bench, "").iter().all(|l| !l.contains("failed")));
-    assert!(
-        backup(&mut bench, "--type=incr")
-            .iter()
-            .all(|l| !l.contains("failed"))
-    );
+    assert!(backup(&mut bench, "--type=incr").iter().all(|l| !l.contains("failed")));
     let output = bench.exec(&leader, Command::BackupInfo);
     let info = ivory_core::pgbackrest::info::Info::parse(&output.stdout).expect("readable");
     assert_eq!(info.has_backup(1), Some(true));
-    let id = bench
-        .annotation("hippo-ha-config", "initialize")
-        .expect("initialized");
+    let id = bench.annotation("hippo-ha-config", "initialize").expect("initialized");
     assert!(info.belongs_to(&id));
     let kinds: Vec<&str> = info.repos[&1].backups.iter().map(|b| &*b.kind).collect();
     assert_eq!(kinds, ["full", "incr"]);
@@ -131,18 +100,10 @@ fn restore_to_a_point_in_time() {
     let client = bench.client();
     bench.run(90.0);
     let target = bench.world.now();
-    let then = bench
-        .world
-        .actor::<Client>(client)
-        .expect("alive")
-        .acked()
-        .len();
+    let then = bench.world.actor::<Client>(client).expect("alive").acked().len();
     bench.run(130.0);
     let archived = repository(&bench).archive[&1].end;
-    assert!(
-        archived > 0,
-        "archive_timeout closes segments of an active cluster"
-    );
+    assert!(archived > 0, "archive_timeout closes segments of an active cluster");
     bench.world.kill(client, 0);
     for index in 0..3 {
         let who = name(index);
@@ -175,15 +136,8 @@ fn restore_to_a_point_in_time() {
     bench.start(&leader);
     bench.until(5.0, |b| b.leader().is_some());
     assert_eq!(bench.timeline(&leader), 2);
-    let rows = bench
-        .data(&leader)
-        .contents
-        .rows("app")
-        .map_or(0, |r| r.len());
-    assert!(
-        rows.abs_diff(then) <= 2,
-        "{rows} rows, {then} at the target"
-    );
+    let rows = bench.data(&leader).contents.rows("app").map_or(0, |r| r.len());
+    assert!(rows.abs_diff(then) <= 2, "{rows} rows, {then} at the target");
     // The others follow: their data diverged.
     for index in 0..3 {
         let who = name(index);
@@ -201,10 +155,7 @@ fn restore_to_a_point_in_time() {
 /// back to a base backup (components.md §1.11).
 #[test]
 fn clones_from_the_repository() {
-    for (flag, word) in [
-        ("no_leader", "cloned"),
-        ("no_master", "refuses its command line"),
-    ] {
+    for (flag, word) in [("no_leader", "cloned"), ("no_master", "refuses its command line")] {
         let (mut bench, leader) = healthy(44);
         assert!(backup(&mut bench, "").iter().all(|l| !l.contains("failed")));
         let client = bench.client();
@@ -219,13 +170,8 @@ fn clones_from_the_repository() {
         assert!(bench.journal().contains(word), "{}", bench.journal());
         bench.world.kill(client, 0);
         bench.run(1.0);
-        let rows = |n: &str| {
-            bench
-                .data(n)
-                .contents
-                .rows("app")
-                .map(crate::postgres::contents::Rows::len)
-        };
+        let rows =
+            |n: &str| bench.data(n).contents.rows("app").map(crate::postgres::contents::Rows::len);
         assert_eq!(rows(&name(3)), rows(&leader));
     }
 }
@@ -237,18 +183,9 @@ fn timelines_do_not_repeat_with_an_archive() {
     let client = bench.client();
     bench.run(2.0);
     let kube = bench.kube;
-    let volume = bench
-        .world
-        .kube_mut(kube)
-        .volume_mut("repo1")
-        .expect("a volume");
-    let held = volume
-        .repository
-        .as_mut()
-        .and_then(|r| r.stanza.as_mut())
-        .expect("a stanza");
-    held.archive
-        .insert(7, crate::pgbackrest::Archive::default());
+    let volume = bench.world.kube_mut(kube).volume_mut("repo1").expect("a volume");
+    let held = volume.repository.as_mut().and_then(|r| r.stanza.as_mut()).expect("a stanza");
+    held.archive.insert(7, crate::pgbackrest::Archive::default());
     bench.kill(&leader);
     bench.until(30.0, |b| b.leader().is_some());
     let new = bench.leader().expect("a leader");

@@ -106,10 +106,9 @@ impl Bench {
         let account = Object::new(Kind::ServiceAccount, NS, "default");
         bench.request(Verb::Create(Arc::new(account)));
         let mut service = Object::new(Kind::Service, NS, SCOPE);
-        service.body_mut().insert(
-            "spec".into(),
-            json!({"ports": [{"name": "ivory", "port": 5432}]}),
-        );
+        service
+            .body_mut()
+            .insert("spec".into(), json!({"ports": [{"name": "ivory", "port": 5432}]}));
         bench.request(Verb::Create(Arc::new(service)));
         bench
     }
@@ -117,17 +116,14 @@ impl Bench {
     /// Another cluster of the same scope's name in a second Kubernetes of this world.
     pub fn beside(mut self, dynamic: Value) -> Self {
         let kube = self.world.add_kube(Kube::new(ApiServer::default()));
-        let tester = self
-            .world
-            .spawn(kube, Arc::new(Tester::default()), None, None);
+        let tester = self.world.spawn(kube, Arc::new(Tester::default()), None, None);
         self.kube = kube;
         self.tester = tester;
         self.dynamic = dynamic;
         self.alive.clear();
-        for object in [
-            Object::new(Kind::Namespace, "", NS),
-            Object::new(Kind::ServiceAccount, NS, "default"),
-        ] {
+        for object in
+            [Object::new(Kind::Namespace, "", NS), Object::new(Kind::ServiceAccount, NS, "default")]
+        {
             self.request(Verb::Create(Arc::new(object)));
         }
         self
@@ -171,18 +167,9 @@ impl Bench {
             [
                 ("PATRONI_NAME", name.to_owned()),
                 ("PATRONI_KUBERNETES_POD_IP", format!("10.0.0.{index}")),
-                (
-                    "PATRONI_KUBERNETES_PORTS",
-                    "- {name: ivory, port: 5432, protocol: TCP}".into(),
-                ),
-                (
-                    "PATRONI_POSTGRESQL_CONNECT_ADDRESS",
-                    format!("{name}.hippo-pods:5432"),
-                ),
-                (
-                    "PATRONI_RESTAPI_CONNECT_ADDRESS",
-                    format!("{name}.hippo-pods:8008"),
-                ),
+                ("PATRONI_KUBERNETES_PORTS", "- {name: ivory, port: 5432, protocol: TCP}".into()),
+                ("PATRONI_POSTGRESQL_CONNECT_ADDRESS", format!("{name}.hippo-pods:5432")),
+                ("PATRONI_RESTAPI_CONNECT_ADDRESS", format!("{name}.hippo-pods:8008")),
                 ("PATRONI_POSTGRESQL_DATA_DIR", "/pgdata/pg18".into()),
             ]
             .map(|(k, v)| (k.to_owned(), v)),
@@ -206,23 +193,12 @@ impl Bench {
         self.request(Verb::Patch {
             target: ObjectRef::new(Kind::Pod, NS, name),
             subresource: Subresource::Status,
-            body: Body::Merge(Arc::new(
-                json!({"status": {"podIP": format!("10.0.0.{index}")}}),
-            )),
+            body: Body::Merge(Arc::new(json!({"status": {"podIP": format!("10.0.0.{index}")}}))),
         });
-        let uid = self
-            .world
-            .kube(self.kube)
-            .api
-            .get(Kind::Pod, NS, name)
-            .expect("made")
-            .meta
-            .uid
-            .clone();
+        let uid =
+            self.world.kube(self.kube).api.get(Kind::Pod, NS, name).expect("made").meta.uid.clone();
         self.uids.insert(name.into(), uid);
-        self.world
-            .kube_mut(self.kube)
-            .add_volume(name, Volume::of(1 << 30));
+        self.world.kube_mut(self.kube).add_volume(name, Volume::of(1 << 30));
         self.start(name);
     }
 
@@ -247,9 +223,7 @@ impl Bench {
             ip: format!("10.0.0.{index}").into(),
             ports: vec![5432, 8008],
         };
-        let id = self
-            .world
-            .spawn(self.kube, Arc::new(member), Some(place), None);
+        let id = self.world.spawn(self.kube, Arc::new(member), Some(place), None);
         self.alive.insert(name.into(), id);
     }
 
@@ -263,12 +237,7 @@ impl Bench {
         while self.world.next_at().is_some_and(|at| at <= until) {
             self.world.step();
             let wrong = check::violations(&self.world, self.kube, NS, SCOPE);
-            assert!(
-                wrong.is_empty(),
-                "{} {wrong:?}\n{}",
-                self.world.now(),
-                self.journal()
-            );
+            assert!(wrong.is_empty(), "{} {wrong:?}\n{}", self.world.now(), self.journal());
         }
         self.world.advance_to(until);
     }
@@ -296,9 +265,7 @@ impl Bench {
         let [one] = primaries.as_slice() else {
             return None;
         };
-        self.world
-            .actor::<Member>(*one)
-            .map(|m| m.config().name.to_string())
+        self.world.actor::<Member>(*one).map(|m| m.config().name.to_string())
     }
 
     pub fn timeline(&self, name: &str) -> u32 {
@@ -306,40 +273,21 @@ impl Bench {
     }
 
     pub fn data(&self, name: &str) -> &crate::postgres::DataDirectory {
-        &self
-            .world
-            .kube(self.kube)
-            .volume(name)
-            .expect("volume")
-            .directories["pg18"]
+        &self.world.kube(self.kube).volume(name).expect("volume").directories["pg18"]
     }
 
     pub fn annotation(&self, object: &str, key: &str) -> Option<String> {
-        let object = self
-            .world
-            .kube(self.kube)
-            .api
-            .get(Kind::Endpoints, NS, object)?;
+        let object = self.world.kube(self.kube).api.get(Kind::Endpoints, NS, object)?;
         object.annotation(key).map(str::to_owned)
     }
 
     pub fn status_of(&self, name: &str) -> String {
-        let pod = self
-            .world
-            .kube(self.kube)
-            .api
-            .get(Kind::Pod, NS, name)
-            .expect("pod");
+        let pod = self.world.kube(self.kube).api.get(Kind::Pod, NS, name).expect("pod");
         pod.annotation("status").unwrap_or("").to_owned()
     }
 
     pub fn label_of(&self, name: &str) -> Option<String> {
-        let pod = self
-            .world
-            .kube(self.kube)
-            .api
-            .get(Kind::Pod, NS, name)
-            .expect("pod");
+        let pod = self.world.kube(self.kube).api.get(Kind::Pod, NS, name).expect("pod");
         pod.label("role").map(str::to_owned)
     }
 
@@ -376,11 +324,7 @@ impl Bench {
     fn ask(&mut self, tester: Tester) -> (Tester, f64) {
         let began = self.world.now();
         let id = self.world.spawn(self.kube, Arc::new(tester), None, None);
-        self.until(120.0, |b| {
-            b.world
-                .actor::<Tester>(id)
-                .is_some_and(|t| t.done_at.is_some())
-        });
+        self.until(120.0, |b| b.world.actor::<Tester>(id).is_some_and(|t| t.done_at.is_some()));
         let tester = self.world.actor::<Tester>(id).expect("alive").clone();
         self.world.kill(id, 0);
         (tester, (self.world.now() - began).seconds())
@@ -393,10 +337,7 @@ impl Bench {
             uid: self.uids[pod].clone(),
             container: "database".into(),
         };
-        let tester = Tester {
-            exec: Some((target, command)),
-            ..Tester::default()
-        };
+        let tester = Tester { exec: Some((target, command)), ..Tester::default() };
         self.ask(tester).0.output.expect("answered")
     }
 
@@ -418,10 +359,8 @@ impl Bench {
         let mut pod = Object::new(Kind::Pod, NS, "repo-host-0");
         pod.meta.labels = Arc::new(BTreeMap::from([("repo".to_owned(), "host".to_owned())]));
         let containers = json!([{"name": "pgbackrest", "image": "pgbackrest"}]);
-        pod.body_mut().insert(
-            "spec".into(),
-            json!({"nodeName": "node9", "containers": containers}),
-        );
+        pod.body_mut()
+            .insert("spec".into(), json!({"nodeName": "node9", "containers": containers}));
         self.request(Verb::Create(Arc::new(pod)));
         let ip = format!("10.0.1.{index}");
         self.request(Verb::Patch {
@@ -429,16 +368,12 @@ impl Bench {
             subresource: Subresource::Status,
             body: Body::Merge(Arc::new(json!({"status": {"podIP": ip}}))),
         });
-        self.world
-            .kube_mut(self.kube)
-            .add_volume("repo1", Volume::of(1 << 30));
+        self.world.kube_mut(self.kube).add_volume("repo1", Volume::of(1 << 30));
         let server = BackrestServer::new(ServerStart {
             namespace: NS.into(),
             pod: "repo-host-0".into(),
             volumes: BTreeMap::from([(1, "repo1".into())]),
-            instances: (0..3)
-                .map(|i| (format!("{}.hippo-pods", name(i)).into(), 5432))
-                .collect(),
+            instances: (0..3).map(|i| (format!("{}.hippo-pods", name(i)).into(), 5432)).collect(),
             config_hash: "".into(),
             files: None,
         });
@@ -451,14 +386,10 @@ impl Bench {
             ip: ip.into(),
             ports: vec![8432],
         };
-        self.world
-            .spawn(self.kube, Arc::new(server), Some(place), None);
+        self.world.spawn(self.kube, Arc::new(server), Some(place), None);
         self.repositories = vec![RepoTarget {
             number: 1,
-            place: RepoPlace::Host {
-                host: "repo-host-0.hippo-pods".into(),
-                port: 8432,
-            },
+            place: RepoPlace::Host { host: "repo-host-0.hippo-pods".into(), port: 8432 },
         }];
     }
 
@@ -467,10 +398,7 @@ impl Bench {
         let before = self.world.journal().len();
         let id = self.world.spawn(self.kube, actor, None, None);
         self.until(300.0, |b| !b.world.alive(id));
-        self.world.journal()[before..]
-            .iter()
-            .map(|e| format!("{:?}", e.what))
-            .collect()
+        self.world.journal()[before..].iter().map(|e| format!("{:?}", e.what)).collect()
     }
 
     /// An application that commits every 50 ms.
@@ -484,14 +412,7 @@ impl Bench {
         }];
         let databases = vec!["app".into()];
         assert_eq!(
-            self.exec(
-                &leader,
-                Command::Databases {
-                    databases,
-                    extensions: Vec::new()
-                }
-            )
-            .exit,
+            self.exec(&leader, Command::Databases { databases, extensions: Vec::new() }).exit,
             0
         );
         assert_eq!(self.exec(&leader, Command::Users { users }).exit, 0);
@@ -506,16 +427,12 @@ impl Bench {
             database: "app".into(),
             roots: None,
         };
-        self.world
-            .spawn(self.kube, Arc::new(Client::new(start)), None, None)
+        self.world.spawn(self.kube, Arc::new(Client::new(start)), None, None)
     }
 
     pub fn journal(&self) -> String {
-        let lines = self
-            .world
-            .journal()
-            .iter()
-            .map(|e| format!("{} {} {:?}\n", e.at, e.actor, e.what));
+        let lines =
+            self.world.journal().iter().map(|e| format!("{} {} {:?}\n", e.at, e.actor, e.what));
         lines.collect()
     }
 }
@@ -524,8 +441,5 @@ impl Bench {
 /// real runs; the model is held closer unless a case says otherwise.
 #[track_caller]
 pub fn about(got: f64, expected: f64, within: f64) {
-    assert!(
-        (got - expected).abs() <= within,
-        "{got} s is not about {expected} s"
-    );
+    assert!((got - expected).abs() <= within, "{got} s is not about {expected} s");
 }

@@ -34,20 +34,14 @@ fn a_restored_directory() {
     data.promote(bench.world.now(), 2);
     data.checkpoint(bench.world.now(), true);
     let kube = bench.kube;
-    let volume = bench
-        .world
-        .kube_mut(kube)
-        .volume_mut(&name(0))
-        .expect("a volume");
+    let volume = bench.world.kube_mut(kube).volume_mut(&name(0)).expect("a volume");
     volume.directories.insert("pg18_bootstrap".into(), data);
     bench.until(1.5, |b| b.leader().is_some());
     assert_eq!(bench.timeline(&name(0)), 2);
     bench.add(&name(1));
     bench.until(5.0, |b| b.streams(&name(1)));
     bench.run(6.0);
-    let history = bench
-        .annotation("hippo-ha-config", "history")
-        .expect("history");
+    let history = bench.annotation("hippo-ha-config", "history").expect("history");
     assert!(history.starts_with("[[1,"), "{history}");
     let id = bench.annotation("hippo-ha-config", "initialize");
     assert_eq!(id.as_deref(), Some("7111111111111111111"));
@@ -80,9 +74,7 @@ fn adopted_data() {
     assert_eq!(bench.annotation("hippo-ha-config", "initialize"), id);
     assert_eq!(bench.timeline(&leader), 2);
     bench.run(6.0);
-    let config = bench
-        .annotation("hippo-ha-config", "config")
-        .expect("restored");
+    let config = bench.annotation("hippo-ha-config", "config").expect("restored");
     assert!(config.contains("\"ttl\":20"), "{config}");
 }
 
@@ -115,11 +107,7 @@ fn wiped_data() {
     let leader = bench.leader().expect("a leader");
     let kube = bench.kube;
     let wipe = |bench: &mut Bench, who: &str| {
-        let volume = bench
-            .world
-            .kube_mut(kube)
-            .volume_mut(who)
-            .expect("a volume");
+        let volume = bench.world.kube_mut(kube).volume_mut(who).expect("a volume");
         volume.directories.clear();
     };
     let replica = (0..3).map(name).find(|n| *n != leader).expect("a replica");

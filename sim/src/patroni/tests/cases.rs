@@ -27,9 +27,7 @@ fn bootstrap_race() {
     bench.until(9.0, all);
     let took = (bench.world.now() - began).seconds();
     assert!(took < 9.0, "{took}");
-    let id = bench
-        .annotation("hippo-ha-config", "initialize")
-        .expect("initialized");
+    let id = bench.annotation("hippo-ha-config", "initialize").expect("initialized");
     assert_eq!(id.len(), 19);
     assert!(bench.annotation("hippo-ha-config", "config").is_some());
     assert_eq!(bench.annotation(SCOPE, "transitions").as_deref(), Some("0"));
@@ -65,11 +63,7 @@ fn node_crash() {
         (Bench::quick(), V4, 20.72),
         (json!({}), V4, 30.75),
         (Bench::quick(), V30, 20.72),
-        (
-            json!({"ttl": 20, "loop_wait": 3, "retry_timeout": 5}),
-            V4,
-            21.72,
-        ),
+        (json!({"ttl": 20, "loop_wait": 3, "retry_timeout": 5}), V4, 21.72),
     ] {
         for phase in [0.3, 1.7, 2.9] {
             let mut bench = Bench::healthy(3, version, dynamic.clone(), 3);
@@ -85,14 +79,8 @@ fn node_crash() {
             assert_eq!(bench.timeline(&new), 2);
             assert_eq!(bench.annotation(SCOPE, "transitions").as_deref(), Some("1"));
             let dead = bench.status_of(&leader);
-            assert!(
-                dead.contains(version.leader_word()),
-                "a dead Pod keeps its status: {dead}"
-            );
-            assert_eq!(
-                bench.label_of(&leader).as_deref(),
-                Some(version.leader_word())
-            );
+            assert!(dead.contains(version.leader_word()), "a dead Pod keeps its status: {dead}");
+            assert_eq!(bench.label_of(&leader).as_deref(), Some(version.leader_word()));
         }
     }
 }
@@ -131,11 +119,7 @@ fn crash_and_restart_before_expiry() {
         assert_eq!(bench.timeline(&leader), 2);
         assert_eq!(bench.annotation(SCOPE, "transitions").as_deref(), Some("0"));
         bench.run(15.0);
-        assert!(
-            others(&leader).iter().all(|r| bench.timeline(r) == 2),
-            "{}",
-            bench.journal()
-        );
+        assert!(others(&leader).iter().all(|r| bench.timeline(r) == 2), "{}", bench.journal());
     }
 }
 
@@ -189,10 +173,7 @@ fn sigterm_of_the_leader() {
         assert!(bench.status_of(&leader).contains("\"state\":\"stopped\""));
         bench.start(&leader);
         bench.until(12.0, |b| b.streams(&leader));
-        assert!(
-            !bench.journal().contains("rewinds"),
-            "a clean stop needs no rewind"
-        );
+        assert!(!bench.journal().contains("rewinds"), "a clean stop needs no rewind");
         bench.run(2.0);
         let lost = lost_rows(&bench.world, bench.kube, NS, SCOPE, &[client]).expect("one primary");
         assert!(lost.is_empty(), "{lost:?}");
@@ -249,16 +230,10 @@ fn switchover() {
     about((bench.world.now() - began).seconds(), 5.1, 1.0);
     assert!(!bench.journal().contains("rewinds"));
     assert_eq!(bench.annotation("hippo-ha-failover", "member"), None);
-    let gap = bench
-        .world
-        .actor::<Client>(client)
-        .expect("alive")
-        .longest_gap();
+    let gap = bench.world.actor::<Client>(client).expect("alive").longest_gap();
     about(gap.seconds(), 2.4, 0.6);
     bench.run(11.0);
-    let history = bench
-        .annotation("hippo-ha-config", "history")
-        .expect("written");
+    let history = bench.annotation("hippo-ha-config", "history").expect("written");
     let history: Value = serde_json::from_str(&history).expect("JSON");
     assert_eq!(history[0][0], 1);
     assert_eq!(history[0][4], candidate);
@@ -279,10 +254,7 @@ fn switchover_refusals() {
         (some(&replica), some(&leader), 412),
         (some(&leader), some("nobody"), 412),
     ] {
-        let request = RestRequest::Switchover {
-            leader: from.clone(),
-            candidate: to.clone(),
-        };
+        let request = RestRequest::Switchover { leader: from.clone(), candidate: to.clone() };
         let (got, text, _) = bench.rest(&replica, request);
         assert_eq!(got, code, "{from:?} {to:?}: {text}");
     }
@@ -293,11 +265,7 @@ fn switchover_refusals() {
 #[test]
 fn another_system_identifier() {
     let mut bench = Bench::healthy(12, V4, Bench::quick(), 3);
-    bench.annotate(
-        "hippo-ha-config",
-        "initialize",
-        "7000000000000000001".into(),
-    );
+    bench.annotate("hippo-ha-config", "initialize", "7000000000000000001".into());
     // The invariant of one identity is broken by the test itself; look only at the end.
     bench.world.advance(Span::s(12));
     for index in 0..3 {
@@ -315,10 +283,7 @@ fn api_down_for_all() {
     bench.until(11.0, |b| b.annotation(SCOPE, "renewTime") != renewed);
     let u = bench.world.now();
     let (kube, now) = (bench.kube, bench.world.now());
-    bench
-        .world
-        .faults
-        .api_outage("outage", kube, now, Span::s(70));
+    bench.world.faults.api_outage("outage", kube, now, Span::s(70));
     bench.until(25.0, |b| b.leader().is_none());
     about((bench.world.now() - u).seconds(), 20.1, 0.2);
     bench.run_to(u + Span::s(70));
@@ -340,9 +305,7 @@ fn api_lost_by_the_leader() {
     let u = bench.world.now();
     let node = format!("node{}", &leader[3..]);
     let kube = bench.kube;
-    bench
-        .world
-        .partition(kube, &node, crate::world::CONTROL_PLANE);
+    bench.world.partition(kube, &node, crate::world::CONTROL_PLANE);
     bench.until(25.0, |b| b.leader().is_none());
     about((bench.world.now() - u).seconds(), 20.1, 0.2);
     bench.until(25.0, |b| b.leader().is_some());
@@ -358,9 +321,7 @@ fn api_lost_by_the_leader() {
 #[test]
 fn the_lag_limit_and_nofailover() {
     let mut bench = Bench::new(15, V4, Bench::quick());
-    bench
-        .extra
-        .insert(name(1), "tags: {nofailover: true}".into());
+    bench.extra.insert(name(1), "tags: {nofailover: true}".into());
     bench.add(&name(0));
     bench.run(3.0);
     bench.add(&name(1));
@@ -372,13 +333,7 @@ fn the_lag_limit_and_nofailover() {
     fault::freeze_replication(&mut bench.world, id, true);
     bench.run(0.1);
     let databases = (0..3).map(|i| format!("big{i}")).collect();
-    bench.exec(
-        &leader,
-        Command::Databases {
-            databases,
-            extensions: Vec::new(),
-        },
-    );
+    bench.exec(&leader, Command::Databases { databases, extensions: Vec::new() });
     bench.run(11.0);
     bench.kill(&leader);
     bench.run(40.0);
@@ -443,30 +398,16 @@ fn synchronous_mode_loses_nothing() {
     dynamic["synchronous_mode"] = true.into();
     let mut bench = Bench::healthy(18, V4, dynamic, 3);
     let leader = bench.leader().expect("a leader");
-    let standby = bench
-        .annotation("hippo-ha-sync", "sync_standby")
-        .expect("a synchronous standby");
+    let standby = bench.annotation("hippo-ha-sync", "sync_standby").expect("a synchronous standby");
     assert!(others(&leader).contains(&standby));
-    assert_eq!(
-        bench.annotation("hippo-ha-sync", "leader"),
-        Some(leader.clone())
-    );
+    assert_eq!(bench.annotation("hippo-ha-sync", "leader"), Some(leader.clone()));
     let client = bench.client();
     bench.run(3.0);
     // A crashed synchronous standby stalls commits until the leader's next turn (≤ L).
     bench.kill(&standby);
-    let other = others(&leader)
-        .into_iter()
-        .find(|n| *n != standby)
-        .expect("another");
-    bench.until(9.0, |b| {
-        b.annotation("hippo-ha-sync", "sync_standby").as_deref() == Some(&*other)
-    });
-    let gap = bench
-        .world
-        .actor::<Client>(client)
-        .expect("alive")
-        .longest_gap();
+    let other = others(&leader).into_iter().find(|n| *n != standby).expect("another");
+    bench.until(9.0, |b| b.annotation("hippo-ha-sync", "sync_standby").as_deref() == Some(&*other));
+    let gap = bench.world.actor::<Client>(client).expect("alive").longest_gap();
     assert!(gap.seconds() < 6.0, "{gap:?}");
     bench.run(5.0);
     // What no standby has is not acknowledged.
@@ -491,31 +432,19 @@ fn pending_restart() {
     let leader = bench.leader().expect("a leader");
     let mut config = Bench::quick();
     config["postgresql"]["parameters"] = json!({"max_connections": 200});
-    let command = Command::ReplaceDynamicConfiguration {
-        config: config.to_string(),
-    };
-    assert_eq!(
-        &*bench.exec(&leader, command.clone()).stdout,
-        "Configuration changed\n"
-    );
+    let command = Command::ReplaceDynamicConfiguration { config: config.to_string() };
+    assert_eq!(&*bench.exec(&leader, command.clone()).stdout, "Configuration changed\n");
     assert_eq!(&*bench.exec(&leader, command).stdout, "Not changed\n");
     let pending = |b: &Bench, n: &str| b.status_of(n).contains("\"pending_restart\":true");
     let took = bench.until(5.0, |b| (0..3).all(|i| pending(b, &name(i))));
     about(took, 1.2, 0.5);
     for role in ["leader", "replica"] {
-        let command = Command::RestartPending {
-            scope: SCOPE.into(),
-            role: role.into(),
-        };
+        let command = Command::RestartPending { scope: SCOPE.into(), role: role.into() };
         let output = bench.exec(&leader, command);
         assert!(output.stdout.starts_with("Success"), "{output:?}");
     }
     bench.run(12.0);
-    assert!(
-        (0..3).all(|i| !pending(&bench, &name(i))),
-        "{}",
-        bench.journal()
-    );
+    assert!((0..3).all(|i| !pending(&bench, &name(i))), "{}", bench.journal());
     assert!((0..3).all(|i| bench.member(&name(i)).postgres().floors.0[0] == 200));
     assert_eq!(bench.leader(), Some(leader));
     assert_eq!(bench.timeline(&name(0)), 1);
@@ -552,9 +481,8 @@ fn pause() {
     let mut bench = Bench::healthy(21, V4, dynamic.clone(), 3);
     let leader = bench.leader().expect("a leader");
     dynamic["pause"] = true.into();
-    let command = |config: &Value| Command::ReplaceDynamicConfiguration {
-        config: config.to_string(),
-    };
+    let command =
+        |config: &Value| Command::ReplaceDynamicConfiguration { config: config.to_string() };
     bench.exec(&leader, command(&dynamic));
     bench.run(2.0);
     assert!(bench.status_of(&leader).contains("\"pause\":true"));
@@ -568,10 +496,7 @@ fn pause() {
     bench.run(20.0);
     let new = bench.leader().expect("a leader");
     assert!(
-        (0..3)
-            .map(name)
-            .filter(|n| *n != new)
-            .all(|n| bench.streams(&n)),
+        (0..3).map(name).filter(|n| *n != new).all(|n| bench.streams(&n)),
         "{}",
         bench.journal()
     );

@@ -95,11 +95,7 @@ fn world() -> (World, KubeId, ActorId) {
 
 fn create(world: &mut World, kube: KubeId, tester: ActorId, object: Value) {
     let object = Object::from_value(object).expect("readable");
-    world.submit(
-        tester,
-        kube,
-        Request::new("tester", Verb::Create(Arc::new(object))),
-    );
+    world.submit(tester, kube, Request::new("tester", Verb::Create(Arc::new(object))));
     world.advance(Span::ms(10));
 }
 
@@ -129,17 +125,10 @@ fn a_pod_becomes_a_primary_and_stops_cleanly() {
     world.submit(tester, kube, Request::new("tester", delete));
     world.advance(Span::s(20));
     assert!(the_pod(&world, kube).is_none());
-    let leader = world
-        .kube(kube)
-        .api
-        .get(Kind::Endpoints, NS, SCOPE)
-        .expect("stays");
+    let leader = world.kube(kube).api.get(Kind::Endpoints, NS, SCOPE).expect("stays");
     assert_eq!(leader.annotation("leader"), None, "the key was given away");
     let volume = world.kube(kube).volume("pv-1").expect("stays");
-    assert_eq!(
-        volume.directories["pg18"].control,
-        crate::postgres::data::Control::ShutDown
-    );
+    assert_eq!(volume.directories["pg18"].control, crate::postgres::data::Control::ShutDown);
 }
 
 #[test]
@@ -152,9 +141,6 @@ fn data_of_another_version_are_refused() {
     world.advance(Span::s(60));
     let found = the_pod(&world, kube).expect("there");
     let text = serde_json::to_string(found.at(&["status"]).expect("a status")).expect("JSON");
-    assert!(
-        text.contains("Expected PostgreSQL data version 18"),
-        "{text}"
-    );
+    assert!(text.contains("Expected PostgreSQL data version 18"), "{text}");
     assert!(check::writable_primaries(&world, kube, NS, SCOPE).is_empty());
 }
