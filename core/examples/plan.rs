@@ -6,6 +6,8 @@
 //! Standard output is `{reads, queries, plan}`: a first call with only `cluster` says what to read. Whoever
 //! calls it fetches, asks and writes. Secrets are masked unless the argument `--reveal` is given.
 
+#![expect(clippy::disallowed_macros, reason = "a command prints")]
+
 use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::sync::Arc;

@@ -2,6 +2,8 @@
 //! the model; the answers must agree field by field. Each line of `kube_recorded/*.jsonl` is a request
 //! and what came of it. UIDs, versions, times, addresses and ports are compared by their role.
 
+#![expect(clippy::disallowed_methods, reason = "recordings are files")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::Arc;

@@ -33,9 +33,6 @@ fn it_makes_the_objects_of_a_cluster_and_then_is_quiet() {
     let config = Config { images: images.into(), ..Config::default() };
     let operator = world.spawn(kube, Arc::new(Operator::new("operator", config)), None, None);
     world.advance(Span::s(20));
-    for entry in world.journal() {
-        println!("{} {:?}", entry.at, entry.what);
-    }
     let state = world.actor::<Operator>(operator).expect("alive");
     assert_eq!(state.findings, Vec::<String>::new());
     let api = &world.kube(kube).api;

@@ -158,9 +158,9 @@ pub fn instance_certificates(pass: &mut Pass<'_>, root: &Root, set: &str, instan
 pub fn pgbackrest_certificates(pass: &mut Pass<'_>, root: &Root, repo_host: &str) {
     let cluster = pass.cluster;
     let secret = names::pgbackrest_secret(&cluster.name);
-    let client = crate::pgbackrest::config::client_name(&cluster.uid);
+    let client = [crate::pgbackrest::config::client_name(&cluster.uid)];
     let keys = ("pgbackrest-client.crt", "pgbackrest-client.key");
-    let Some(client) = leaf(pass, root, &secret, keys, &client, &[client.clone()]) else { return };
+    let Some(client) = leaf(pass, root, &secret, keys, &client[0], &client) else { return };
     let host = format!("{}.{}", names::instance_pod(repo_host), names::pod_service(&cluster.name));
     let dns = names::dns_names(&host, &cluster.namespace, &cluster.domain);
     let common_name = dns[0].clone();

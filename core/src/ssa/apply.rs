@@ -174,8 +174,7 @@ fn compare_meta(schema: &Schema, old: &Meta, new: &Meta) -> Comparison {
 fn compare_strings(old: &StringMap, new: &StringMap) -> Comparison {
     let mut out = Comparison::default();
     let leaf = |set: &mut FieldSet, key: &str| {
-        let mut below = FieldSet::default();
-        below.member = true;
+        let below = FieldSet { member: true, ..FieldSet::default() };
         set.children.insert(PathElement::Field(key.to_owned()), below);
     };
     for (key, value) in new {
@@ -220,6 +219,7 @@ fn strip(set: &FieldSet) -> FieldSet {
 ///
 /// # Errors
 /// Without `force`, the fields that others own with other values.
+#[expect(clippy::too_many_arguments, reason = "what an apply is made of")]
 pub fn apply(
     schema: &Schema,
     live: &Value,

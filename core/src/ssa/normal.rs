@@ -72,11 +72,10 @@ impl Walk<'_> {
                     }
                 }
                 for (key, field) in &of.fields {
-                    if !out.contains_key(&**key) && !(self.path.is_empty() && **key == *"metadata")
+                    if !(out.contains_key(&**key) || self.path.is_empty() && **key == *"metadata")
+                        && let Some(zero) = self.absent(field)
                     {
-                        if let Some(zero) = self.absent(field) {
-                            out.insert(key.to_string(), zero);
-                        }
+                        out.insert(key.to_string(), zero);
                     }
                 }
                 self.owner = owner;

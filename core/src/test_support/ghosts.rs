@@ -164,7 +164,7 @@ fn patroni(world: &mut World) {
     let holds = |name: &String| running.iter().any(|p| *p.meta.name == **name);
     if !lease.as_ref().is_some_and(holds) {
         let Some(heir) = running.first() else { return };
-        lead(world, &heir.meta.name.to_string());
+        lead(world, heir.meta.name.as_ref());
     }
     let leader =
         world.the(Kind::Endpoints, &scope).annotation("leader").unwrap_or_default().to_owned();

@@ -39,7 +39,7 @@ impl Controller for DefaultAccounts {
 
     fn sync(&self, caches: &Caches, key: &Key, sync: &mut Sync) {
         let namespace = caches.get(key.kind, "", &key.name);
-        if !namespace.is_some_and(|n| !n.terminating()) {
+        if namespace.is_none_or(|n| n.terminating()) {
             return;
         }
         if caches.get(Kind::ServiceAccount, &key.name, ACCOUNT).is_none() {

@@ -42,10 +42,10 @@ impl ApiServer {
         if subresource == Subresource::None && !std::sync::Arc::ptr_eq(&old.body, &new.body) {
             self.validate(new, Some(old), &mut out);
             immutable::body(old, new, &mut out);
-        } else if subresource == Subresource::Status {
-            if let Some(custom) = self.custom.get(&new.kind) {
-                custom.validate(new, Some(old), &mut out);
-            }
+        } else if subresource == Subresource::Status
+            && let Some(custom) = self.custom.get(&new.kind)
+        {
+            custom.validate(new, Some(old), &mut out);
         }
         out
     }
@@ -74,14 +74,14 @@ impl ApiServer {
                 data(new, &["data"], out);
                 secret(new, out);
             }
-            Kind::PodDisruptionBudget => {
-                if spec.get("minAvailable").is_some() && spec.get("maxUnavailable").is_some() {
-                    out.push(FieldError::invalid(
-                        "spec",
-                        spec.clone(),
-                        "minAvailable and maxUnavailable cannot be both set",
-                    ));
-                }
+            Kind::PodDisruptionBudget
+                if spec.get("minAvailable").is_some() && spec.get("maxUnavailable").is_some() =>
+            {
+                out.push(FieldError::invalid(
+                    "spec",
+                    spec.clone(),
+                    "minAvailable and maxUnavailable cannot be both set",
+                ));
             }
             Kind::RoleBinding | Kind::ClusterRoleBinding => {
                 let role = new.body.get("roleRef").unwrap_or(&Value::Null);

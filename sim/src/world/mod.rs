@@ -145,7 +145,6 @@ impl World {
     }
 
     /// How many Kubernetes there are.
-    #[must_use]
     pub fn kube_ids(&self) -> impl Iterator<Item = KubeId> + use<> {
         (0..self.kubes.len()).map(|i| KubeId(u8::try_from(i).expect("fewer than 256")))
     }

@@ -13,10 +13,13 @@ pub const CONTROL_PLANE: &str = "control-plane";
 /// Where people and applications outside the nodes are.
 pub const OUTSIDE: &str = "outside";
 
+/// Two places of a Kubernetes, in order.
+type Pair = (KubeId, Arc<str>, Arc<str>);
+
 /// Pairs of places between which nothing passes, in either direction.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Net {
-    cut: Arc<BTreeSet<(KubeId, Arc<str>, Arc<str>)>>,
+    cut: Arc<BTreeSet<Pair>>,
 }
 
 /// Where an actor without a place is: a kubelet on its node, people outside, all others beside the API server.

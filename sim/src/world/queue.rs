@@ -88,18 +88,6 @@ impl Queue {
     pub fn pop(&mut self) -> Option<(Time, Event)> {
         self.heap.pop().map(|q| (q.0.at, q.0.event))
     }
-
-    /// How many events wait.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.heap.len()
-    }
-
-    /// Whether nothing waits.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.heap.is_empty()
-    }
 }
 
 impl Event {

@@ -1,3 +1,5 @@
+//! What programs say, and what that means for a command.
+
 use super::super::UserStatement;
 use super::*;
 use crate::sensitive::Sensitive;

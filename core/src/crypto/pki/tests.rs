@@ -1,3 +1,5 @@
+//! Authorities and leaves: issuing, reading back, and every reason not to keep one.
+
 use super::*;
 use x509_cert::ext::pkix::AuthorityKeyIdentifier;
 

@@ -113,7 +113,7 @@ fn a_statefulset_makes_and_deletes_pods() {
         ),
     ];
     for (what, yaml, expected) in cases {
-        check_case(what, "statefulset", "StatefulSet/s", &yaml, expected);
+        check_case(what, "statefulset", "StatefulSet/s", yaml, expected);
     }
 }
 

@@ -1,3 +1,5 @@
+//! The measured sequences of `reference/patroni.md` §8.6, played by the model.
+
 use ivory_core::command::Command;
 use serde_json::{Value, json};
 
