@@ -253,12 +253,6 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// Whether a command is to be run.
-    #[must_use]
-    pub fn runs_commands(&self) -> bool {
-        self.writes.iter().any(|w| matches!(w.op, Op::Exec { .. }))
-    }
-
     /// Adds writes before the first command, or at the end when there is none: a command that fails again
     /// and again ends every plan at its place.
     pub fn write_before_commands(&mut self, writes: Vec<Write>) {

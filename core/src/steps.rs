@@ -1,11 +1,15 @@
 //! One pass on one screen: the steps in order, and every gate between them.
 
+#[cfg(test)]
+mod tests;
+
 use crate::cluster::Cluster;
 use crate::context::Context;
 use crate::memo::Memos;
 use crate::observed::Observed;
 use crate::pass::Pass;
 use crate::plan::Plan;
+use crate::read::{Objects, Read};
 use crate::report::{Outcome, Reason, Step};
 use crate::rules::members::Members;
 use crate::rules::{
@@ -14,7 +18,11 @@ use crate::rules::{
 };
 
 /// Decides what to do for one cluster, from what was observed and nothing else.
+///
+/// The lists in `observed` should be in name order; others are put in order first.
 pub fn plan(observed: &Observed, context: &Context, memos: &mut Memos) -> Plan {
+    let ordered = in_order(observed);
+    let observed = ordered.as_ref().unwrap_or(observed);
     let cluster = match memos.cluster(&observed.cluster, &context.config) {
         Ok(cluster) => cluster,
         Err(reason) => {
@@ -27,6 +35,23 @@ pub fn plan(observed: &Observed, context: &Context, memos: &mut Memos) -> Plan {
     let mut pass = Pass::new(observed, context, &cluster, memos);
     steps(&mut pass);
     pass.finish()
+}
+
+/// The same with every list in name order; none when it is so already.
+fn in_order(observed: &Observed) -> Option<Observed> {
+    let sorted = |read: &Objects| {
+        read.known().is_none_or(|l| l.is_sorted_by(|a, b| a.meta.name <= b.meta.name))
+    };
+    if observed.objects.values().all(sorted) {
+        return None;
+    }
+    let mut ordered = observed.clone();
+    for read in ordered.objects.values_mut() {
+        if let Read::Known(list) = read {
+            list.sort_by(|a, b| a.meta.name.cmp(&b.meta.name));
+        }
+    }
+    Some(ordered)
 }
 
 /// A spec that can't be read keeps nothing from being deleted, and changes nothing of what runs.

@@ -4,7 +4,7 @@
 
 mod ghosts;
 
-pub use ghosts::lead;
+pub use ghosts::{act, lead};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
@@ -539,6 +539,11 @@ pub fn deletes(plan: &Plan) -> Vec<String> {
         _ => None,
     };
     plan.writes.iter().filter_map(of).collect()
+}
+
+/// [`deletes`] but for disruption budgets, which hold nothing.
+pub fn taken(plan: &Plan) -> Vec<String> {
+    deletes(plan).into_iter().filter(|d| !d.starts_with("PodDisruptionBudget")).collect()
 }
 
 /// The commands of a plan.

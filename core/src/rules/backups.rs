@@ -149,3 +149,65 @@ fn first_backup(pass: &mut Pass<'_>) {
     }
     pass.wait(Step::Backups, "FirstBackup", format!("backup Job {} runs", job.meta.name));
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::test_support::{World, deletes, spec};
+
+    #[test]
+    fn one_stanza_and_one_backup() {
+        let world = World::settled(3);
+        let stanzas =
+            world.commands.iter().filter(|(_, c)| matches!(c, Command::StanzaCreate { .. }));
+        assert_eq!(stanzas.count(), 1);
+        assert_eq!(world.all(Kind::Job).len(), 1);
+        let config = world.the(Kind::ConfigMap, &names::instance_config(&world.leader()));
+        assert!(
+            config.to_value().to_string().contains("repo=1"),
+            "replicas are made from the backup"
+        );
+    }
+
+    #[test]
+    fn a_failing_stanza_is_tried_again_and_keeps_nothing_else_from_being_true() {
+        let mut world = World::new(spec(1));
+        world.failing.insert("stanza");
+        (0..12).for_each(|_| {
+            world.round();
+        });
+        assert_eq!(world.condition("Ready").map(|c| c.0).as_deref(), Some("True"));
+        assert_eq!(
+            world.condition("PGBackRestReplicaRepoReady").map(|c| c.0).as_deref(),
+            Some("False")
+        );
+        assert!(world.all(Kind::Job).is_empty());
+        world.failing.clear();
+        world.settle();
+        assert_eq!(
+            world.condition("PGBackRestReplicaCreate").map(|c| c.0).as_deref(),
+            Some("True")
+        );
+    }
+
+    #[test]
+    fn a_failed_job_is_made_again() {
+        let mut world = World::settled(1);
+        let job = world.all(Kind::Job)[0].clone();
+        world.change(Kind::Job, &job.meta.name, |j| {
+            j["status"] = json!({"conditions": [{"type": "Failed", "status": "True"}]});
+        });
+        world.change(Kind::IvoryCluster, "hippo", |c| {
+            c["status"]["pgbackrest"]["repos"][0]["replicaCreateBackupComplete"] = json!(null);
+        });
+        assert_eq!(deletes(&world.plan()), [format!("Job {}", job.meta.name)]);
+        world.settle();
+        assert_ne!(world.all(Kind::Job)[0].meta.uid, job.meta.uid);
+        assert_eq!(
+            world.condition("PGBackRestReplicaCreate").map(|c| c.0).as_deref(),
+            Some("True")
+        );
+    }
+}

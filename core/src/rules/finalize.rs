@@ -148,3 +148,152 @@ fn set(pass: &mut Pass<'_>, finalizers: Vec<String>, word: &'static str, text: &
     };
     pass.write(Step::Finalizer, Reason::Because { word, text: text.into() }, op);
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+    use serde_json::json;
+
+    use crate::test_support::{CLUSTER, World, spec, text, texts};
+    use crate::{Kind, labels, names};
+
+    fn deleted(mut world: World) -> World {
+        world.delete(Kind::IvoryCluster, CLUSTER);
+        world
+    }
+
+    /// Rounds until the cluster is gone; the StatefulSets in the order in which they were stopped.
+    fn take_down(world: &mut World) -> Vec<String> {
+        let mut stopped = Vec::new();
+        for _ in 0..60 {
+            if world.get(Kind::IvoryCluster, CLUSTER).is_none() {
+                return stopped;
+            }
+            world.now += SignedDuration::from_secs(5);
+            let plan = world.plan();
+            stopped
+                .extend(plan.writes.iter().map(text).filter(|t| t.contains("patch StatefulSet")));
+            world.execute(&plan, usize::MAX).expect("no refusal");
+            if world.get(Kind::IvoryCluster, CLUSTER).is_some() {
+                crate::test_support::act(world);
+            }
+        }
+        panic!("never gone: {:?}", texts(&world.plan()));
+    }
+
+    #[test]
+    fn replicas_stop_before_the_leader_and_nothing_is_left() {
+        let mut world = deleted(World::settled(3));
+        let leader = world.leader();
+        let stopped = take_down(&mut world);
+        assert_eq!(stopped.len(), 3);
+        assert!(stopped[2].contains(&leader), "{stopped:?}");
+        assert!(world.all(Kind::Endpoints).iter().all(|e| e.label(labels::PATRONI).is_none()));
+        assert!(world.all(Kind::StatefulSet).is_empty());
+    }
+
+    #[test]
+    fn a_cluster_can_be_deleted_whatever_state_it_is_in() {
+        type Change = fn(&mut World);
+        let cases: [(&str, Change); 8] = [
+            ("paused", |w| w.edit(|s| s["paused"] = true.into())),
+            ("a spec that can't be read", |w| w.edit(|s| s["instances"] = "nonsense".into())),
+            ("a spec that can't be followed", |w| {
+                w.edit(|s| s["standby"] = json!({"enabled": true}))
+            }),
+            ("no leader", |w| w.remove(Kind::Endpoints, "hippo-ha")),
+            ("labels of Patroni's Endpoints taken", |w| {
+                w.strip(Kind::Endpoints, "hippo-ha-config", labels::CLUSTER)
+            }),
+            ("a Pod without controller", |w| {
+                let name = w.replicas()[0].clone();
+                w.change(Kind::Pod, &names::instance_pod(&name), |p| {
+                    p["metadata"]["ownerReferences"] = json!([])
+                });
+                w.remove(Kind::StatefulSet, &name);
+            }),
+            ("both labelled leader", |w| {
+                for i in w.instances() {
+                    w.change(Kind::Pod, &names::instance_pod(&i), |p| {
+                        p["metadata"]["labels"][labels::ROLE] = "primary".into();
+                    });
+                }
+            }),
+            ("unlabelled roles", |w| {
+                for i in w.instances() {
+                    w.strip(Kind::Pod, &names::instance_pod(&i), labels::ROLE);
+                }
+            }),
+        ];
+        for (case, change) in cases {
+            let mut world = World::settled(2);
+            change(&mut world);
+            let mut world = deleted(world);
+            take_down(&mut world);
+            assert!(world.get(Kind::Endpoints, "hippo-ha-config").is_none(), "{case}");
+        }
+    }
+
+    #[test]
+    fn one_that_never_started_goes_too() {
+        let mut world = World::new(spec(2));
+        world.bad_image = "example";
+        (0..3).for_each(|_| {
+            world.round();
+        });
+        take_down(&mut deleted(world));
+        // Not even the first pass.
+        let mut world = World::new(spec(2));
+        world.change(Kind::IvoryCluster, CLUSTER, |c| {
+            c["metadata"]["finalizers"] = json!([labels::FINALIZER])
+        });
+        take_down(&mut deleted(world));
+    }
+
+    #[test]
+    fn a_dead_node_is_waited_for_with_patience_that_ends() {
+        let mut world = World::settled(2);
+        let replica = names::instance_pod(&world.replicas()[0]);
+        world.dead.insert(replica);
+        let mut world = deleted(world);
+        let start = world.now;
+        take_down(&mut world);
+        let took = (world.now - start).get_seconds();
+        assert!((120..180).contains(&took), "{took} s");
+    }
+
+    #[test]
+    fn without_our_finalizer_nothing_is_done() {
+        let mut world = World::settled(1);
+        world.change(Kind::IvoryCluster, CLUSTER, |c| {
+            c["metadata"]["finalizers"] = json!(["somebody/else"])
+        });
+        world.delete(Kind::IvoryCluster, CLUSTER);
+        assert_eq!(texts(&world.plan()), [""; 0]);
+    }
+
+    #[test]
+    fn others_finalizers_stay() {
+        let mut world = World::settled(1);
+        world.change(Kind::IvoryCluster, CLUSTER, |c| {
+            c["metadata"]["finalizers"] = json!(["somebody/else", labels::FINALIZER]);
+        });
+        world.delete(Kind::IvoryCluster, CLUSTER);
+        (0..10).for_each(|_| {
+            world.round();
+        });
+        assert_eq!(*world.cluster().meta.finalizers, ["somebody/else"]);
+    }
+
+    #[test]
+    fn an_unread_list_stops_nobody() {
+        let world = deleted(World::settled(2));
+        for key in crate::reads::reads(&world.cluster()) {
+            let mut world = world.clone();
+            world.unknown.insert(key.clone());
+            let plan = world.plan();
+            let gone = plan.writes.iter().map(text).find(|t| t.contains("patch IvoryCluster"));
+            assert_eq!(gone, None, "{key:?}");
+        }
+    }
+}

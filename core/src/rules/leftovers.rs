@@ -45,7 +45,7 @@ fn others_hold_the_data(pass: &Pass<'_>, members: &Members, gone: &Member) -> bo
 
 #[cfg(test)]
 mod tests {
-    use crate::test_support::{World, deletes};
+    use crate::test_support::{World, taken};
     use crate::{Kind, names};
 
     #[test]
@@ -56,7 +56,7 @@ mod tests {
         world.edit(|s| s["instances"][0]["replicas"] = 1.into());
         world.remove(Kind::StatefulSet, &gone);
         world.remove(Kind::Pod, &names::instance_pod(&gone));
-        let all = format!("{:?}", deletes(&world.plan()));
+        let all = format!("{:?}", taken(&world.plan()));
         assert!(all.contains(&names::data_volume(&gone)), "{all}");
         assert!(all.contains(&names::instance_certs(&gone)), "{all}");
         assert!(all.contains(&names::instance_config(&gone)), "{all}");
@@ -64,7 +64,7 @@ mod tests {
         world.change(Kind::Pod, &leader, |p| {
             p["status"]["conditions"][0]["status"] = "False".into()
         });
-        assert_eq!(deletes(&world.plan()), [""; 0]);
+        assert_eq!(taken(&world.plan()), [""; 0]);
     }
 
     #[test]
@@ -78,7 +78,7 @@ mod tests {
             world.remove(Kind::Endpoints, endpoints);
         }
         world.edit(|s| s["instances"][0]["replicas"] = 1.into());
-        assert_eq!(deletes(&world.plan()), [""; 0]);
+        assert_eq!(taken(&world.plan()), [""; 0]);
     }
 
     #[test]
@@ -94,6 +94,6 @@ mod tests {
         labels.insert(crate::labels::INSTANCE.into(), "hippo-instance1-zzzz".into());
         claim.meta.labels = labels.into();
         world.put(claim);
-        assert_eq!(deletes(&world.plan()), [""; 0]);
+        assert_eq!(taken(&world.plan()), [""; 0]);
     }
 }

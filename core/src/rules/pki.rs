@@ -173,3 +173,115 @@ fn wake_at(pass: &mut Pass<'_>, at: Timestamp) {
     let seconds = at.as_second() - pass.context.now.as_second();
     pass.look_again(Duration::from_secs(u64::try_from(seconds).unwrap_or(0).max(1)));
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+
+    use crate::test_support::{World, texts};
+    use crate::{Kind, names};
+
+    fn text(world: &World, secret: &str, key: &str) -> String {
+        let value = world.the(Kind::Secret, secret).data(key);
+        value.and_then(|v| v.expose_text().map(str::to_owned)).unwrap_or_default()
+    }
+
+    /// Secrets and keys of every certificate of a settled cluster of one.
+    fn certificates(world: &World) -> Vec<(String, &'static str)> {
+        vec![
+            ("hippo-cluster-cert".into(), "tls.crt"),
+            ("hippo-replication-cert".into(), "tls.crt"),
+            (names::instance_certs(&world.leader()), "dns.crt"),
+            ("hippo-pgbackrest".into(), "pgbackrest-client.crt"),
+            ("hippo-pgbackrest".into(), "pgbackrest-repo-host.crt"),
+        ]
+    }
+
+    #[test]
+    fn leaves_are_renewed_after_two_thirds_and_the_root_stays() {
+        for (days, renewed) in [(200, false), (240, false), (245, true), (500, true)] {
+            let mut world = World::settled(1);
+            let all = certificates(&world);
+            let before: Vec<_> = all.iter().map(|(s, k)| text(&world, s, k)).collect();
+            let root = text(&world, names::ROOT_CA_SECRET, "root.crt");
+            world.now += SignedDuration::from_hours(days * 24);
+            world.settle();
+            for ((secret, key), before) in all.iter().zip(before) {
+                assert_eq!(
+                    text(&world, secret, key) != before,
+                    renewed,
+                    "{secret} {key} after {days} days"
+                );
+            }
+            assert_eq!(text(&world, names::ROOT_CA_SECRET, "root.crt"), root);
+        }
+    }
+
+    #[test]
+    fn the_next_renewal_is_not_slept_through() {
+        let mut world = World::settled(1);
+        let at = world.plan().requeue.expect("a time").as_secs();
+        assert!((242 * 86_400..244 * 86_400).contains(&at), "{at} s");
+    }
+
+    #[test]
+    fn a_missing_key_is_a_new_pair_and_nothing_else_changes() {
+        for (secret, key) in
+            [("hippo-cluster-cert", "tls.key"), ("hippo-replication-cert", "tls.crt")]
+        {
+            let mut world = World::settled(1);
+            let before: Vec<_> =
+                certificates(&world).iter().map(|(s, k)| text(&world, s, k)).collect();
+            world.change(Kind::Secret, secret, |s| {
+                s["data"].as_object_mut().expect("data").remove(key);
+            });
+            world.settle();
+            assert!(!text(&world, secret, key).is_empty());
+            for ((s, k), before) in certificates(&world).into_iter().zip(before) {
+                assert_eq!(text(&world, &s, k) != before, s == secret, "{s} {k}");
+            }
+        }
+    }
+
+    #[test]
+    fn another_root_reissues_every_leaf() {
+        let mut world = World::settled(1);
+        let before: Vec<_> = certificates(&world).iter().map(|(s, k)| text(&world, s, k)).collect();
+        world.remove(Kind::Secret, names::ROOT_CA_SECRET);
+        world.settle();
+        let root = text(&world, names::ROOT_CA_SECRET, "root.crt");
+        assert_eq!(text(&world, "hippo-cluster-cert", "ca.crt"), root);
+        for ((s, k), before) in certificates(&world).into_iter().zip(before) {
+            assert_ne!(text(&world, &s, k), before, "{s} {k}");
+        }
+    }
+
+    #[test]
+    fn every_cluster_of_the_namespace_owns_the_root() {
+        let mut world = World::settled(1);
+        world.change(Kind::Secret, names::ROOT_CA_SECRET, |s| {
+            let mut other = s["metadata"]["ownerReferences"][0].clone();
+            other["name"] = "other".into();
+            other["uid"] = "another uid".into();
+            s["metadata"]["ownerReferences"] = serde_json::json!([other]);
+        });
+        world.settle();
+        let owners = &world.the(Kind::Secret, names::ROOT_CA_SECRET).meta.owners;
+        let names: Vec<_> = owners.iter().map(|o| (&*o.name, o.controller)).collect();
+        assert_eq!(names, [("hippo", None), ("other", None)]);
+    }
+
+    #[test]
+    fn a_root_that_changed_since_it_was_read_is_not_overwritten() {
+        let mut world = World::settled(1);
+        world.change(Kind::Secret, names::ROOT_CA_SECRET, |s| {
+            s["metadata"]["ownerReferences"] = serde_json::json!([]);
+        });
+        let plan = world.plan();
+        world.change(Kind::Secret, names::ROOT_CA_SECRET, |s| {
+            s["metadata"]["annotations"] = serde_json::json!({"somebody": "was here"});
+        });
+        let refused = world.execute(&plan, usize::MAX);
+        assert!(refused.is_err_and(|r| r.0.contains("modified")), "{:?}", texts(&plan));
+    }
+}

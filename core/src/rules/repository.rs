@@ -129,3 +129,101 @@ fn remember(pass: &mut Pass<'_>, claims: &[Arc<Object>], hosts: &[Arc<Object>]) 
     });
     pass.status.pgbackrest = Some(PgBackRestStatus { repos, repo_host, ..before });
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use crate::Kind;
+    use crate::command::Command;
+    use crate::test_support::{World, claim, spec, taken};
+
+    fn stanzas(world: &World) -> usize {
+        world.commands.iter().filter(|(_, c)| matches!(c, Command::StanzaCreate { .. })).count()
+    }
+
+    fn flags(world: &World) -> Vec<(bool, bool)> {
+        let cluster = world.cluster();
+        let repos =
+            cluster.at(&["status", "pgbackrest", "repos"]).and_then(Value::as_array).cloned();
+        let flag = |r: &Value, key: &str| r[key] == Value::Bool(true);
+        repos
+            .unwrap_or_default()
+            .iter()
+            .map(|r| (flag(r, "stanzaCreated"), flag(r, "replicaCreateBackupComplete")))
+            .collect()
+    }
+
+    fn two() -> Value {
+        let mut two = spec(1);
+        let more = json!({"name": "repo2", "volume": {"volumeClaimSpec": claim("2Gi")}});
+        two["backups"]["pgbackrest"]["repos"].as_array_mut().expect("repos").push(more);
+        two
+    }
+
+    #[test]
+    fn a_removed_repository_takes_its_volume_along() {
+        let mut world = World::new(two());
+        world.settle();
+        assert!(world.get(Kind::PersistentVolumeClaim, "hippo-repo2").is_some());
+        world.edit(|s| {
+            s["backups"]["pgbackrest"]["repos"].as_array_mut().expect("repos").pop();
+        });
+        assert_eq!(taken(&world.plan()), ["PersistentVolumeClaim hippo-repo2"]);
+        world.settle();
+        assert!(world.get(Kind::PersistentVolumeClaim, "hippo-repo2").is_none());
+        assert_eq!(flags(&world), [(true, true)]);
+    }
+
+    #[test]
+    fn where_a_repository_moved_there_is_neither_stanza_nor_backup() {
+        let s3 = json!({"bucket": "b", "endpoint": "e", "region": "r"});
+        let cases: [(&str, Box<dyn Fn(&mut World)>); 4] = [
+            (
+                "a new volume",
+                Box::new(|w: &mut World| {
+                    w.remove(Kind::PersistentVolumeClaim, "hippo-repo1");
+                }),
+            ),
+            (
+                "from volume to S3",
+                Box::new(move |w: &mut World| {
+                    w.edit(|s| {
+                        s["backups"]["pgbackrest"]["repos"][0] = json!({"name": "repo1", "s3": s3})
+                    });
+                }),
+            ),
+            (
+                "another order",
+                Box::new(|w: &mut World| {
+                    w.edit(|s| {
+                        s["backups"]["pgbackrest"]["repos"].as_array_mut().expect("repos").reverse()
+                    });
+                }),
+            ),
+            (
+                "a wiped status",
+                Box::new(|w: &mut World| {
+                    w.change(Kind::IvoryCluster, "hippo", |c| c["status"] = json!({}));
+                }),
+            ),
+        ];
+        for (case, change) in cases {
+            let mut world = World::new(two());
+            world.settle();
+            assert_eq!(flags(&world), [(true, true), (true, false)], "{case}");
+            let jobs = world.all(Kind::Job);
+            let before = stanzas(&world);
+            change(&mut world);
+            world.settle();
+            let first = if case == "another order" { 1 } else { 0 };
+            assert!(flags(&world)[first] == (true, true), "{case}: {:?}", flags(&world));
+            assert_eq!(stanzas(&world) > before, case != "another order", "{case}");
+            let anew = world
+                .all(Kind::Job)
+                .iter()
+                .all(|j| jobs.iter().all(|old| old.meta.uid != j.meta.uid));
+            assert_eq!(anew, case != "a wiped status", "{case}: a backup is taken");
+        }
+    }
+}

@@ -95,7 +95,7 @@ mod tests {
     use serde_json::json;
 
     use crate::command::Command;
-    use crate::test_support::{World, claim, commands, deletes, spec};
+    use crate::test_support::{World, claim, commands, deletes, spec, taken};
     use crate::{Kind, names};
 
     fn scaled(from: i64, to: i64) -> World {
@@ -254,7 +254,7 @@ mod tests {
         let other = world.replicas()[0].clone();
         break_down(&mut world, &other);
         let plan = world.plan();
-        assert_eq!(deletes(&plan), [""; 0]);
+        assert_eq!(taken(&plan), [""; 0]);
         assert!(commands(&plan).iter().all(|(_, c)| !matches!(c, Command::Switchover { .. })));
     }
 
@@ -266,7 +266,7 @@ mod tests {
             p["metadata"]["labels"][crate::labels::ROLE] = "primary".into();
         });
         let plan = world.plan();
-        assert_eq!(deletes(&plan), [""; 0]);
+        assert_eq!(taken(&plan), [""; 0]);
         assert!(commands(&plan).is_empty(), "nobody is told to hand over what it does not have");
         // A dead one with the old label goes.
         break_down(&mut world, &victim);

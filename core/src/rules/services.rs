@@ -93,3 +93,69 @@ fn patroni_endpoints(pass: &mut Pass<'_>, name: &str) {
         pass.ensure(Step::Services, desired);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::object::Object;
+    use crate::test_support::{NAMESPACE, World, spec};
+    use crate::{Kind, labels};
+
+    #[test]
+    fn a_strangers_selector_goes_again() {
+        for (service, expected) in
+            [("hippo-ha", json!(null)), ("hippo-primary", json!(null)), ("hippo-pods", json!(1))]
+        {
+            let mut world = World::settled(1);
+            let before = world.the(Kind::Service, service).at(&["spec", "selector"]).cloned();
+            world.change(Kind::Service, service, |s| s["spec"]["selector"]["app"] = "evil".into());
+            world.settle();
+            assert_eq!(
+                world.the(Kind::Service, service).at(&["spec", "selector"]).cloned(),
+                before,
+                "{service}"
+            );
+            assert_eq!(before.is_none(), expected.is_null());
+        }
+    }
+
+    #[test]
+    fn a_deleted_service_comes_back_and_a_strangers_is_left_alone() {
+        for service in
+            ["hippo-ha", "hippo-ha-config", "hippo-pods", "hippo-primary", "hippo-replicas"]
+        {
+            let mut world = World::settled(1);
+            world.remove(Kind::Service, service);
+            world.settle();
+            assert!(world.get(Kind::Service, service).is_some());
+
+            let mut world = World::new(spec(1));
+            let theirs = Object::new(Kind::Service, NAMESPACE, service)
+                .with("spec", json!({"clusterIP": "10.0.0.1"}));
+            let theirs = world.put(theirs);
+            (0..12).for_each(|_| {
+                world.round();
+            });
+            assert_eq!(*world.the(Kind::Service, service), theirs, "{service}");
+            let reconciled = world.condition("Reconciled");
+            assert_eq!(reconciled, Some(("False".into(), "NotOurs".into())), "{service}");
+        }
+    }
+
+    #[test]
+    fn labels_of_patronis_endpoints_come_back_and_its_content_stays() {
+        for name in ["hippo-ha", "hippo-ha-config"] {
+            for label in [labels::CLUSTER, labels::PATRONI] {
+                let mut world = World::settled(1);
+                let before = world.the(Kind::Endpoints, name).clone();
+                world.strip(Kind::Endpoints, name, label);
+                world.settle();
+                let after = world.the(Kind::Endpoints, name);
+                assert_eq!(after.meta.labels, before.meta.labels);
+                assert_eq!(after.meta.annotations, before.meta.annotations);
+                assert!(after.meta.owners.is_empty());
+            }
+        }
+    }
+}

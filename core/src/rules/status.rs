@@ -68,12 +68,12 @@ pub fn write(pass: &mut Pass<'_>, members: &Members) {
     backups(pass);
     reconciled(pass, Some(members));
     remove(pass, kinds::PROGRESSING);
-    // A generation is observed when all of it was applied: not while a command must run first, nor while
-    // something could not be read.
-    let unread = |(_, outcome): &(Step, Outcome)| {
-        matches!(outcome, Outcome::Waiting(Reason::Unreadable { .. }))
+    // A generation is observed when all of it was applied: not while anything is awaited. A backup is no
+    // part of that, and a repository can be away for long.
+    let awaited = |(step, outcome): &(Step, Outcome)| {
+        matches!(outcome, Outcome::Waiting(_)) && *step != Step::Backups
     };
-    if !pass.runs_commands() && !pass.report().lines.iter().any(unread) {
+    if !pass.report().lines.iter().any(awaited) {
         pass.status.observed_generation = Some(pass.cluster.object.meta.generation);
     }
     patch(pass);
@@ -314,5 +314,119 @@ mod tests {
         ] {
             assert_eq!(difference(&before, &after), expected);
         }
+    }
+
+    use crate::Kind;
+    use crate::plan::Op;
+    use crate::test_support::{CLUSTER, World, spec, text};
+
+    #[test]
+    fn conditions_say_what_is_and_since_when() {
+        let mut world = World::new(spec(2));
+        let mut seen = Vec::new();
+        for _ in 0..30 {
+            world.round();
+            let ready = world.condition("Ready");
+            if seen.last() != Some(&ready) {
+                seen.push(ready);
+            }
+        }
+        let reasons: Vec<_> = seen.into_iter().flatten().map(|c| c.1).collect();
+        assert_eq!(reasons, ["NoPrimary", "UsersPending", "Writable"]);
+        let since =
+            |w: &World| w.cluster().condition("Ready").map(|c| c["lastTransitionTime"].clone());
+        let before = since(&world);
+        world.edit(|s| s["metadata"]["labels"]["a"] = "b".into());
+        world.settle();
+        assert_eq!(since(&world), before, "True all the time");
+        let generation = world.cluster().meta.generation;
+        assert_eq!(world.cluster().i64_at(&["status", "observedGeneration"]), Some(generation));
+    }
+
+    #[test]
+    fn a_leader_that_is_not_ready_is_not_called_ready() {
+        let mut world = World::settled(1);
+        let pod = crate::names::instance_pod(&world.leader());
+        world.change(Kind::Pod, &pod, |p| p["status"]["conditions"][0]["status"] = "False".into());
+        world.dead.insert(pod);
+        world.settle();
+        assert_eq!(world.condition("Ready"), Some(("False".into(), "PrimaryNotReady".into())));
+        assert_eq!(world.condition("Reconciled").map(|c| c.0).as_deref(), Some("False"));
+    }
+
+    #[test]
+    fn paused_and_blocked_write_nothing_but_their_condition() {
+        type Change = fn(&mut Value);
+        let cases: [(Change, &str, &str); 6] = [
+            (|s| s["paused"] = true.into(), "Progressing", "Paused"),
+            (
+                |s| s["standby"] = json!({"enabled": true}),
+                "Reconciled",
+                "InvalidStandbyConfiguration",
+            ),
+            (
+                |s| s["service"] = json!({"type": "ClusterIP", "nodePort": 32000}),
+                "Reconciled",
+                "MisconfiguredClusterIP",
+            ),
+            (|s| s["customTLSSecret"] = json!({"name": "mine"}), "Reconciled", "CustomTLSMissing"),
+            (|s| s["instances"] = "nonsense".into(), "Reconciled", "InvalidSpec"),
+            (
+                |s| {
+                    let mut unnamed = s["instances"][0].clone();
+                    unnamed["name"] = "".into();
+                    let mut named = unnamed.clone();
+                    named["name"] = "00".into();
+                    s["instances"] = json!([unnamed, named]);
+                },
+                "Reconciled",
+                "DuplicateSet",
+            ),
+        ];
+        for (change, kind, reason) in cases {
+            let mut world = World::settled(2);
+            let observed = world.cluster().at(&["status", "observedGeneration"]).cloned();
+            world.edit(|s| {
+                change(s);
+                s["metadata"]["labels"] = json!({"never": "seen"});
+                s["shutdown"] = true.into();
+            });
+            for _ in 0..3 {
+                let plan = world.plan();
+                let own = plan
+                    .writes
+                    .iter()
+                    .all(|w| matches!(w.op, Op::Status { .. } | Op::Event { .. }));
+                assert!(own, "{reason}: {:?}", crate::test_support::texts(&plan));
+                world.execute(&plan, usize::MAX).expect("no refusal");
+            }
+            assert_eq!(world.plan().writes.len(), 0, "{reason}: said once");
+            assert_eq!(world.condition(kind).map(|c| c.1).as_deref(), Some(reason));
+            assert_eq!(
+                world.cluster().at(&["status", "observedGeneration"]).cloned(),
+                observed,
+                "{reason}"
+            );
+            // Both can be left again.
+            world.edit(|s| *s = spec(2));
+            world.settle();
+            assert_eq!(world.condition("Progressing"), None);
+            assert_eq!(world.condition("Reconciled").map(|c| c.1).as_deref(), Some("InSync"));
+        }
+    }
+
+    #[test]
+    fn the_same_news_from_an_old_read_is_the_same_event() {
+        let mut world = World::settled(1);
+        world.edit(|s| s["dataSource"] = json!({"pgbackrest": {"stanza": "db", "repo": {"name": "repo1", "s3": {"bucket": "b", "endpoint": "e", "region": "r"}}}}));
+        let old = world.cluster();
+        world.settle();
+        let events = world.all(Kind::Event).len();
+        // The read lags: the status that was just written is not seen.
+        world.objects.insert((Kind::IvoryCluster, CLUSTER.into()), old);
+        world.settle();
+        assert_eq!(world.all(Kind::Event).len(), events);
+        let plan = world.plan();
+        assert!(plan.writes.iter().all(|w| !text(w).contains("event")));
     }
 }

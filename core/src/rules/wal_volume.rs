@@ -30,3 +30,36 @@ fn has_left(pass: &Pass<'_>, set: &Set<'_>, member: &Member) -> bool {
     let wanted = pass.cluster.wal_directory(set.spec);
     answer.is_some_and(|a| a.output.exit == 0 && a.output.stdout.trim() == wanted)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::test_support::{World, claim, spec, taken};
+    use crate::{Kind, names};
+
+    #[test]
+    fn a_wal_volume_goes_only_when_the_wal_has_left_it() {
+        let mut with_wal = spec(2);
+        with_wal["instances"][0]["walVolumeClaimSpec"] = claim("1Gi");
+        let mut world = World::new(with_wal);
+        world.settle();
+        let instances = world.instances();
+        world.edit(|s| {
+            s["instances"][0].as_object_mut().expect("a set").remove("walVolumeClaimSpec");
+        });
+        // The renewed Pods say that the WAL is where it was.
+        for _ in 0..20 {
+            world.round();
+            assert_eq!(taken(&world.plan()).iter().filter(|d| d.contains("pgwal")).count(), 0);
+        }
+        world.wal_directory = "/pgdata/pg18_wal";
+        world.settle();
+        assert_eq!(world.instances(), instances, "nobody was replaced");
+        for instance in instances {
+            assert!(
+                world.get(Kind::PersistentVolumeClaim, &names::wal_volume(&instance)).is_none()
+            );
+            let pod = world.the(Kind::Pod, &names::instance_pod(&instance)).to_value().to_string();
+            assert!(!pod.contains("ivory-wal"), "it is unmounted");
+        }
+    }
+}

@@ -1,0 +1,430 @@
+//! What holds of every plan, whatever the spec: order of input, memos, quiet, unknown reads, crashes, and
+//! that no field is ignored in silence.
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use crate::memo::Memos;
+use crate::plan::{Op, Plan};
+use crate::read::Read;
+use crate::reads::reads;
+use crate::test_support::{World, claim, commands, deletes, spec, text, texts, whole};
+use crate::{Kind, Object, labels, names, unbuilt};
+
+/// Specs of every shape that matters to a plan.
+fn specs() -> impl Strategy<Value = Value> {
+    let set = (1..=3_i64, any::<bool>(), 0..3_usize).prop_map(|(replicas, wal, available)| {
+        let mut set = json!({"replicas": replicas, "dataVolumeClaimSpec": claim("1Gi")});
+        if wal {
+            set["walVolumeClaimSpec"] = claim("1Gi");
+        }
+        if let Some(minimum) = [json!("50%"), json!(0)].get(available) {
+            set["minAvailable"] = minimum.clone();
+        }
+        set
+    });
+    let repo = prop_oneof![
+        Just(json!({"volume": {"volumeClaimSpec": claim("2Gi")}})),
+        Just(json!({"s3": {"bucket": "b", "endpoint": "e", "region": "r"}})),
+        Just(json!({"gcs": {"bucket": "b"}})),
+        Just(json!({"azure": {"container": "c"}})),
+    ];
+    let users = prop_oneof![
+        Just(Value::Null),
+        Just(json!([])),
+        Just(json!([{"name": "rhino", "databases": ["zoo"]}, {"name": "ivory"}])),
+    ];
+    let service = prop_oneof![
+        Just(json!({})),
+        Just(
+            json!({"type": "NodePort", "nodePort": 32001, "metadata": {"labels": {"role": "db"}}})
+        ),
+        Just(json!({"type": "LoadBalancer"})),
+    ];
+    let metadata = prop_oneof![
+        Just(json!({})),
+        Just(
+            json!({"labels": {"team": "blue", "ivory-operator.ivorysql.org/cluster": "wrong"}, "annotations": {"a": "b"}})
+        ),
+    ];
+    let sets = prop::collection::vec(set, 1..=3);
+    let repos = prop::collection::vec(repo, 1..=3);
+    (sets, repos, users, service, metadata).prop_map(
+        |(mut sets, mut repos, users, service, metadata)| {
+            for (n, set) in sets.iter_mut().enumerate().skip(1) {
+                set["name"] = format!("set{n}").into();
+            }
+            for (n, repo) in repos.iter_mut().enumerate() {
+                repo["name"] = format!("repo{}", n + 1).into();
+            }
+            let mut made = spec(1);
+            made["instances"] = sets.into();
+            made["backups"]["pgbackrest"]["repos"] = repos.into();
+            made["users"] = users;
+            made["service"] = service;
+            made["metadata"] = metadata;
+            made
+        },
+    )
+}
+
+/// The plan for the same input without memos, and with every list turned round.
+fn again(world: &World, turned: bool) -> Plan {
+    let mut observed = world.observed();
+    if turned {
+        for read in observed.objects.values_mut() {
+            if let Read::Known(list) = read {
+                list.reverse();
+            }
+        }
+    }
+    crate::steps::plan(&observed, &world.context(), &mut Memos::default())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 10, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_spec_becomes_quiet_by_plans_that_follow_from_their_input_alone(made in specs()) {
+        let mut world = World::new(made);
+        world.settle_with(|world, plan| {
+            let plan = whole(plan);
+            assert!(plan == whole(&again(world, false)), "memos change the plan");
+            assert!(plan == whole(&again(world, true)), "the order of lists changes the plan");
+        });
+        let plan = world.plan();
+        prop_assert!(plan.writes.is_empty(), "{:?}", texts(&plan));
+        prop_assert_eq!(world.condition("Ready").map(|c| c.0), Some("True".to_owned()));
+        prop_assert_eq!(world.condition("Reconciled").map(|c| c.1), Some("InSync".to_owned()));
+    }
+}
+
+/// The kinds and names of what is there, with labels: what a user would call the state.
+fn state(world: &World) -> Vec<String> {
+    let all =
+        world.objects.values().filter(|o| o.kind != Kind::Event && o.kind != Kind::IvoryCluster);
+    let mut lines: Vec<String> =
+        all.map(|o| format!("{} {} {:?}", o.kind, o.meta.name, o.meta.labels)).collect();
+    lines.sort();
+    lines
+}
+
+#[test]
+fn a_crash_after_any_write_leads_to_the_same_state() {
+    let end = |crash: usize| {
+        let mut world = World::new(spec(2));
+        let mut written = 0;
+        for _ in 0..80 {
+            let plan = world.plan();
+            let room = crash.saturating_sub(written);
+            if room > 0 && plan.writes.len() > room {
+                // The operator dies here and forgets what it remembered.
+                world.execute(&plan, room).expect("no refusal");
+                written = crash;
+                world.memos = Some(Memos::default());
+                continue;
+            }
+            world.execute(&plan, usize::MAX).expect("no refusal");
+            written += plan.writes.len();
+            let moved = crate::test_support::act(&mut world);
+            world.now += jiff::SignedDuration::from_secs(5);
+            if !moved && plan.writes.is_empty() {
+                return state(&world);
+            }
+        }
+        panic!("never quiet after a crash at {crash}: {:?}", texts(&world.plan()));
+    };
+    let expected = end(usize::MAX);
+    for crash in 1..60 {
+        assert_eq!(end(crash), expected, "crash after write {crash}");
+    }
+}
+
+#[test]
+fn an_unknown_read_never_makes_a_plan_smaller_or_deletes() {
+    let applies = |plan: &Plan| -> Vec<Value> {
+        let of = |w: &crate::plan::Write| match &w.op {
+            Op::Apply { object } => Some(object.to_value()),
+            _ => None,
+        };
+        plan.writes.iter().filter_map(of).collect()
+    };
+    let quiet = World::settled(3);
+    let mut busy = quiet.clone();
+    busy.edit(|s| {
+        s["instances"][0]["replicas"] = 2.into();
+        s["users"] = json!([{"name": "zebra"}]);
+        s["metadata"]["labels"] = json!({"a": "b"});
+    });
+    for key in reads(&quiet.cluster()).into_iter().chain(reads(&busy.cluster())) {
+        let mut world = quiet.clone();
+        world.unknown.insert(key.clone());
+        let plan = world.plan();
+        let acts =
+            plan.writes.iter().find(|w| !matches!(w.op, Op::Status { .. } | Op::Event { .. }));
+        assert_eq!(acts.map(text), None, "{key:?}");
+        let (mut known, mut unknown) = (busy.clone(), busy.clone());
+        unknown.unknown.insert(key.clone());
+        let (known, unknown) = (known.plan(), unknown.plan());
+        for object in applies(&unknown) {
+            let name = &object["metadata"]["name"];
+            assert!(applies(&known).contains(&object), "{key:?} changes {} {name}", object["kind"]);
+        }
+        let more: Vec<_> =
+            deletes(&unknown).into_iter().filter(|d| !deletes(&known).contains(d)).collect();
+        assert_eq!(more, [""; 0], "{key:?}");
+    }
+}
+
+#[test]
+fn any_label_that_a_stranger_takes_comes_back_and_nobody_restarts() {
+    let quiet = World::settled(2);
+    let kinds = [
+        Kind::StatefulSet,
+        Kind::PersistentVolumeClaim,
+        Kind::ConfigMap,
+        Kind::Service,
+        Kind::ServiceAccount,
+    ];
+    for kind in kinds {
+        for object in quiet.all(kind) {
+            for label in object.meta.labels.keys() {
+                let mut world = quiet.clone();
+                let pods: Vec<_> =
+                    world.all(Kind::Pod).iter().map(|p| p.meta.uid.clone()).collect();
+                world.strip(kind, &object.meta.name, label);
+                world.settle();
+                assert_eq!(
+                    state(&world),
+                    state(&quiet),
+                    "{kind} {} without {label}",
+                    object.meta.name
+                );
+                let after: Vec<_> =
+                    world.all(Kind::Pod).iter().map(|p| p.meta.uid.clone()).collect();
+                assert_eq!(after, pods, "{kind} {} without {label}", object.meta.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_changed_set_label_moves_no_instance() {
+    let mut world = World::settled(2);
+    let before = state(&world);
+    let name = world.replicas()[0].clone();
+    for kind in [Kind::StatefulSet, Kind::PersistentVolumeClaim, Kind::Secret] {
+        let object = match kind {
+            Kind::PersistentVolumeClaim => names::data_volume(&name),
+            Kind::Secret => names::instance_certs(&name),
+            _ => name.clone(),
+        };
+        world.change(kind, &object, |o| {
+            o["metadata"]["labels"][labels::INSTANCE_SET] = "elsewhere".into()
+        });
+        world.settle();
+        assert_eq!(state(&world), before, "{kind}");
+    }
+}
+
+#[test]
+fn a_cluster_without_its_finalizer_or_status_gets_them_back() {
+    let mut world = World::settled(2);
+    let before = state(&world);
+    world.change(Kind::IvoryCluster, "hippo", |c| {
+        c["metadata"]["finalizers"] = json!([]);
+        c["status"] = json!({});
+    });
+    world.settle();
+    assert_eq!(*world.cluster().meta.finalizers, [labels::FINALIZER]);
+    assert_eq!(world.condition("Ready").map(|c| c.0).as_deref(), Some("True"));
+    assert_eq!(state(&world), before);
+}
+
+type Edit = fn(&mut Value);
+
+/// One edit for each row of [`unbuilt::TABLE`].
+const UNBUILT: &[(&str, Edit)] = &[
+    ("spec.backups.pgbackrest.manual", |s| {
+        s["backups"]["pgbackrest"]["manual"] = json!({"repoName": "repo1"})
+    }),
+    ("spec.backups.pgbackrest.repos[].schedules", |s| {
+        s["backups"]["pgbackrest"]["repos"][0]["schedules"] = json!({"full": "0 1 * * *"});
+    }),
+    ("spec.backups.pgbackrest.restore", |s| {
+        s["backups"]["pgbackrest"]["restore"] = json!({"enabled": true, "repoName": "repo1"});
+    }),
+    ("spec.dataSource", |s| {
+        s["dataSource"] = json!({"volumes": {"pgDataVolume": {"pvcName": "old"}}})
+    }),
+    ("spec.databaseInitSQL", |s| s["databaseInitSQL"] = json!({"name": "sql", "key": "init"})),
+    ("spec.instances[].containers", |s| {
+        s["instances"][0]["containers"] = json!([{"name": "mine"}])
+    }),
+    ("spec.monitoring.pgmonitor.exporter", |s| {
+        s["monitoring"] = json!({"pgmonitor": {"exporter": {}}})
+    }),
+    ("spec.patroni.switchover", |s| s["patroni"] = json!({"switchover": {"enabled": true}})),
+    ("spec.proxy.pgBouncer", |s| s["proxy"] = json!({"pgBouncer": {}})),
+    ("spec.shutdown", |s| s["shutdown"] = true.into()),
+    ("spec.userInterface.pgAdmin", |s| {
+        s["userInterface"] = json!({"pgAdmin": {"dataVolumeClaimSpec": claim("1Gi")}});
+    }),
+];
+
+/// Edits that must change more than the status.
+const BUILT: &[(&str, Edit)] = &[
+    ("spec.backups", |s| {
+        s["backups"]["pgbackrest"]["global"] = json!({"repo1-retention-full": "2"})
+    }),
+    ("spec.backups.pgbackrest.configuration", |s| {
+        s["backups"]["pgbackrest"]["configuration"] = json!([{"secret": {"name": "keys"}}]);
+    }),
+    ("spec.backups.pgbackrest.image", |s| s["backups"]["pgbackrest"]["image"] = "other".into()),
+    ("spec.backups.pgbackrest.metadata", |s| {
+        s["backups"]["pgbackrest"]["metadata"] = json!({"labels": {"a": "b"}})
+    }),
+    ("spec.backups.pgbackrest.repoHost", |s| {
+        s["backups"]["pgbackrest"]["repoHost"] = json!({"priorityClassName": "high"});
+    }),
+    ("spec.backups.pgbackrest.sidecars", |s| {
+        s["backups"]["pgbackrest"]["sidecars"] =
+            json!({"pgbackrest": {"resources": {"limits": {"cpu": "1"}}}});
+    }),
+    ("spec.config", |s| s["config"] = json!({"files": [{"configMap": {"name": "files"}}]})),
+    ("spec.customTLSSecret", |s| {
+        s["customTLSSecret"] = json!({"name": "mine"});
+        s["customReplicationTLSSecret"] = json!({"name": "mine"});
+    }),
+    ("spec.customReplicationTLSSecret", |s| {
+        s["customTLSSecret"] = json!({"name": "mine"});
+        s["customReplicationTLSSecret"] = json!({"name": "mine"});
+    }),
+    ("spec.disableDefaultPodScheduling", |s| s["disableDefaultPodScheduling"] = true.into()),
+    ("spec.image", |s| s["image"] = "other".into()),
+    ("spec.imagePullPolicy", |s| s["imagePullPolicy"] = "Always".into()),
+    ("spec.imagePullSecrets", |s| s["imagePullSecrets"] = json!([{"name": "pull"}])),
+    ("spec.instances", |s| s["instances"][0]["replicas"] = 3.into()),
+    ("spec.instances[].affinity", |s| s["instances"][0]["affinity"] = json!({"nodeAffinity": {}})),
+    ("spec.instances[].metadata", |s| {
+        s["instances"][0]["metadata"] = json!({"labels": {"a": "b"}})
+    }),
+    ("spec.instances[].minAvailable", |s| s["instances"][0]["minAvailable"] = 2.into()),
+    ("spec.instances[].priorityClassName", |s| {
+        s["instances"][0]["priorityClassName"] = "high".into()
+    }),
+    ("spec.instances[].resources", |s| {
+        s["instances"][0]["resources"] = json!({"limits": {"cpu": "1"}})
+    }),
+    ("spec.instances[].sidecars", |s| {
+        s["instances"][0]["sidecars"] =
+            json!({"replicaCertCopy": {"resources": {"limits": {"cpu": "1"}}}});
+    }),
+    ("spec.instances[].tolerations", |s| {
+        s["instances"][0]["tolerations"] = json!([{"operator": "Exists"}])
+    }),
+    ("spec.instances[].topologySpreadConstraints", |s| {
+        s["instances"][0]["topologySpreadConstraints"] =
+            json!([{"maxSkew": 1, "topologyKey": "rack", "whenUnsatisfiable": "DoNotSchedule"}]);
+    }),
+    ("spec.instances[].walVolumeClaimSpec", |s| {
+        s["instances"][0]["walVolumeClaimSpec"] = claim("1Gi")
+    }),
+    ("spec.metadata", |s| s["metadata"] = json!({"annotations": {"a": "b"}})),
+    ("spec.openshift", |s| s["openshift"] = true.into()),
+    ("spec.patroni", |s| {
+        s["patroni"] =
+            json!({"dynamicConfiguration": {"postgresql": {"parameters": {"work_mem": "8MB"}}}})
+    }),
+    ("spec.port", |s| s["port"] = 5433.into()),
+    ("spec.postGISVersion", |s| s["postGISVersion"] = "3.5".into()),
+    ("spec.postgresVersion", |s| s["postgresVersion"] = 17.into()),
+    ("spec.service", |s| s["service"] = json!({"type": "LoadBalancer"})),
+    ("spec.standby", |s| s["standby"] = json!({"host": "elsewhere"})),
+    ("spec.supplementalGroups", |s| s["supplementalGroups"] = json!([65000])),
+    ("spec.users", |s| s["users"] = json!([{"name": "rhino"}, {"name": "zebra"}])),
+];
+
+/// What a settled cluster would be changed by an edit, but for its status.
+fn effect(edit: Edit) -> Vec<String> {
+    let mut world = World::settled(2);
+    let files = json!({"tls.crt": "YQ==", "tls.key": "Yg==", "ca.crt": "Yw=="});
+    world
+        .put(Object::new(Kind::Secret, crate::test_support::NAMESPACE, "mine").with("data", files));
+    world.edit(edit);
+    let plan = world.plan();
+    let own = |w: &&crate::plan::Write| !matches!(w.op, Op::Status { .. } | Op::Event { .. });
+    plan.writes.iter().filter(own).map(text).collect()
+}
+
+#[test]
+fn the_table_of_unbuilt_fields_is_true() {
+    let rows: Vec<_> = unbuilt::TABLE.iter().map(|r| r.path).collect();
+    let edits: Vec<_> = UNBUILT.iter().map(|e| e.0).collect();
+    assert_eq!(rows, edits);
+    for (path, edit) in UNBUILT {
+        assert_eq!(effect(*edit), [""; 0], "{path} does something: take it off the table");
+        let mut world = World::settled(2);
+        world.edit(edit);
+        let plan = world.plan();
+        let told = plan.writes.iter().filter_map(|w| match &w.op {
+            Op::Event { object } => object.str_at(&["message"]).map(str::to_owned),
+            _ => None,
+        });
+        assert!(
+            told.collect::<String>().contains(path),
+            "{path} is ignored in silence: {:?}",
+            texts(&plan)
+        );
+    }
+}
+
+#[test]
+fn every_other_field_does_something() {
+    for (path, edit) in BUILT {
+        assert_ne!(
+            effect(*edit).len(),
+            0,
+            "{path} is ignored in silence: build it or put it on the table"
+        );
+    }
+    let crd = serde_json::to_value(crate::api::crd_ivorycluster()).expect("JSON");
+    let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"];
+    let fields = schema.as_object().expect("properties").keys();
+    for field in fields.filter(|f| *f != "paused") {
+        let path = format!("spec.{field}");
+        let known = UNBUILT
+            .iter()
+            .chain(BUILT)
+            .any(|(p, _)| *p == path || p.starts_with(&format!("{path}.")));
+        assert!(known, "{path} is in no list");
+    }
+}
+
+#[test]
+fn one_cluster_leaves_another_of_the_namespace_alone() {
+    let mut world = World::settled(1);
+    // Everything that a neighbour has, under its own name and with its own labels.
+    let mut neighbours = Vec::new();
+    for object in world.objects.values().cloned().collect::<Vec<_>>() {
+        if object.label(labels::CLUSTER).is_none() {
+            continue;
+        }
+        let mut value = object.to_value();
+        value["metadata"]["name"] = object.meta.name.replace("hippo", "rhino").into();
+        value["metadata"]["uid"] = format!("neighbour {}", object.meta.uid).into();
+        value["metadata"]["labels"][labels::CLUSTER] = "rhino".into();
+        if let Some(owner) = value["metadata"]["ownerReferences"].get_mut(0) {
+            owner["uid"] = "uid of rhino".into();
+        }
+        neighbours.push(world.put(Object::from_value(value).expect("an object")));
+    }
+    world.edit(|s| {
+        s["instances"][0]["name"] = "other".into();
+        s["users"] = json!([]);
+    });
+    let plan = world.plan();
+    let touched = plan.writes.iter().map(text).find(|t| t.contains("rhino-"));
+    assert_eq!(touched, None);
+    assert!(commands(&plan).iter().all(|(pod, _)| pod.starts_with("hippo")));
+}
