@@ -554,3 +554,19 @@ pub fn commands(plan: &Plan) -> Vec<(String, Command)> {
     };
     plan.writes.iter().filter_map(of).collect()
 }
+
+/// A plan's whole content as text, secrets included: two plans are equal exactly if these are.
+pub fn whole(plan: &Plan) -> String {
+    let of = |w: &Write| match &w.op {
+        Op::Apply { object } | Op::Create { object } | Op::Event { object } => {
+            format!("{} {}", text(w), object.to_value())
+        }
+        Op::Exec { command, .. } => {
+            let stdin = command.render().stdin.map(|s| s.expose().to_vec());
+            format!("{} {:?} {stdin:?}", text(w), w.op)
+        }
+        _ => format!("{} {:?}", text(w), w.op),
+    };
+    let writes: Vec<String> = plan.writes.iter().map(of).collect();
+    format!("{}\n{:?}\n{:?}", writes.join("\n"), plan.report, plan.requeue)
+}

@@ -100,7 +100,7 @@ fn first_backup(pass: &mut Pass<'_>) {
     let volume = safe_hash([&*volume]);
     let hash = config_hash(&config::repos(cluster));
     let Some(job) = job else {
-        let purpose = format!("replica-create/{}/{hash}/{volume}", repo.name);
+        let purpose = format!("replica-create/{}/{hash}", repo.name);
         let name = names::backup_job(&cluster.name, &cluster.uid, &purpose, "");
         let desired = backup_job::job(
             cluster,
