@@ -157,16 +157,15 @@ fn volumes_on(scene: &Scene<'_>, node: &str) -> Vec<String> {
     found
 }
 
-/// A fault in words.
+/// A fault in words; none for what machines do, which the world itself remarks.
 #[must_use]
-pub fn break_text(fault: &Break) -> String {
-    match fault {
+pub fn break_text(fault: &Break) -> Option<String> {
+    Some(match fault {
+        Break::CrashNode(_) | Break::RestartNode(_) => return None,
+        Break::LoseNode(_, volumes) if volumes.is_empty() => return None,
+        Break::LoseNode(node, _) => format!("the disks used on {node} are lost"),
         Break::KillPod(_, pod) => format!("all processes of {pod} die"),
         Break::KillContainer(_, pod, container) => format!("{container} of {pod} dies"),
-        Break::CrashNode(node) => format!("{node} stops"),
-        Break::RestartNode(node) => format!("{node} comes back"),
-        Break::LoseNode(node, volumes) if volumes.is_empty() => format!("{node} is lost for ever"),
-        Break::LoseNode(node, _) => format!("{node} is lost for ever, and its disks"),
         Break::Partition(a, b) => format!("nothing passes between {a} and {b}"),
         Break::HealNetwork => "the network is whole again".to_owned(),
         Break::ApiOutage(span) => {
@@ -177,7 +176,7 @@ pub fn break_text(fault: &Break) -> String {
         Break::Operator(true) => "the operator is up".to_owned(),
         Break::Images(image, true) => format!("{image} can't be pulled"),
         Break::Images(image, false) => format!("{image} can be pulled"),
-    }
+    })
 }
 
 /// The sentence of a refused request.

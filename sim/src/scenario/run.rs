@@ -202,8 +202,10 @@ impl Player {
             }
             Deed::Breaks(breaks) => {
                 for fault in breaks {
-                    let text = act::break_text(&fault);
-                    self.driver.remark(Milestone::Fault { text });
+                    // Of machines the world itself tells.
+                    if let Some(text) = act::break_text(&fault) {
+                        self.driver.remark(Milestone::Fault { text });
+                    }
                     self.driver.fault(kube, &fault)?;
                 }
             }

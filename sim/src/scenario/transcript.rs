@@ -91,7 +91,8 @@ impl Teller {
                 let used = entries.iter().take_while(|e| belongs(entry, e)).count();
                 let objects = objects(&entries[..used], aliases);
                 // The object was just named.
-                let pronoun = if used > 1 { "each" } else { "it" };
+                let several = entries[..used].iter().any(|e| object_of(e) != object_of(entry));
+                let pronoun = if several { "each" } else { "it" };
                 let reason = show(&reason.replace(object_of(entry), pronoun));
                 let text = match *verb {
                     "event" => format!("says {objects}: {reason}"),
