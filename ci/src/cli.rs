@@ -25,16 +25,11 @@ pub(crate) struct Args {
 }
 
 fn names() -> Vec<&'static str> {
-    ["all", "selftest"]
-        .into_iter()
-        .chain(GATES.iter().map(|gate| gate.name))
-        .collect()
+    ["all", "selftest"].into_iter().chain(GATES.iter().map(|gate| gate.name)).collect()
 }
 
 fn help() -> String {
-    let gates = GATES
-        .iter()
-        .map(|gate| format!("  {:<12} {}\n", gate.name, gate.asks));
+    let gates = GATES.iter().map(|gate| format!("  {:<12} {}\n", gate.name, gate.asks));
     let head = "Gates, all of them under `all`:\n".to_owned();
     head + &gates.collect::<String>()
         + "\n`selftest` breaks a copy of the tree in every way that a gate is there for, and demands \
@@ -53,11 +48,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     if args.json {
         println!("{}", serde_json::json!(outcomes));
     }
-    if outcomes.iter().all(|outcome| outcome.ok) {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    if outcomes.iter().all(|outcome| outcome.ok) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn outcomes(args: &Args) -> anyhow::Result<Vec<Outcome>> {

@@ -37,13 +37,7 @@ const BANS: &[(&str, &[&str])] = &[
     ),
     (
         "disallowed-macros",
-        &[
-            "std::println",
-            "std::print",
-            "std::eprintln",
-            "std::eprint",
-            "std::dbg",
-        ],
+        &["std::println", "std::print", "std::eprintln", "std::eprint", "std::dbg"],
     ),
 ];
 
@@ -61,10 +55,7 @@ fn check(file: &str, text: &str) -> Vec<Finding> {
     let mut findings = Vec::new();
     for &(section, paths) in BANS {
         for &path in paths {
-            match bans
-                .iter()
-                .find(|ban| ban.section == section && ban.path == path)
-            {
+            match bans.iter().find(|ban| ban.section == section && ban.path == path) {
                 None => findings.push(Finding::fail(file, format!("{section} lacks {path}"))),
                 Some(ban) if ban.reason.len() < REASON_LENGTH_MIN => {
                     let what = format!("{path}: say in `reason` what to take instead");
@@ -95,11 +86,7 @@ fn parse(text: &str) -> Vec<Ban<'_>> {
             && let Some(path) = quoted_after(line, "path = ")
         {
             let reason = quoted_after(line, "reason = ").unwrap_or_default();
-            bans.push(Ban {
-                section,
-                path,
-                reason,
-            });
+            bans.push(Ban { section, path, reason });
         }
     }
     bans
@@ -117,10 +104,7 @@ mod tests {
     fn whole() -> String {
         let ban = |path: &&str| format!("    {{ path = \"{path}\", reason = \"{:-<40}\" }},\n", "");
         let section = |(name, paths): &(&str, &[&str])| {
-            format!(
-                "{name} = [\n{}]\n",
-                paths.iter().map(ban).collect::<String>()
-            )
+            format!("{name} = [\n{}]\n", paths.iter().map(ban).collect::<String>())
         };
         BANS.iter().map(section).collect()
     }
@@ -130,13 +114,8 @@ mod tests {
         let whole = whole();
         assert_eq!(check("x", &whole), []);
         let lines: Vec<&str> = whole.lines().collect();
-        let bans: Vec<usize> = (0..lines.len())
-            .filter(|&i| lines[i].contains("path"))
-            .collect();
-        assert_eq!(
-            bans.len(),
-            BANS.iter().map(|(_, paths)| paths.len()).sum::<usize>()
-        );
+        let bans: Vec<usize> = (0..lines.len()).filter(|&i| lines[i].contains("path")).collect();
+        assert_eq!(bans.len(), BANS.iter().map(|(_, paths)| paths.len()).sum::<usize>());
         for i in bans {
             let without = [&lines[..i], &lines[i + 1..]].concat().join("\n");
             assert_eq!(check("x", &without).len(), 1, "{}", lines[i]);

@@ -27,18 +27,11 @@ pub(crate) struct Finding {
 impl Finding {
     pub(crate) fn fail(place: impl Into<String>, what: impl Into<String>) -> Self {
         let (place, what) = (place.into(), what.into());
-        Self {
-            severity: Severity::Fail,
-            place,
-            what,
-        }
+        Self { severity: Severity::Fail, place, what }
     }
 
     pub(crate) fn warn(place: impl Into<String>, what: impl Into<String>) -> Self {
-        Self {
-            severity: Severity::Warn,
-            ..Self::fail(place, what)
-        }
+        Self { severity: Severity::Warn, ..Self::fail(place, what) }
     }
 
     pub(crate) fn fails(&self) -> bool {

@@ -17,15 +17,7 @@ struct Row {
     file: &'static str,
 }
 
-const CRD: &[&str] = &[
-    "run",
-    "--quiet",
-    "--locked",
-    "-p",
-    "ivory-operator",
-    "--",
-    "crd",
-];
+const CRD: &[&str] = &["run", "--quiet", "--locked", "-p", "ivory-operator", "--", "crd"];
 
 const ROWS: &[Row] = &[
     Row {
@@ -82,18 +74,10 @@ fn document(stream: &str, name: &str) -> Option<String> {
         }
     }
     let is_wanted = |lines: &&Vec<&str>| {
-        let metadata = lines
-            .iter()
-            .skip_while(|line| **line != "metadata:")
-            .skip(1);
-        metadata
-            .take_while(|line| line.starts_with(' '))
-            .any(|line| *line == wanted)
+        let metadata = lines.iter().skip_while(|line| **line != "metadata:").skip(1);
+        metadata.take_while(|line| line.starts_with(' ')).any(|line| *line == wanted)
     };
-    documents
-        .iter()
-        .find(is_wanted)
-        .map(|lines| lines.join("\n").trim_end().to_owned() + "\n")
+    documents.iter().find(is_wanted).map(|lines| lines.join("\n").trim_end().to_owned() + "\n")
 }
 
 /// The first lines that differ, as a diff from the file to what was printed.

@@ -18,36 +18,12 @@ pub(crate) struct Gate {
 
 /// Every gate; the quick ones first.
 pub(crate) const GATES: &[Gate] = &[
-    Gate {
-        name: "tidy",
-        asks: "do files keep the house rules?",
-        run: tidy::run,
-    },
-    Gate {
-        name: "clippy-toml",
-        asks: "are the pure crates' bans whole?",
-        run: clippy_toml::run,
-    },
-    Gate {
-        name: "graph",
-        asks: "do dependencies point the right way?",
-        run: graph::run,
-    },
-    Gate {
-        name: "fmt",
-        asks: "is the code formatted?",
-        run: lints::fmt,
-    },
-    Gate {
-        name: "lints",
-        asks: "is clippy content?",
-        run: lints::clippy,
-    },
-    Gate {
-        name: "fresh",
-        asks: "are generated files up to date?",
-        run: fresh::run,
-    },
+    Gate { name: "tidy", asks: "do files keep the house rules?", run: tidy::run },
+    Gate { name: "clippy-toml", asks: "are the pure crates' bans whole?", run: clippy_toml::run },
+    Gate { name: "graph", asks: "do dependencies point the right way?", run: graph::run },
+    Gate { name: "fmt", asks: "is the code formatted?", run: lints::fmt },
+    Gate { name: "lints", asks: "is clippy content?", run: lints::clippy },
+    Gate { name: "fresh", asks: "are generated files up to date?", run: fresh::run },
 ];
 
 /// What came of a gate, or of one trial of the self-test.

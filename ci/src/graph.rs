@@ -47,12 +47,7 @@ const RULES: &[Rule] = &[
         dev_members: &["ivory-sim"],
         never: &[],
     },
-    Rule {
-        package: "ivory-ci",
-        members: &[],
-        dev_members: &[],
-        never: &[],
-    },
+    Rule { package: "ivory-ci", members: &[], dev_members: &[], never: &[] },
 ];
 
 /// Holds every member's dependencies against its rule.
@@ -61,16 +56,7 @@ pub(crate) fn run(tree: &Tree) -> anyhow::Result<Vec<Finding>> {
     let metadata = serde_json::from_str(&stdout(tree, &args)?).context("cargo metadata")?;
     let mut findings = directions(&metadata);
     for rule in RULES.iter().filter(|rule| !rule.never.is_empty()) {
-        let args = [
-            "tree",
-            "-p",
-            rule.package,
-            "-e",
-            "normal",
-            "--prefix",
-            "none",
-            "--locked",
-        ];
+        let args = ["tree", "-p", rule.package, "-e", "normal", "--prefix", "none", "--locked"];
         findings.extend(strangers(rule, &stdout(tree, &args)?));
     }
     Ok(findings)
@@ -84,19 +70,13 @@ fn directions(metadata: &serde_json::Value) -> Vec<Finding> {
     let mut findings = Vec::new();
     for rule in RULES {
         if !packages.iter().any(|package| name(package) == rule.package) {
-            findings.push(Finding::fail(
-                rule.package,
-                "the workspace has no such member",
-            ));
+            findings.push(Finding::fail(rule.package, "the workspace has no such member"));
         }
     }
     for package in &packages {
         let from = name(package);
         let Some(rule) = RULES.iter().find(|rule| rule.package == from) else {
-            findings.push(Finding::fail(
-                from,
-                "give the new member a rule in ci/src/graph.rs",
-            ));
+            findings.push(Finding::fail(from, "give the new member a rule in ci/src/graph.rs"));
             continue;
         };
         for dependency in list(&package["dependencies"]) {
@@ -104,10 +84,8 @@ fn directions(metadata: &serde_json::Value) -> Vec<Finding> {
             let dev = dependency["kind"] == "dev";
             let allowed = rule.members.contains(&&*to) || dev && rule.dev_members.contains(&&*to);
             if dependency["path"].is_string() && !allowed {
-                let what = format!(
-                    "must not depend on {to}{}",
-                    if dev { ", even to test" } else { "" }
-                );
+                let what =
+                    format!("must not depend on {to}{}", if dev { ", even to test" } else { "" });
                 findings.push(Finding::fail(from.clone(), what));
             }
         }
@@ -117,27 +95,18 @@ fn directions(metadata: &serde_json::Value) -> Vec<Finding> {
 
 /// Looks for crates in a printed tree (`name vX.Y.Z …` a line) that the rule shuts out.
 fn strangers(rule: &Rule, tree: &str) -> Vec<Finding> {
-    let names: Vec<&str> = tree
-        .lines()
-        .filter_map(|line| line.split_whitespace().next())
-        .collect();
+    let names: Vec<&str> = tree.lines().filter_map(|line| line.split_whitespace().next()).collect();
     let mut findings: Vec<Finding> = rule
         .never
         .iter()
         .filter(|never| names.contains(never))
         .map(|never| {
             let ask = format!("cargo tree -p {} -e normal -i {never}", rule.package);
-            Finding::fail(
-                rule.package,
-                format!("{never} is in its tree; `{ask}` says why"),
-            )
+            Finding::fail(rule.package, format!("{never} is in its tree; `{ask}` says why"))
         })
         .collect();
     if !names.contains(&rule.package) {
-        findings.push(Finding::fail(
-            rule.package,
-            "cargo tree did not print its tree",
-        ));
+        findings.push(Finding::fail(rule.package, "cargo tree did not print its tree"));
     }
     findings
 }
@@ -152,14 +121,8 @@ mod tests {
         let check = |tree: &str, expected: usize| {
             assert_eq!(strangers(&RULES[0], tree).len(), expected, "{tree}");
         };
-        check(
-            "ivory-core v0.1.0 (/x)\nrand_core v0.9.0\nserde v1.0.0 (*)\n",
-            0,
-        );
-        check(
-            "ivory-core v0.1.0 (/x)\nrand v0.10.0\ntokio v1.0.0 (*)\n",
-            2,
-        );
+        check("ivory-core v0.1.0 (/x)\nrand_core v0.9.0\nserde v1.0.0 (*)\n", 0);
+        check("ivory-core v0.1.0 (/x)\nrand v0.10.0\ntokio v1.0.0 (*)\n", 2);
         check("", 1);
     }
 

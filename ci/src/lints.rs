@@ -53,29 +53,16 @@ mod tests {
             let expected = expected.map(|(place, what)| Finding::fail(place, what));
             assert_eq!(diagnostic(line), expected, "{line}");
         };
-        check(
-            "a/b.rs:1:2: error: bad: worse",
-            Some(("a/b.rs:1:2", "bad: worse")),
-        );
-        check(
-            "a/b.rs:1:2: error[E0433]: not found",
-            Some(("a/b.rs:1:2", "not found")),
-        );
+        check("a/b.rs:1:2: error: bad: worse", Some(("a/b.rs:1:2", "bad: worse")));
+        check("a/b.rs:1:2: error[E0433]: not found", Some(("a/b.rs:1:2", "not found")));
         check("error: could not compile `x`", None);
         check("a/b.rs:1:2: warning: meh", None);
     }
 
     #[test]
     fn a_failure_without_diagnostics_is_still_one() {
-        let said = |ok| Said {
-            ok,
-            stdout: String::new(),
-            stderr: "no such command".to_owned(),
-        };
-        assert_eq!(
-            loud(&said(false), vec![], "t"),
-            [Finding::fail("t", "no such command")]
-        );
+        let said = |ok| Said { ok, stdout: String::new(), stderr: "no such command".to_owned() };
+        assert_eq!(loud(&said(false), vec![], "t"), [Finding::fail("t", "no such command")]);
         assert_eq!(loud(&said(true), vec![], "t"), []);
     }
 }

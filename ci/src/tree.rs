@@ -31,31 +31,18 @@ impl Tree {
             std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
         // A relative CARGO_TARGET_DIR is relative to where cargo was called.
         let target = start.join(target);
-        Ok(Self {
-            root,
-            target,
-            write,
-        })
+        Ok(Self { root, target, write })
     }
 
     /// Every file, as a path from the root with `/`, in order.
     pub(crate) fn files(&self) -> anyhow::Result<Vec<String>> {
         let listed = Command::new("git")
-            .args([
-                "ls-files",
-                "-z",
-                "--cached",
-                "--others",
-                "--exclude-standard",
-            ])
+            .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
             .current_dir(&self.root)
             .output()
             .context("git ls-files")?;
         if !listed.status.success() {
-            bail!(
-                "git ls-files: {}",
-                String::from_utf8_lossy(&listed.stderr).trim()
-            );
+            bail!("git ls-files: {}", String::from_utf8_lossy(&listed.stderr).trim());
         }
         let mut files: Vec<String> = String::from_utf8(listed.stdout)
             .context("a file name is not UTF-8")?

@@ -37,9 +37,15 @@ const WRITES_MAX: usize = 1000;
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::TwoInstancesDown(names) => write!(f, "takes down {} at once", names.join(" and ")),
-            Self::LeaderDeleted(name) => write!(f, "deletes the leader {name} though others could lead"),
-            Self::VolumeDeletedWithoutRequest(name) => write!(f, "deletes volume {name}, which nobody asked for"),
+            Self::TwoInstancesDown(names) => {
+                write!(f, "takes down {} at once", names.join(" and "))
+            }
+            Self::LeaderDeleted(name) => {
+                write!(f, "deletes the leader {name} though others could lead")
+            }
+            Self::VolumeDeletedWithoutRequest(name) => {
+                write!(f, "deletes volume {name}, which nobody asked for")
+            }
             Self::NotOurs(name) => write!(f, "changes {name}, which belongs to somebody else"),
             Self::DeleteUnseen(name) => write!(f, "deletes {name}, which was not seen"),
             Self::ChangedUnknown(name) => write!(f, "changes {name} without knowing the instances"),
@@ -57,7 +63,9 @@ pub fn check(observed: &Observed, plan: &Plan) -> Vec<Finding> {
         findings.push(Finding::TooMany(plan.writes.len()));
     }
     let deleting = observed.cluster.terminating();
-    let paused = !deleting && observed.cluster.at(&["spec", "paused"]).and_then(serde_json::Value::as_bool) == Some(true);
+    let paused = !deleting
+        && observed.cluster.at(&["spec", "paused"]).and_then(serde_json::Value::as_bool)
+            == Some(true);
     let (mut down, mut going) = (Vec::new(), Vec::new());
     for write in &plan.writes {
         match &write.op {
@@ -81,9 +89,11 @@ pub fn check(observed: &Observed, plan: &Plan) -> Vec<Finding> {
                 if let Read::Known(live) = observed.find(object.kind, &object.meta.name)
                     && foreign(observed, live)
                 {
-                    findings.push(Finding::NotOurs(format!("{} {}", object.kind, object.meta.name)));
+                    findings
+                        .push(Finding::NotOurs(format!("{} {}", object.kind, object.meta.name)));
                 }
-                let instance = object.kind == Kind::StatefulSet && object.label(labels::INSTANCE).is_some();
+                let instance =
+                    object.kind == Kind::StatefulSet && object.label(labels::INSTANCE).is_some();
                 if instance && observed.labelled(Kind::PersistentVolumeClaim).is_unknown() {
                     findings.push(Finding::ChangedUnknown(object.meta.name.to_string()));
                 }
@@ -128,8 +138,14 @@ fn deletion(
             if pods.iter().any(|p| mine(&p)) && !down.iter().any(|d| d == instance) {
                 down.push(instance.to_owned());
             }
-            let leads = |p: &&std::sync::Arc<Object>| p.label(labels::ROLE).is_some_and(labels::role::is_leader) && p.condition_true("Ready");
-            let others = pods.iter().filter(|p| !mine(p) && p.label(labels::INSTANCE).is_some()).any(|p| p.condition_true("Ready"));
+            let leads = |p: &&std::sync::Arc<Object>| {
+                p.label(labels::ROLE).is_some_and(labels::role::is_leader)
+                    && p.condition_true("Ready")
+            };
+            let others = pods
+                .iter()
+                .filter(|p| !mine(p) && p.label(labels::INSTANCE).is_some())
+                .any(|p| p.condition_true("Ready"));
             if pods.iter().filter(mine).any(|p| leads(&p)) && others {
                 findings.push(Finding::LeaderDeleted(instance.to_owned()));
             }

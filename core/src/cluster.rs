@@ -47,12 +47,11 @@ impl Cluster {
     /// # Errors
     /// When the spec is missing or does not have the shape that the CRD demands; the reason names the path.
     pub fn read(object: &Arc<Object>, config: &Config) -> Result<Self, Reason> {
-        let mut spec = api::read(object).map_err(|error| Reason::Because {
-            word: "InvalidSpec",
-            text: error.to_string(),
-        })?;
+        let mut spec = api::read(object)
+            .map_err(|error| Reason::Because { word: "InvalidSpec", text: error.to_string() })?;
+        // Behind a closed gate a field is as good as absent: a Pod that mounted a claim that nobody makes
+        // could never be scheduled.
         if !config.gates.contains("TablespaceVolumes") {
-            // Behind a gate: without it no part may see them, or Pods would mount what nobody makes.
             spec.instances.iter_mut().for_each(|set| set.tablespace_volumes.clear());
         }
         let status = api::read_status(object).unwrap_or_default();
@@ -86,14 +85,16 @@ impl Cluster {
     /// Never: the spec is a constant.
     #[must_use]
     pub fn unreadable(object: &Arc<Object>, config: &Config) -> Self {
-        let paused = object.at(&["spec", "paused"]).and_then(serde_json::Value::as_bool) == Some(true);
+        let paused =
+            object.at(&["spec", "paused"]).and_then(serde_json::Value::as_bool) == Some(true);
         let spec = serde_json::json!({
             "postgresVersion": 18,
             "instances": [],
             "backups": {"pgbackrest": {"repos": []}},
             "paused": paused,
         });
-        let spec = serde_json::from_value(spec).unwrap_or_else(|e| unreachable!("a constant spec: {e}"));
+        let spec =
+            serde_json::from_value(spec).unwrap_or_else(|e| unreachable!("a constant spec: {e}"));
         Self {
             object: object.clone(),
             name: object.meta.name.to_string(),
@@ -145,4 +146,22 @@ pub struct Set<'a> {
     pub name: String,
     /// What the spec says of it.
     pub spec: &'a InstanceSet,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn volumes_for_tablespaces_need_their_gate() {
+        let manifest = serde_saphyr::from_str(include_str!("../tests/fixtures/full.yaml")).unwrap();
+        let object = Arc::new(Object::from_value(manifest).unwrap());
+        let tablespaces = |config: &Config| {
+            let cluster = Cluster::read(&object, config).unwrap();
+            cluster.spec.instances.iter().map(|i| i.tablespace_volumes.len()).sum::<usize>()
+        };
+        assert_eq!(tablespaces(&Config::default()), 0);
+        let gates = ["TablespaceVolumes".to_owned()].into();
+        assert_eq!(tablespaces(&Config { gates, ..Config::default() }), 1);
+    }
 }

@@ -74,10 +74,7 @@ mod tests {
         for (parts, expected) in [
             (vec![], "65bb57b6b5"),
             (vec!["some stuff"], "574b4c7d87"),
-            (
-                vec!["my-bucket", "s3.ca-central-1.amazonaws.com", "ca-central-1"],
-                "6ff9c68bb",
-            ),
+            (vec!["my-bucket", "s3.ca-central-1.amazonaws.com", "ca-central-1"], "6ff9c68bb"),
             (vec!["6ff9c68bb"], "79bcb8c5cf"),
             (vec!["hippo", "repo1"], "589d7cbcb4"),
         ] {
@@ -87,14 +84,9 @@ mod tests {
 
     #[test]
     fn four_symbols_are_of_the_alphabet_and_differ() {
-        let names: std::collections::BTreeSet<_> = (0..500u64)
-            .map(|n| four_symbols(digest(&("uid", "00", n))))
-            .collect();
+        let names: std::collections::BTreeSet<_> =
+            (0..500u64).map(|n| four_symbols(digest(&("uid", "00", n)))).collect();
         assert!(names.len() > 490, "too many collisions: {}", names.len());
-        assert!(
-            names
-                .iter()
-                .all(|n| n.len() == 4 && n.bytes().all(|b| ALPHABET.contains(&b)))
-        );
+        assert!(names.iter().all(|n| n.len() == 4 && n.bytes().all(|b| ALPHABET.contains(&b))));
     }
 }

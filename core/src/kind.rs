@@ -86,10 +86,7 @@ impl Kind {
     /// The kind that a manifest's `apiVersion` and `kind` name, if it is one of ours.
     #[must_use]
     pub fn of_manifest(api_version: &str, kind: &str) -> Option<Kind> {
-        Kind::ALL
-            .iter()
-            .copied()
-            .find(|k| k.name() == kind && k.api_version() == api_version)
+        Kind::ALL.iter().copied().find(|k| k.name() == kind && k.api_version() == api_version)
     }
 }
 
@@ -130,10 +127,7 @@ mod tests {
     #[test]
     fn manifests_and_plurals_lead_back_to_the_kind() {
         for &kind in Kind::ALL {
-            assert_eq!(
-                Kind::of_manifest(kind.api_version(), kind.name()),
-                Some(kind)
-            );
+            assert_eq!(Kind::of_manifest(kind.api_version(), kind.name()), Some(kind));
             assert_eq!(kind.plural().parse(), Ok(kind));
         }
         assert_eq!(Kind::of_manifest("v1", "StatefulSet"), None);

@@ -11,6 +11,8 @@ pub mod cluster;
 pub mod command;
 pub mod context;
 pub mod crypto;
+pub mod election;
+pub mod grants;
 pub mod hash;
 pub mod kind;
 pub mod labels;
@@ -36,6 +38,7 @@ pub mod steps;
 #[cfg(test)]
 mod test_support;
 pub mod unbuilt;
+pub mod wake;
 
 pub use kind::Kind;
 pub use object::Object;

@@ -16,7 +16,7 @@ const LIMIT: usize = 4096;
 /// Everything that a driver may hand from one pass to the next.
 #[derive(Default, Clone)]
 pub struct Memos {
-    clusters: BTreeMap<(Uid, u64), (Config, Result<Arc<Cluster>, Reason>)>,
+    clusters: BTreeMap<(Uid, u64), (Config, ReadCluster)>,
     workloads: BTreeMap<WorkloadKey, Arc<Object>>,
     diffs: BTreeMap<DiffKey, Diff>,
     verifiers: BTreeMap<[u8; 32], crate::Sensitive>,
@@ -25,6 +25,9 @@ pub struct Memos {
 /// A StatefulSet follows from one version of the cluster, the set, and which claims the instance has. The
 /// operator's settings are the same for all entries: others clear the map.
 type WorkloadKey = (Uid, u64, String, Instance);
+
+/// A cluster that was read, or why it could not be.
+type ReadCluster = Result<Arc<Cluster>, Reason>;
 
 /// One life and version of a live object. Its comparison holds for the very same desired object.
 type DiffKey = (crate::Kind, Uid, u64);
@@ -56,7 +59,11 @@ impl Memos {
     ///
     /// # Errors
     /// As [`Cluster::read`].
-    pub fn cluster(&mut self, object: &Arc<Object>, config: &Config) -> Result<Arc<Cluster>, Reason> {
+    pub fn cluster(
+        &mut self,
+        object: &Arc<Object>,
+        config: &Config,
+    ) -> Result<Arc<Cluster>, Reason> {
         let key = (object.meta.uid.clone(), object.meta.resource_version);
         if let Some((known, cluster)) = self.clusters.get(&key)
             && known == config

@@ -122,10 +122,7 @@ pub fn tablespace_volume(instance: &str, tablespace: &str) -> String {
 /// identity it answers the same, so a create whose answer was lost is found again.
 #[must_use]
 pub fn instance(cluster: &str, cluster_uid: &str, set: &str, number: u32) -> String {
-    format!(
-        "{cluster}-{set}-{}",
-        four_symbols(digest(&(cluster_uid, set, number)))
-    )
+    format!("{cluster}-{set}-{}", four_symbols(digest(&(cluster_uid, set, number))))
 }
 
 /// The name of the instance that a restore or an adopted volume starts, as the Go operator has it.
@@ -137,17 +134,16 @@ pub fn startup_instance(cluster: &str, set: &str) -> String {
 /// The name of a backup Job: the same for the same purpose, request and attempt.
 #[must_use]
 pub fn backup_job(cluster: &str, cluster_uid: &str, purpose: &str, attempt: &str) -> String {
-    format!(
-        "{cluster}-backup-{}",
-        four_symbols(digest(&(cluster_uid, purpose, attempt)))
-    )
+    format!("{cluster}-backup-{}", four_symbols(digest(&(cluster_uid, purpose, attempt))))
 }
 
-/// The four DNS names of a Service, or of `pod.service`, longest first. `domain` ends with a dot.
+/// The DNS names of a Service, or of `pod.service`, longest first; that one in both spellings. `domain` ends
+/// with a dot, as pgBackRest is told it; libpq compares letter by letter what a user typed, mostly without.
 #[must_use]
 pub fn dns_names(name: &str, namespace: &str, domain: &str) -> Vec<String> {
     vec![
         format!("{name}.{namespace}.svc.{domain}"),
+        format!("{name}.{namespace}.svc.{}", domain.trim_end_matches('.')),
         format!("{name}.{namespace}.svc"),
         format!("{name}.{namespace}"),
         name.to_owned(),
@@ -160,10 +156,7 @@ mod tests {
 
     #[test]
     fn startup_names_agree_with_the_go_operator() {
-        assert_eq!(
-            startup_instance("hippo", "instance1"),
-            "hippo-instance1-79ff"
-        );
+        assert_eq!(startup_instance("hippo", "instance1"), "hippo-instance1-79ff");
         assert_eq!(startup_instance("hippo", "00"), "hippo-00-78d4");
         assert_eq!(startup_instance("elephant", "00"), "elephant-00-79cc");
     }

@@ -125,16 +125,8 @@ impl Object {
     /// An object with a name and nothing else. Give cluster-scoped kinds an empty namespace.
     #[must_use]
     pub fn new(kind: Kind, namespace: &str, name: &str) -> Self {
-        let meta = Meta {
-            name: name.into(),
-            namespace: namespace.into(),
-            ..Meta::default()
-        };
-        Self {
-            kind,
-            meta,
-            body: Arc::default(),
-        }
+        let meta = Meta { name: name.into(), namespace: namespace.into(), ..Meta::default() };
+        Self { kind, meta, body: Arc::default() }
     }
 
     /// The body, for changing; copied first if it is shared.
@@ -146,8 +138,7 @@ impl Object {
     #[must_use]
     pub fn at(&self, path: &[&str]) -> Option<&Value> {
         let (first, rest) = path.split_first()?;
-        rest.iter()
-            .try_fold(self.body.get(*first)?, |value, key| value.get(key))
+        rest.iter().try_fold(self.body.get(*first)?, |value, key| value.get(key))
     }
 
     /// The text at a path of map keys in the body.
@@ -196,17 +187,13 @@ impl Object {
     #[must_use]
     pub fn condition(&self, kind: &str) -> Option<&Value> {
         let all = self.at(&["status", "conditions"])?.as_array()?;
-        all.iter()
-            .find(|c| c.get("type").and_then(Value::as_str) == Some(kind))
+        all.iter().find(|c| c.get("type").and_then(Value::as_str) == Some(kind))
     }
 
     /// Whether `status.conditions[type == T].status` is `True`.
     #[must_use]
     pub fn condition_true(&self, kind: &str) -> bool {
-        self.condition(kind)
-            .and_then(|c| c.get("status"))
-            .and_then(Value::as_str)
-            == Some("True")
+        self.condition(kind).and_then(|c| c.get("status")).and_then(Value::as_str) == Some("True")
     }
 
     /// The decoded bytes of a Secret's `data` key, or of a ConfigMap's text.
@@ -215,9 +202,7 @@ impl Object {
         use base64::Engine as _;
         let text = self.str_at(&["data", key])?;
         if self.kind == Kind::Secret {
-            let bytes = base64::engine::general_purpose::STANDARD
-                .decode(text)
-                .ok()?;
+            let bytes = base64::engine::general_purpose::STANDARD.decode(text).ok()?;
             return Some(crate::Sensitive::new(bytes));
         }
         Some(crate::Sensitive::text(text))
@@ -252,10 +237,7 @@ impl Object {
     /// When it is no map, of no kind we know, or its metadata has a wrong type.
     pub fn from_value(value: Value) -> Result<Self, ObjectError> {
         let Value::Object(mut map) = value else {
-            return Err(ObjectError::Type {
-                path: "(root)".into(),
-                expected: "a map",
-            });
+            return Err(ObjectError::Type { path: "(root)".into(), expected: "a map" });
         };
         let mut take = |key: &str| match map.remove(key) {
             Some(Value::String(text)) => text,
@@ -265,24 +247,14 @@ impl Object {
         let kind = Kind::of_manifest(&api_version, &kind)
             .ok_or(ObjectError::Kind { api_version, kind })?;
         let meta = Meta::from_value(map.remove("metadata").unwrap_or_default())?;
-        Ok(Self {
-            kind,
-            meta,
-            body: Arc::new(map),
-        })
+        Ok(Self { kind, meta, body: Arc::new(map) })
     }
 }
 
 impl fmt::Debug for Object {
     /// Names the object only: bodies may hold secrets, and are long.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} {} (rv {})",
-            self.kind,
-            self.full_name(),
-            self.meta.resource_version
-        )
+        write!(f, "{} {} (rv {})", self.kind, self.full_name(), self.meta.resource_version)
     }
 }
 
@@ -324,19 +296,13 @@ impl Meta {
             put("annotations", json!(*self.annotations));
         }
         if !self.owners.is_empty() {
-            put(
-                "ownerReferences",
-                self.owners.iter().map(OwnerRef::to_value).collect(),
-            );
+            put("ownerReferences", self.owners.iter().map(OwnerRef::to_value).collect());
         }
         if !self.finalizers.is_empty() {
             put("finalizers", json!(*self.finalizers));
         }
         if !self.managed.is_empty() {
-            put(
-                "managedFields",
-                self.managed.iter().map(Managed::to_value).collect(),
-            );
+            put("managedFields", self.managed.iter().map(Managed::to_value).collect());
         }
         Value::Object(map)
     }
@@ -346,10 +312,7 @@ impl Meta {
             Value::Object(map) => map,
             Value::Null => Map::new(),
             _ => {
-                return Err(ObjectError::Type {
-                    path: "metadata".into(),
-                    expected: "a map",
-                });
+                return Err(ObjectError::Type { path: "metadata".into(), expected: "a map" });
             }
         });
         Ok(Self {
@@ -370,11 +333,7 @@ impl Meta {
             labels: Arc::new(reader.strings("labels")?),
             annotations: Arc::new(reader.strings("annotations")?),
             owners: Arc::new(
-                reader
-                    .list("ownerReferences")?
-                    .iter()
-                    .map(OwnerRef::from_value)
-                    .collect(),
+                reader.list("ownerReferences")?.iter().map(OwnerRef::from_value).collect(),
             ),
             finalizers: Arc::new(
                 reader
@@ -384,11 +343,7 @@ impl Meta {
                     .collect(),
             ),
             managed: Arc::new(
-                reader
-                    .list("managedFields")?
-                    .iter()
-                    .map(Managed::from_value)
-                    .collect(),
+                reader.list("managedFields")?.iter().map(Managed::from_value).collect(),
             ),
         })
     }
@@ -398,29 +353,20 @@ struct MetaReader(Map<String, Value>);
 
 impl MetaReader {
     fn wrong(&self, key: &str, expected: &'static str) -> ObjectError {
-        ObjectError::Type {
-            path: format!("metadata.{key}"),
-            expected,
-        }
+        ObjectError::Type { path: format!("metadata.{key}"), expected }
     }
     fn get(&self, key: &str) -> Option<&Value> {
         self.0.get(key).filter(|v| !v.is_null())
     }
     fn text(&self, key: &str) -> Result<Option<&str>, ObjectError> {
-        self.get(key)
-            .map(|v| v.as_str().ok_or_else(|| self.wrong(key, "text")))
-            .transpose()
+        self.get(key).map(|v| v.as_str().ok_or_else(|| self.wrong(key, "text"))).transpose()
     }
     fn int(&self, key: &str) -> Result<Option<i64>, ObjectError> {
-        self.get(key)
-            .map(|v| v.as_i64().ok_or_else(|| self.wrong(key, "an integer")))
-            .transpose()
+        self.get(key).map(|v| v.as_i64().ok_or_else(|| self.wrong(key, "an integer"))).transpose()
     }
     fn time(&self, key: &str) -> Result<Option<Timestamp>, ObjectError> {
         let wrong = || self.wrong(key, "a time such as 2026-01-31T23:59:59Z");
-        self.text(key)?
-            .map(|t| t.parse().map_err(|_| wrong()))
-            .transpose()
+        self.text(key)?.map(|t| t.parse().map_err(|_| wrong())).transpose()
     }
     fn strings(&self, key: &str) -> Result<StringMap, ObjectError> {
         let wrong = || self.wrong(key, "a map of text to text");
@@ -428,18 +374,13 @@ impl MetaReader {
             return Ok(StringMap::new());
         };
         let map = value.as_object().ok_or_else(wrong)?;
-        map.iter()
-            .map(|(k, v)| Ok((k.clone(), v.as_str().ok_or_else(wrong)?.to_owned())))
-            .collect()
+        map.iter().map(|(k, v)| Ok((k.clone(), v.as_str().ok_or_else(wrong)?.to_owned()))).collect()
     }
     fn list(&self, key: &str) -> Result<&[Value], ObjectError> {
         let Some(value) = self.get(key) else {
             return Ok(&[]);
         };
-        value
-            .as_array()
-            .map(Vec::as_slice)
-            .ok_or_else(|| self.wrong(key, "a list"))
+        value.as_array().map(Vec::as_slice).ok_or_else(|| self.wrong(key, "a list"))
     }
 }
 
@@ -447,11 +388,7 @@ impl OwnerRef {
     /// The reference that makes `owner` the managing controller, as every object of a cluster has it.
     #[must_use]
     pub fn controller_of(owner: &Object) -> Self {
-        Self {
-            controller: Some(true),
-            block_owner_deletion: Some(true),
-            ..Self::plain(owner)
-        }
+        Self { controller: Some(true), block_owner_deletion: Some(true), ..Self::plain(owner) }
     }
 
     /// A reference for garbage collection alone; several owners can share an object by it.
@@ -481,13 +418,8 @@ impl OwnerRef {
     }
 
     fn from_value(value: &Value) -> Self {
-        let text = |key: &str| {
-            value
-                .get(key)
-                .and_then(Value::as_str)
-                .unwrap_or_default()
-                .to_owned()
-        };
+        let text =
+            |key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
         Self {
             api_version: text("apiVersion"),
             kind: text("kind"),
@@ -525,9 +457,7 @@ impl Managed {
             subresource: text("subresource").into(),
             api_version: text("apiVersion").into(),
             time: text("time").parse().ok(),
-            fields: Arc::new(FieldSet::from_value(
-                value.get("fieldsV1").unwrap_or(&Value::Null),
-            )),
+            fields: Arc::new(FieldSet::from_value(value.get("fieldsV1").unwrap_or(&Value::Null))),
         }
     }
 }
@@ -568,9 +498,6 @@ mod tests {
     fn a_wrong_type_is_named_with_its_path() {
         let wire = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"labels": {"a": 1}}});
         let error = Object::from_value(wire).expect_err("must fail");
-        assert_eq!(
-            error.to_string(),
-            "metadata.labels: expected a map of text to text"
-        );
+        assert_eq!(error.to_string(), "metadata.labels: expected a map of text to text");
     }
 }

@@ -22,16 +22,9 @@ impl Observed {
     /// One object by name in the cluster's namespace, as it was read by name.
     #[must_use]
     pub fn one(&self, kind: Kind, name: &str) -> Read<&Arc<Object>> {
-        let namespace = if kind.namespaced() {
-            self.cluster.meta.namespace.to_string()
-        } else {
-            String::new()
-        };
-        let key = ReadKey::One {
-            kind,
-            namespace,
-            name: name.to_owned(),
-        };
+        let namespace =
+            if kind.namespaced() { self.cluster.meta.namespace.to_string() } else { String::new() };
+        let key = ReadKey::One { kind, namespace, name: name.to_owned() };
         match self.objects.get(&key) {
             Some(Read::Known(list)) => list.first().map_or(Read::Absent, Read::Known),
             Some(Read::Absent) => Read::Absent,

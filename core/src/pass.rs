@@ -58,7 +58,16 @@ impl<'a> Pass<'a> {
     ) -> Self {
         let status = (*cluster.status).clone();
         let report = Report::default();
-        Self { observed, context, cluster, memos, status, writes: Vec::new(), report, requeue: None }
+        Self {
+            observed,
+            context,
+            cluster,
+            memos,
+            status,
+            writes: Vec::new(),
+            report,
+            requeue: None,
+        }
     }
 
     /// The plan that has come together.
@@ -207,7 +216,14 @@ impl<'a> Pass<'a> {
 
     /// Runs a command in a container of a Pod. Until it has run, the spec is not carried out: the report
     /// says so, since the status is written before it.
-    pub fn exec(&mut self, step: Step, reason: Reason, pod: &Object, command: Command, deadline_s: u32) {
+    pub fn exec(
+        &mut self,
+        step: Step,
+        reason: Reason,
+        pod: &Object,
+        command: Command,
+        deadline_s: u32,
+    ) {
         let target = Target {
             namespace: pod.meta.namespace.to_string(),
             pod: pod.meta.name.to_string(),

@@ -23,12 +23,18 @@ enum Format {
     Exponent,
 }
 
-/// The text is no quantity.
+/// The text is no quantity. The messages are the API server's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error(
-    "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
-)]
-pub struct InvalidQuantity;
+pub enum InvalidQuantity {
+    /// It does not even look like one.
+    #[error(
+        "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
+    )]
+    Syntax,
+    /// A number with a suffix that does not exist.
+    #[error("unable to parse quantity's suffix")]
+    Suffix,
+}
 
 const NANO: i128 = 1_000_000_000;
 /// What Kubernetes caps larger amounts at.
@@ -49,18 +55,12 @@ const BINARY: [&str; 6] = ["Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
 
 impl Quantity {
     /// Nothing.
-    pub const ZERO: Self = Self {
-        nanos: 0,
-        format: Format::Decimal,
-    };
+    pub const ZERO: Self = Self { nanos: 0, format: Format::Decimal };
 
     /// A whole number of bytes, spelled with `Ki`, `Mi`, ….
     #[must_use]
     pub fn bytes(bytes: i64) -> Self {
-        Self {
-            nanos: i128::from(bytes) * NANO,
-            format: Format::Binary,
-        }
+        Self { nanos: i128::from(bytes) * NANO, format: Format::Binary }
     }
 
     /// The amount in whole units, rounded up (away from zero).
@@ -79,10 +79,7 @@ impl Quantity {
     }
 
     fn of_nanos(nanos: i128, format: Format) -> Self {
-        Self {
-            nanos: nanos.clamp(-MAX, MAX),
-            format,
-        }
+        Self { nanos: nanos.clamp(-MAX, MAX), format }
     }
 }
 
@@ -90,11 +87,7 @@ impl std::ops::Add for Quantity {
     type Output = Self;
     /// The sum in the spelling of the left side, or of the right one when the left is zero.
     fn add(self, other: Self) -> Self {
-        let format = if self.nanos == 0 {
-            other.format
-        } else {
-            self.format
-        };
+        let format = if self.nanos == 0 { other.format } else { self.format };
         Self::of_nanos(self.nanos + other.nanos, format)
     }
 }
@@ -103,11 +96,7 @@ impl std::ops::Sub for Quantity {
     type Output = Self;
     /// The difference in the spelling of the left side, or of the right one when the left is zero.
     fn sub(self, other: Self) -> Self {
-        let format = if self.nanos == 0 {
-            other.format
-        } else {
-            self.format
-        };
+        let format = if self.nanos == 0 { other.format } else { self.format };
         Self::of_nanos(self.nanos - other.nanos, format)
     }
 }
@@ -141,14 +130,12 @@ impl FromStr for Quantity {
             Some(b'+') => (false, &text[1..]),
             _ => (false, text),
         };
-        let end = rest
-            .find(|c: char| !c.is_ascii_digit() && c != '.')
-            .unwrap_or(rest.len());
+        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
         let (number, suffix) = rest.split_at(end);
         let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
         // A sign or a suffix without digits is zero to Kubernetes.
         if fraction.contains('.') || text.is_empty() {
-            return Err(InvalidQuantity);
+            return Err(InvalidQuantity::Syntax);
         }
         let (format, base, power) = parse_suffix(suffix)?;
         // Digits far beyond any amount are cut; they could only overflow or vanish.
@@ -186,10 +173,7 @@ impl FromStr for Quantity {
         }
         // What is finer than a billionth is rounded away from zero.
         nanos = nanos.saturating_add(i128::from(up));
-        Ok(Self::of_nanos(
-            if negative { -nanos } else { nanos },
-            format,
-        ))
+        Ok(Self::of_nanos(if negative { -nanos } else { nanos }, format))
     }
 }
 
@@ -204,7 +188,10 @@ fn parse_suffix(suffix: &str) -> Result<(Format, u32, i32), InvalidQuantity> {
     let exponent = suffix
         .strip_prefix(['e', 'E'])
         .and_then(|digits| digits.parse::<i16>().ok())
-        .ok_or(InvalidQuantity)?;
+        .ok_or_else(|| {
+            let like = |c: char| "eEinumkKMGTP+-".contains(c) || c.is_ascii_digit();
+            if suffix.chars().all(like) { InvalidQuantity::Suffix } else { InvalidQuantity::Syntax }
+        })?;
     Ok((Format::Exponent, 10, i32::from(exponent)))
 }
 
@@ -237,10 +224,7 @@ impl fmt::Display for Quantity {
                 power => write!(f, "{number}e{power}"),
             };
         }
-        let suffix = DECIMAL
-            .iter()
-            .find(|(_, p)| *p == power)
-            .map_or("", |s| s.0);
+        let suffix = DECIMAL.iter().find(|(_, p)| *p == power).map_or("", |s| s.0);
         write!(f, "{number}{suffix}")
     }
 }
@@ -293,8 +277,18 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        for text in ["", "1.2.3", "1 Gi", "1gi", "1K", "1e", "0x1", "1GiB"] {
-            assert_eq!(text.parse::<Quantity>(), Err(InvalidQuantity), "{text:?}");
+        use InvalidQuantity::{Suffix, Syntax};
+        for (text, why) in [
+            ("", Syntax),
+            ("1.2.3", Syntax),
+            ("1 Gi", Syntax),
+            ("1gi", Syntax),
+            ("1K", Suffix),
+            ("1e", Suffix),
+            ("0x1", Syntax),
+            ("1GiB", Syntax),
+        ] {
+            assert_eq!(text.parse::<Quantity>(), Err(why), "{text:?}");
         }
     }
 

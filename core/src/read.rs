@@ -59,13 +59,11 @@ impl Selector {
     /// Whether the labels satisfy every requirement.
     #[must_use]
     pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
-        self.0
-            .iter()
-            .all(|(key, wanted)| match (labels.get(key), wanted) {
-                (Some(_), None) => true,
-                (Some(found), Some(wanted)) => found == wanted,
-                (None, _) => false,
-            })
+        self.0.iter().all(|(key, wanted)| match (labels.get(key), wanted) {
+            (Some(_), None) => true,
+            (Some(found), Some(wanted)) => found == wanted,
+            (None, _) => false,
+        })
     }
 }
 

@@ -72,7 +72,9 @@ fn by_name(cluster: &str) -> Vec<(Kind, String)> {
     ];
     all.extend(services.map(|name| (Kind::Service, name(cluster))));
     for kind in [Kind::ServiceAccount, Kind::Role, Kind::RoleBinding] {
-        all.extend([names::instance_rbac, names::pgbackrest_rbac].map(|name| (kind, name(cluster))));
+        all.extend(
+            [names::instance_rbac, names::pgbackrest_rbac].map(|name| (kind, name(cluster))),
+        );
     }
     all
 }

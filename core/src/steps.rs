@@ -39,7 +39,9 @@ pub fn plan(observed: &Observed, context: &Context, memos: &mut Memos) -> Plan {
 
 /// The same with every list in name order; none when it is so already.
 fn in_order(observed: &Observed) -> Option<Observed> {
-    let sorted = |read: &Objects| read.known().is_none_or(|l| l.is_sorted_by(|a, b| a.meta.name <= b.meta.name));
+    let sorted = |read: &Objects| {
+        read.known().is_none_or(|l| l.is_sorted_by(|a, b| a.meta.name <= b.meta.name))
+    };
     if observed.objects.values().all(sorted) {
         return None;
     }

@@ -169,12 +169,18 @@ impl World {
     /// The names of the instances, by their StatefulSets.
     pub fn instances(&self) -> Vec<String> {
         let sets = self.all(Kind::StatefulSet).into_iter();
-        sets.filter(|s| s.label(labels::INSTANCE).is_some()).map(|s| s.meta.name.to_string()).collect()
+        sets.filter(|s| s.label(labels::INSTANCE).is_some())
+            .map(|s| s.meta.name.to_string())
+            .collect()
     }
 
     /// The instance that leads.
     pub fn leader(&self) -> String {
-        let lease = self.the(Kind::Endpoints, "hippo-ha").annotation("leader").expect("a leader").to_owned();
+        let lease = self
+            .the(Kind::Endpoints, "hippo-ha")
+            .annotation("leader")
+            .expect("a leader")
+            .to_owned();
         lease.trim_end_matches("-0").to_owned()
     }
 
@@ -226,7 +232,8 @@ impl World {
     /// An object goes at once, and what it owned goes with it.
     pub fn remove(&mut self, kind: Kind, name: &str) {
         let Some(gone) = self.objects.remove(&(kind, name.to_owned())) else { return };
-        let owned: Vec<_> = self.objects.values().filter(|o| o.controlled_by(&gone.meta.uid)).cloned().collect();
+        let owned: Vec<_> =
+            self.objects.values().filter(|o| o.controlled_by(&gone.meta.uid)).cloned().collect();
         for object in owned {
             self.delete(object.kind, &object.meta.name);
         }
@@ -275,7 +282,11 @@ impl World {
     /// Time and entropy of a pass.
     pub fn context(&self) -> Context {
         let seed = format!("entropy of pass {}", self.passes);
-        Context { now: self.now, entropy: Entropy(Sensitive::text(&seed)), config: self.config.clone() }
+        Context {
+            now: self.now,
+            entropy: Entropy(Sensitive::text(&seed)),
+            config: self.config.clone(),
+        }
     }
 
     /// The plan for what is seen now. The checker must find nothing wrong with it.
@@ -302,10 +313,16 @@ impl World {
         self.old.clone_from(&self.objects);
         let done = self.execute(&plan, usize::MAX);
         if let Err(Refused(why)) = &done {
-            assert!(!self.failing.is_empty() || self.lagging.is_some(), "{why} in {:#?}", texts(&plan));
+            assert!(
+                !self.failing.is_empty() || self.lagging.is_some(),
+                "{why} in {:#?}",
+                texts(&plan)
+            );
         }
         let moved = ghosts::act(self);
-        moved || self.old != self.objects || (!plan.writes.is_empty() && (done.is_ok() || self.failing.is_empty()))
+        moved
+            || self.old != self.objects
+            || (!plan.writes.is_empty() && (done.is_ok() || self.failing.is_empty()))
     }
 
     /// Rounds until nothing happens any more.
@@ -349,7 +366,10 @@ impl World {
             Op::Apply { object } => self.apply(object),
             Op::Create { object } => {
                 if self.get(object.kind, &object.meta.name).is_some() {
-                    return Err(Refused(format!("409: {} {} exists", object.kind, object.meta.name)));
+                    return Err(Refused(format!(
+                        "409: {} {} exists",
+                        object.kind, object.meta.name
+                    )));
                 }
                 self.put((**object).clone());
                 Ok(())
@@ -373,7 +393,8 @@ impl World {
                 Ok(())
             }
             Op::Exec { target, command, .. } => {
-                let alive = self.get(Kind::Pod, &target.pod).is_some_and(|p| p.meta.uid == target.uid);
+                let alive =
+                    self.get(Kind::Pod, &target.pod).is_some_and(|p| p.meta.uid == target.uid);
                 let label = command.label();
                 if !alive || self.failing.iter().any(|f| label.contains(f)) {
                     return Err(Refused(format!("{label} failed in {}", target.pod)));
@@ -394,7 +415,8 @@ impl World {
                 if !meta.uid.is_empty() && meta.uid != live.meta.uid {
                     return Err(Refused(format!("409: {name} is another one")));
                 }
-                if meta.resource_version != 0 && meta.resource_version != live.meta.resource_version {
+                if meta.resource_version != 0 && meta.resource_version != live.meta.resource_version
+                {
                     return Err(Refused(format!("409: {name} was modified")));
                 }
             }
@@ -403,15 +425,24 @@ impl World {
         }
         let base = live.as_deref().cloned().unwrap_or_else(|| Object {
             kind: desired.kind,
-            meta: Meta { name: meta.name.clone(), namespace: meta.namespace.clone(), ..Meta::default() },
+            meta: Meta {
+                name: meta.name.clone(),
+                namespace: meta.namespace.clone(),
+                ..Meta::default()
+            },
             body: Arc::default(),
         });
         let schema = Schema::builtin(desired.kind).expect("only built-in kinds are applied");
-        let who = Manager { name: FIELD_MANAGER, subresource: "", api_version: desired.kind.api_version() };
+        let who = Manager {
+            name: FIELD_MANAGER,
+            subresource: "",
+            api_version: desired.kind.api_version(),
+        };
         let ignored = ssa::FieldSet::of(&["status"]);
         let now = Some(self.now);
         let (found, wanted) = (ssa::view(&base), ssa::view(desired));
-        let applied = ssa::apply(schema, &found, &base.meta.managed, &wanted, who, true, &ignored, now);
+        let applied =
+            ssa::apply(schema, &found, &base.meta.managed, &wanted, who, true, &ignored, now);
         let applied = applied.map_err(|_| Refused("a conflict in spite of force".into()))?;
         let view = ssa::normalise(schema, &applied.view, &mut ssa::Findings::default());
         let mut new = ssa::with_view(&base, view);
@@ -451,7 +482,8 @@ impl World {
         if new.at(&["spec"]) != live.at(&["spec"]) {
             new.meta.generation += 1;
         }
-        let gone = new.terminating() && new.meta.finalizers.is_empty() && kind == Kind::IvoryCluster;
+        let gone =
+            new.terminating() && new.meta.finalizers.is_empty() && kind == Kind::IvoryCluster;
         self.put(new);
         if gone {
             self.remove(kind, name);

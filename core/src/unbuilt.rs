@@ -13,7 +13,10 @@ pub struct Unbuilt {
 
 /// The table.
 pub const TABLE: &[Unbuilt] = &[
-    Unbuilt { path: "spec.backups.pgbackrest.manual", used: |s| s.backups.pgbackrest.manual.is_some() },
+    Unbuilt {
+        path: "spec.backups.pgbackrest.manual",
+        used: |s| s.backups.pgbackrest.manual.is_some(),
+    },
     Unbuilt {
         path: "spec.backups.pgbackrest.repos[].schedules",
         used: |s| s.backups.pgbackrest.repos.iter().any(|r| r.schedules != Default::default()),

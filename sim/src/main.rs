@@ -1,2 +1,7 @@
-//! Sim.
-fn main() {}
+//! The command `ivory-sim`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ivory_sim::cli::main(&ivory_sim::lab::site::build, ivory_sim::cli::BENCHES)
+}

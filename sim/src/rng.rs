@@ -23,10 +23,7 @@ impl Streams {
     /// All streams of a seed.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self {
-            seed,
-            streams: Arc::default(),
-        }
+        Self { seed, streams: Arc::default() }
     }
 
     /// The seed.
@@ -53,7 +50,7 @@ impl Stream {
     }
 
     /// 64 random bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn next_u64(&mut self) -> u64 {
         self.0.next_u64()
     }
 
@@ -70,9 +67,14 @@ impl Stream {
         bytes
     }
 
+    /// 128 random bits.
+    pub fn u128(&mut self) -> u128 {
+        (u128::from(self.next_u64()) << 64) | u128::from(self.next_u64())
+    }
+
     /// A random UUID (version 4) as text.
     pub fn uuid(&mut self) -> String {
-        let (a, b) = (self.next(), self.next());
+        let (a, b) = (self.next_u64(), self.next_u64());
         format!(
             "{:08x}-{:04x}-4{:03x}-{:04x}-{:012x}",
             a >> 32,
@@ -91,12 +93,9 @@ mod tests {
     #[test]
     fn a_draw_in_one_stream_shifts_no_other() {
         let (mut one, mut two) = (Streams::new(7), Streams::new(7));
-        one.stream("a").next();
-        assert_eq!(one.stream("b").next(), two.stream("b").next());
-        assert_ne!(one.stream("a").next(), two.stream("a").next());
-        assert_ne!(
-            Streams::new(8).stream("b").next(),
-            Streams::new(7).stream("b").next()
-        );
+        one.stream("a").next_u64();
+        assert_eq!(one.stream("b").next_u64(), two.stream("b").next_u64());
+        assert_ne!(one.stream("a").next_u64(), two.stream("a").next_u64());
+        assert_ne!(Streams::new(8).stream("b").next_u64(), Streams::new(7).stream("b").next_u64());
     }
 }

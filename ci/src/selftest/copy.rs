@@ -28,20 +28,10 @@ impl Copy {
         for path in tree.files()? {
             copy_file(&tree.root, &root, &path)?;
         }
-        let init = Command::new("git")
-            .args(["init", "--quiet"])
-            .current_dir(&root)
-            .status();
+        let init = Command::new("git").args(["init", "--quiet"]).current_dir(&root).status();
         ensure!(init.context("git init")?.success(), "git init failed");
-        let tree = Tree {
-            root,
-            target: tree.target.clone(),
-            write: false,
-        };
-        Ok(Self {
-            tree,
-            touched: RefCell::default(),
-        })
+        let tree = Tree { root, target: tree.target.clone(), write: false };
+        Ok(Self { tree, touched: RefCell::default() })
     }
 
     /// Writes a new file, or all of an old one.
@@ -56,19 +46,15 @@ impl Copy {
 
     /// Adds lines at the end of a file, which must be there.
     pub(super) fn append(&self, path: &str, lines: &str) -> anyhow::Result<()> {
-        let text = self
-            .tree
-            .text(path)
-            .with_context(|| format!("{path} is not there to be broken"))?;
+        let text =
+            self.tree.text(path).with_context(|| format!("{path} is not there to be broken"))?;
         self.write(path, &(text + lines))
     }
 
     /// Replaces the first `from` of a file, which must be there.
     pub(super) fn replace(&self, path: &str, from: &str, to: &str) -> anyhow::Result<()> {
-        let text = self
-            .tree
-            .text(path)
-            .with_context(|| format!("{path} is not there to be broken"))?;
+        let text =
+            self.tree.text(path).with_context(|| format!("{path} is not there to be broken"))?;
         ensure!(text.contains(from), "{path} has no `{from}` to be broken");
         self.write(path, &text.replacen(from, to, 1))
     }

@@ -46,9 +46,7 @@ fn attempt(plant: &Plant, copy: &Copy) -> anyhow::Result<Vec<Finding>> {
             .map(Finding::to_string)
             .collect();
         let given = |sign: &&&str| {
-            found
-                .iter()
-                .any(|line| line.contains(plant.mark) && line.contains(**sign))
+            found.iter().any(|line| line.contains(plant.mark) && line.contains(**sign))
         };
         plant.signs.iter().filter(given).copied().collect()
     };
@@ -68,12 +66,8 @@ fn attempt(plant: &Plant, copy: &Copy) -> anyhow::Result<Vec<Finding>> {
             let what = format!("finds `{mark} … {sign}` before it is planted: mend that first");
             wrong.push(Finding::fail(gate, what));
         } else if !after.contains(sign) {
-            let said: Vec<String> = outcome
-                .findings
-                .iter()
-                .take(3)
-                .map(Finding::to_string)
-                .collect();
+            let said: Vec<String> =
+                outcome.findings.iter().take(3).map(Finding::to_string).collect();
             let what = format!("did not find `{mark} … {sign}`, but:\n{}", said.join("\n"));
             wrong.push(Finding::fail(gate, what));
         }

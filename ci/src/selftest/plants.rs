@@ -33,26 +33,15 @@ pub fn planted() -> std::collections::HashMap<u8, u8> {
     std::collections::HashMap::new()
 }
 ";
-const IMPURE_SIGNS: &[&str] = &[
-    "HashMap",
-    "println",
-    "SystemTime::now",
-    "env::var",
-    "thread::sleep",
-];
+const IMPURE_SIGNS: &[&str] =
+    &["HashMap", "println", "SystemTime::now", "env::var", "thread::sleep"];
 
 pub(super) const PLANTS: &[Plant] = &[
     Plant {
         gate: "tidy",
         what: "a file that says nothing of itself, with work left open",
         put: |copy| {
-            let lines = concat!(
-                "fn a() {} \n\tto",
-                "do!()\n#[ig",
-                "nore]\n// FIX",
-                "ME X",
-                "XX\n"
-            );
+            let lines = concat!("fn a() {} \n\tto", "do!()\n#[ig", "nore]\n// FIX", "ME X", "XX\n");
             copy.write("core/src/planted.rs", lines)
         },
         mark: "core/src/planted.rs",
@@ -95,10 +84,7 @@ pub(super) const PLANTS: &[Plant] = &[
             copy.write("snapshots/planted-b.txt", "\n")
         },
         mark: MARK,
-        signs: &[
-            "scenarios/planted-a.yaml: has no transcript",
-            "snapshots/planted-b: is the",
-        ],
+        signs: &["scenarios/planted-a.yaml: has no transcript", "snapshots/planted-b: is the"],
     },
     Plant {
         gate: "clippy-toml",
@@ -109,11 +95,7 @@ pub(super) const PLANTS: &[Plant] = &[
                 "path = \"std::collections::HashMap\"",
                 "path = \"x\"",
             )?;
-            copy.replace(
-                "sim/clippy.toml",
-                "sleep\", reason = \"",
-                "sleep\", reason = \"\" } # ",
-            )
+            copy.replace("sim/clippy.toml", "sleep\", reason = \"", "sleep\", reason = \"\" } # ")
         },
         mark: "clippy.toml",
         signs: &[
@@ -180,11 +162,7 @@ fn module(copy: &Copy, member: &str, text: &str) -> anyhow::Result<()> {
 /// Adds a dependency to a member, and to the lock file, so that `--locked` is not what fails.
 fn depend(copy: &Copy, member: &str, line: &str) -> anyhow::Result<()> {
     let head = "[dependencies]\n";
-    copy.replace(
-        &format!("{member}/Cargo.toml"),
-        head,
-        &format!("{head}{line}\n"),
-    )?;
+    copy.replace(&format!("{member}/Cargo.toml"), head, &format!("{head}{line}\n"))?;
     copy.touch("Cargo.lock");
     let said = cargo(&copy.tree, &["update", "--workspace", "--offline"])?;
     ensure!(said.ok, "can't lock: {}", said.stderr.trim());

@@ -14,10 +14,7 @@ use crate::tree::Tree;
 /// Looks at every file once, then at what belongs together.
 pub(crate) fn run(tree: &Tree) -> anyhow::Result<Vec<Finding>> {
     let files = tree.files()?;
-    ensure!(
-        files.iter().any(|path| path.ends_with(".rs")),
-        "git lists no source files"
-    );
+    ensure!(files.iter().any(|path| path.ends_with(".rs")), "git lists no source files");
     let mut findings = Vec::new();
     for path in &files {
         let Some(text) = tree.text(path) else {
@@ -28,10 +25,7 @@ pub(crate) fn run(tree: &Tree) -> anyhow::Result<Vec<Finding>> {
             findings.extend(source::check(path, &text));
         }
     }
-    findings.extend(map::check(
-        &files,
-        &tree.text(map::FILE).unwrap_or_default(),
-    ));
+    findings.extend(map::check(&files, &tree.text(map::FILE).unwrap_or_default()));
     findings.extend(stories::check(&files));
     Ok(findings)
 }

@@ -22,10 +22,8 @@ const LEFT_OPEN: &[&str] = &[
 pub(super) fn check(path: &str, text: &str) -> Vec<Finding> {
     let mut findings = Vec::new();
     if !text.starts_with("//!") {
-        findings.push(Finding::fail(
-            path,
-            "open with `//!`: what the file owns, and what it doesn't",
-        ));
+        findings
+            .push(Finding::fail(path, "open with `//!`: what the file owns, and what it doesn't"));
     }
     findings.extend(length(path, text.lines().count()));
     for (number, line) in text.lines().enumerate() {

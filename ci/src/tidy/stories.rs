@@ -29,9 +29,7 @@ pub(super) fn check(files: &[String]) -> Vec<Finding> {
 fn names<'a>(files: &'a [String], folder: &str, extension: &str) -> BTreeSet<&'a str> {
     let below = files.iter().filter_map(|path| path.strip_prefix(folder));
     let named = below.filter(|name| name.ends_with(extension) && !name.ends_with("README.md"));
-    named
-        .map(|name| name.rsplit_once('.').map_or(name, |(stem, _)| stem))
-        .collect()
+    named.map(|name| name.rsplit_once('.').map_or(name, |(stem, _)| stem)).collect()
 }
 
 #[cfg(test)]
@@ -43,17 +41,11 @@ mod tests {
             let found = super::check(&files);
             assert_eq!(found.len(), expected, "{files:?}: {found:?}");
         };
-        check(
-            &["scenarios/a.yaml", "snapshots/a.txt", "scenarios/README.md"],
-            0,
-        );
+        check(&["scenarios/a.yaml", "snapshots/a.txt", "scenarios/README.md"], 0);
         check(&["scenarios/found/a.yaml", "snapshots/found/a.txt"], 0);
         check(&["scenarios/a.yaml"], 1);
         check(&["scenarios/a.yaml", "snapshots/b.txt"], 2);
-        check(
-            &["scenarios/a.yaml", "snapshots/a.txt", "snapshots/b.txt"],
-            1,
-        );
+        check(&["scenarios/a.yaml", "snapshots/a.txt", "snapshots/b.txt"], 1);
         check(&["snapshots/a.txt"], 2);
         check(&[], 1);
     }

@@ -50,11 +50,7 @@ mod tests {
         }
         check("README.md", "cd work; see /etc/root.crt", 0);
         check("Cargo.lock", &format!("source = {}", super::REGISTRY), 0);
-        check(
-            "Cargo.lock",
-            "source = \"registry+https://mirror.example/index\"",
-            1,
-        );
+        check("Cargo.lock", "source = \"registry+https://mirror.example/index\"", 1);
         check("Cargo.lock", "source = \"git+https://github.com/a/b#c\"", 1);
     }
 }

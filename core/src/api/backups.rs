@@ -36,11 +36,7 @@ pub struct PgBackRest {
 
     /// Image of every container that runs pgBackRest apart from the database's. When absent, the
     /// operator's RELATED_IMAGE_PGBACKREST variable decides.
-    #[serde(
-        default,
-        deserialize_with = "some_text",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, deserialize_with = "some_text", skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
 
     /// Settings of all backup Jobs.
@@ -82,11 +78,7 @@ pub struct BackupJobs {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub affinity: Option<Affinity>,
     /// The PriorityClass of the Pods.
-    #[serde(
-        default,
-        deserialize_with = "some_text",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, deserialize_with = "some_text", skip_serializing_if = "Option::is_none")]
     pub priority_class_name: Option<String>,
     /// CPU and memory for the container.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -121,11 +113,7 @@ pub struct RepoHost {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub affinity: Option<Affinity>,
     /// The PriorityClass of the Pod.
-    #[serde(
-        default,
-        deserialize_with = "some_text",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, deserialize_with = "some_text", skip_serializing_if = "Option::is_none")]
     pub priority_class_name: Option<String>,
     /// CPU and memory for the pgbackrest container.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -45,10 +45,7 @@ pub struct IvoryClusterSpec {
     /// A Secret with the client certificate that replicas use towards the primary. Its keys are
     /// tls.crt, tls.key and ca.crt, unless items map others to these paths. Give it together with
     /// customTLSSecret; both must come from the same certificate authority.
-    #[serde(
-        rename = "customReplicationTLSSecret",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(rename = "customReplicationTLSSecret", skip_serializing_if = "Option::is_none")]
     pub custom_replication_tls_secret: Option<SecretProjection>,
 
     /// A Secret with the certificate of the database server. Its keys are tls.crt, tls.key and
@@ -71,11 +68,7 @@ pub struct IvoryClusterSpec {
 
     /// Image of the database container. When absent, the operator's RELATED_IMAGE_IVORY variable
     /// for the version decides.
-    #[serde(
-        default,
-        deserialize_with = "some_text",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, deserialize_with = "some_text", skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
 
     /// When images are pulled, for every container of the cluster.
@@ -219,22 +212,14 @@ pub struct Standby {
     #[serde(default = "yes")]
     pub enabled: bool,
     /// Address of the server to stream from.
-    #[serde(
-        default,
-        deserialize_with = "some_text",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, deserialize_with = "some_text", skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
     /// Port of the server to stream from.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1024, max = 65535))]
     pub port: Option<i32>,
     /// The repository of this cluster's backups that holds the archive to follow.
-    #[serde(
-        default,
-        deserialize_with = "some_text",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, deserialize_with = "some_text", skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = "^repo[1-4]$"))]
     pub repo_name: Option<String>,
 }

@@ -82,20 +82,16 @@ fn tidy(schema: &mut Value) {
 
 /// The schemas directly inside a schema: of its properties, of its items, of its values.
 fn children_mut(map: &mut Map<String, Value>) -> impl Iterator<Item = &mut Value> {
-    map.iter_mut()
-        .flat_map(|(key, value)| match (key.as_str(), value) {
-            ("properties", Value::Object(all)) => all.values_mut().collect(),
-            ("items" | "additionalProperties", one) => vec![one],
-            _ => vec![],
-        })
+    map.iter_mut().flat_map(|(key, value)| match (key.as_str(), value) {
+        ("properties", Value::Object(all)) => all.values_mut().collect(),
+        ("items" | "additionalProperties", one) => vec![one],
+        _ => vec![],
+    })
 }
 
 /// Kubernetes' own types hold bounds as floating point numbers; people expect `1`, not `1.0`.
 fn whole_number(map: &mut Map<String, Value>, key: &str) {
-    #[allow(
-        clippy::cast_possible_truncation,
-        reason = "checked to be whole; bounds are small"
-    )]
+    #[allow(clippy::cast_possible_truncation, reason = "checked to be whole; bounds are small")]
     if let Some(bound) = map.get_mut(key)
         && let Some(number) = bound.as_f64().filter(|number| number.fract() == 0.0)
     {

@@ -32,29 +32,17 @@ pub struct ClusterDataSource {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub affinity: Option<Affinity>,
     /// The IvoryCluster whose backups are restored. When absent, this one.
-    #[serde(
-        default,
-        deserialize_with = "some_text",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, deserialize_with = "some_text", skip_serializing_if = "Option::is_none")]
     pub cluster_name: Option<String>,
     /// The namespace of that IvoryCluster. When absent, this one.
-    #[serde(
-        default,
-        deserialize_with = "some_text",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, deserialize_with = "some_text", skip_serializing_if = "Option::is_none")]
     pub cluster_namespace: Option<String>,
     /// Options for the command pgbackrest restore, for example --type=time and --target. The
     /// options --repo, --stanza, --pg1-path, --target-action and --link-map are not for here.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub options: Vec<String>,
     /// The PriorityClass of the restore Job.
-    #[serde(
-        default,
-        deserialize_with = "some_text",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, deserialize_with = "some_text", skip_serializing_if = "Option::is_none")]
     pub priority_class_name: Option<String>,
     /// The repository, in that IvoryCluster, to restore from.
     #[schemars(regex(pattern = "^repo[1-4]$"))]
@@ -86,11 +74,7 @@ pub struct RepoDataSource {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub options: Vec<String>,
     /// The PriorityClass of the restore Job.
-    #[serde(
-        default,
-        deserialize_with = "some_text",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, deserialize_with = "some_text", skip_serializing_if = "Option::is_none")]
     pub priority_class_name: Option<String>,
     /// The repository to restore from: s3, gcs or azure.
     pub repo: Repo,
@@ -127,11 +111,7 @@ pub struct Volumes {
 pub struct ExistingVolume {
     /// The directory, on the volume, whose content is moved to where this cluster expects it.
     /// When absent, nothing is moved.
-    #[serde(
-        default,
-        deserialize_with = "some_text",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, deserialize_with = "some_text", skip_serializing_if = "Option::is_none")]
     pub directory: Option<String>,
     /// The name of the PersistentVolumeClaim in this namespace.
     pub pvc_name: String,

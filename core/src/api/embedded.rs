@@ -83,10 +83,7 @@ fn quantity(map: &mut Map<String, Value>) {
     if description.starts_with("Quantity is a fixed-point") {
         *description = "An amount, for example 500m, 2 or 10Gi.".to_owned();
         map.insert("pattern".into(), QUANTITY.into());
-        map.insert(
-            "anyOf".into(),
-            json!([{ "type": "integer" }, { "type": "string" }]),
-        );
+        map.insert("anyOf".into(), json!([{ "type": "integer" }, { "type": "string" }]));
     }
 }
 
@@ -100,10 +97,7 @@ fn container_ports(map: &mut Map<String, Value>) {
     if let Some(items) = map.get_mut("items").filter(|items| is_port(items)) {
         items["properties"]["protocol"]["default"] = json!("TCP");
         map.insert("x-kubernetes-list-type".into(), json!("map"));
-        map.insert(
-            "x-kubernetes-list-map-keys".into(),
-            json!(["containerPort", "protocol"]),
-        );
+        map.insert("x-kubernetes-list-map-keys".into(), json!(["containerPort", "protocol"]));
     }
 }
 

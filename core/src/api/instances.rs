@@ -38,18 +38,11 @@ pub struct InstanceSet {
     /// The name of this set, part of the names of its instances. When empty, the set is called
     /// by its place in the list: 00, 01 and so on.
     #[serde(default)]
-    #[schemars(
-        regex(pattern = "^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$"),
-        length(max = 63)
-    )]
+    #[schemars(regex(pattern = "^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$"), length(max = 63))]
     pub name: String,
 
     /// The PriorityClass of the Pods.
-    #[serde(
-        default,
-        deserialize_with = "some_text",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, deserialize_with = "some_text", skip_serializing_if = "Option::is_none")]
     pub priority_class_name: Option<String>,
 
     /// How many instances this set has.
@@ -88,11 +81,7 @@ impl InstanceSet {
     /// The set's name when it stands at this place (from 0) of `spec.instances`.
     #[must_use]
     pub fn name_at(&self, index: usize) -> String {
-        if self.name.is_empty() {
-            format!("{index:02}")
-        } else {
-            self.name.clone()
-        }
+        if self.name.is_empty() { format!("{index:02}") } else { self.name.clone() }
     }
 }
 

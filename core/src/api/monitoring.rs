@@ -35,11 +35,7 @@ pub struct Exporter {
     #[serde(rename = "customTLSSecret", skip_serializing_if = "Option::is_none")]
     pub custom_tls_secret: Option<SecretProjection>,
     /// Image of the exporter. When absent, the operator's RELATED_IMAGE_PGEXPORTER variable decides.
-    #[serde(
-        default,
-        deserialize_with = "some_text",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, deserialize_with = "some_text", skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
     /// CPU and memory for the exporter.
     #[serde(skip_serializing_if = "Option::is_none")]

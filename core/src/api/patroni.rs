@@ -58,11 +58,7 @@ pub struct Switchover {
     pub enabled: bool,
     /// The instance that shall become the primary. Needed for a Failover; otherwise, when absent,
     /// Patroni chooses.
-    #[serde(
-        default,
-        deserialize_with = "some_text",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, deserialize_with = "some_text", skip_serializing_if = "Option::is_none")]
     pub target_instance: Option<String>,
     /// Switchover for a primary that is healthy; Failover also works when it is not, and may lose
     /// transactions.

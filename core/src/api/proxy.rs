@@ -38,11 +38,7 @@ pub struct PgBouncer {
     #[serde(rename = "customTLSSecret", skip_serializing_if = "Option::is_none")]
     pub custom_tls_secret: Option<SecretProjection>,
     /// Image of PgBouncer. When absent, the operator's RELATED_IMAGE_PGBOUNCER variable decides.
-    #[serde(
-        default,
-        deserialize_with = "some_text",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, deserialize_with = "some_text", skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
     /// Labels and annotations for the objects of PgBouncer.
     #[serde(default, skip_serializing_if = "is_default")]
@@ -56,11 +52,7 @@ pub struct PgBouncer {
     #[schemars(range(min = 1024, max = 65535))]
     pub port: i32,
     /// The PriorityClass of the Pods.
-    #[serde(
-        default,
-        deserialize_with = "some_text",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, deserialize_with = "some_text", skip_serializing_if = "Option::is_none")]
     pub priority_class_name: Option<String>,
     /// How many Pods run PgBouncer.
     #[serde(default = "one")]

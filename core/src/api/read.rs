@@ -44,10 +44,7 @@ pub fn read_upgrade(object: &Object) -> Result<IvyUpgradeSpec, InvalidResource> 
 /// As for [`read`].
 pub fn read_status(object: &Object) -> Result<IvoryClusterStatus, InvalidResource> {
     let status = part(object, "status");
-    status.map_or_else(
-        || Ok(IvoryClusterStatus::default()),
-        |status| parse("status", &status),
-    )
+    status.map_or_else(|| Ok(IvoryClusterStatus::default()), |status| parse("status", &status))
 }
 
 fn read_spec<T: DeserializeOwned>(object: &Object) -> Result<T, InvalidResource> {
@@ -134,10 +131,7 @@ fn explain(path: String, message: &str, found: Option<&Value>) -> InvalidResourc
         Value::Array(_) => "a list",
         Value::Object(_) => "a map",
     });
-    InvalidResource {
-        path,
-        problem: format!("expected {expected}, found {found}"),
-    }
+    InvalidResource { path, problem: format!("expected {expected}, found {found}") }
 }
 
 fn missing(path: String) -> InvalidResource {

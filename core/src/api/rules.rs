@@ -24,12 +24,7 @@ pub(super) struct Rule {
 }
 
 const fn rule(at: &'static str, holds: &'static str, message: &'static str) -> Rule {
-    Rule {
-        at,
-        holds,
-        message,
-        blames: "",
-    }
+    Rule { at, holds, message, blames: "" }
 }
 
 const fn rule_blaming(
@@ -38,12 +33,7 @@ const fn rule_blaming(
     holds: &'static str,
     message: &'static str,
 ) -> Rule {
-    Rule {
-        at,
-        holds,
-        message,
-        blames,
-    }
+    Rule { at, holds, message, blames }
 }
 
 const NODE_PORT: &str = "!has(self.nodePort) || self.type != 'ClusterIP'";
@@ -107,11 +97,7 @@ pub(super) const IVORY_CLUSTER: &[Rule] = &[
         "!self.enabled || has(self.repoName) || (has(self.host) && self.host != '')",
         "a standby needs a source: give repoName, host or both",
     ),
-    rule(
-        "spec.userInterface.pgAdmin.service",
-        NODE_PORT,
-        NODE_PORT_MESSAGE,
-    ),
+    rule("spec.userInterface.pgAdmin.service", NODE_PORT, NODE_PORT_MESSAGE),
     rule_blaming(
         "spec.users[]",
         ".options",
@@ -136,13 +122,7 @@ pub(super) const IVY_UPGRADE: &[Rule] = &[rule_blaming(
 
 /// Puts rules into a schema.
 pub(super) fn attach(schema: &mut Value, rules: &[Rule]) {
-    for Rule {
-        at,
-        holds,
-        message,
-        blames,
-    } in rules
-    {
+    for Rule { at, holds, message, blames } in rules {
         let mut entry = json!({ "rule": holds, "message": message });
         if !blames.is_empty() {
             entry["fieldPath"] = json!(blames);

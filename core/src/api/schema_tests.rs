@@ -14,17 +14,12 @@ const CONTRACT: &str = include_str!("../../tests/fixtures/paths.txt");
 /// The two schemas, by kind.
 pub(super) fn schemas() -> [(&'static str, Value); 2] {
     let schema = |crd: Value| crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"].clone();
-    [
-        ("IvoryCluster", schema(crd_ivorycluster())),
-        ("IvyUpgrade", schema(crd_ivyupgrade())),
-    ]
+    [("IvoryCluster", schema(crd_ivorycluster())), ("IvyUpgrade", schema(crd_ivyupgrade()))]
 }
 
 fn fields(schema: &Value) -> BTreeSet<String> {
     let all = schema["properties"].as_object();
-    all.into_iter()
-        .flat_map(|all| all.keys().cloned())
-        .collect()
+    all.into_iter().flat_map(|all| all.keys().cloned()).collect()
 }
 
 /// The Kubernetes types that occur, each known by its fields. Projections of ConfigMaps and of
@@ -169,32 +164,19 @@ fn written() -> Writer {
 
 #[test]
 fn fields_defaults_and_limits_are_the_contract() {
-    let contract = CONTRACT
-        .lines()
-        .filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let contract = CONTRACT.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
     let contract: BTreeSet<String> = contract.map(str::to_owned).collect();
     let written = written().lines;
-    let missing = contract
-        .difference(&written)
-        .map(|line| format!("- {line}"));
-    let extra = written
-        .difference(&contract)
-        .map(|line| format!("+ {line}"));
+    let missing = contract.difference(&written).map(|line| format!("- {line}"));
+    let extra = written.difference(&contract).map(|line| format!("+ {line}"));
     let mut all: Vec<_> = missing.chain(extra).collect();
     all.sort_by(|a, b| a[2..].cmp(&b[2..]));
-    assert!(
-        all.is_empty(),
-        "contract (-) and schema (+) differ:\n{}",
-        all.join("\n")
-    );
+    assert!(all.is_empty(), "contract (-) and schema (+) differ:\n{}", all.join("\n"));
 }
 
 #[test]
 fn embedded_fields_are_the_ones_that_hold_kubernetes_types() {
-    let known: BTreeSet<_> = embedded::FIELDS
-        .iter()
-        .map(|name| (*name).to_owned())
-        .collect();
+    let known: BTreeSet<_> = embedded::FIELDS.iter().map(|name| (*name).to_owned()).collect();
     assert_eq!(written().embedded, known);
 }
 

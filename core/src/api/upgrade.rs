@@ -38,11 +38,7 @@ pub struct IvyUpgradeSpec {
     pub from_ivory_version: i32,
     /// Image with the programs of both versions. When absent, the operator's
     /// RELATED_IMAGE_PGUPGRADE variable decides.
-    #[serde(
-        default,
-        deserialize_with = "some_text",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, deserialize_with = "some_text", skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
     /// When the image is pulled.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -58,21 +54,13 @@ pub struct IvyUpgradeSpec {
     #[serde(default, skip_serializing_if = "is_default")]
     pub metadata: Metadata,
     /// The PriorityClass of the Pods.
-    #[serde(
-        default,
-        deserialize_with = "some_text",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, deserialize_with = "some_text", skip_serializing_if = "Option::is_none")]
     pub priority_class_name: Option<String>,
     /// CPU and memory for the upgrade.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resources: Option<ResourceRequirements>,
     /// Has no effect. Kept so that old manifests are accepted.
-    #[serde(
-        default,
-        deserialize_with = "some_text",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, deserialize_with = "some_text", skip_serializing_if = "Option::is_none")]
     pub to_ivory_image: Option<String>,
     /// The major version that the cluster shall have.
     #[schemars(range(min = 10, max = 18))]

@@ -31,21 +31,13 @@ pub struct PgAdmin {
     /// The volume claim for pgAdmin's own data.
     pub data_volume_claim_spec: PersistentVolumeClaimSpec,
     /// Image of pgAdmin. When absent, the operator's RELATED_IMAGE_PGADMIN variable decides.
-    #[serde(
-        default,
-        deserialize_with = "some_text",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, deserialize_with = "some_text", skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
     /// Labels and annotations for the objects of pgAdmin.
     #[serde(default, skip_serializing_if = "is_default")]
     pub metadata: Metadata,
     /// The PriorityClass of the Pod.
-    #[serde(
-        default,
-        deserialize_with = "some_text",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, deserialize_with = "some_text", skip_serializing_if = "Option::is_none")]
     pub priority_class_name: Option<String>,
     /// 1 to run pgAdmin, 0 to stop it.
     #[serde(default = "one")]

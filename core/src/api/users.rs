@@ -15,18 +15,11 @@ pub struct User {
     #[schemars(inner(length(min = 1, max = 63)), extend("x-kubernetes-list-type" = "set"))]
     pub databases: Vec<String>,
     /// The name of the role.
-    #[schemars(
-        regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"),
-        length(min = 1, max = 63)
-    )]
+    #[schemars(regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"), length(min = 1, max = 63))]
     pub name: String,
     /// Options of ALTER ROLE, for example SUPERUSER or CONNECTION LIMIT 10. A password is not for
     /// here; it is in the role's Secret.
-    #[serde(
-        default,
-        deserialize_with = "some_text",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, deserialize_with = "some_text", skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = "^[^;]*$"), length(max = 200))]
     pub options: Option<String>,
     /// How the password is made. Changing it changes no existing password.

@@ -74,11 +74,7 @@ impl Judge {
         let schema = &self.0[object["kind"].as_str().unwrap()];
         match kube_cel::Validator::new().validate(schema, object, None) {
             Ok(()) => vec![],
-            Err(errors) => errors
-                .into_vec()
-                .into_iter()
-                .map(|error| error.message)
-                .collect(),
+            Err(errors) => errors.into_vec().into_iter().map(|error| error.message).collect(),
         }
     }
 }
@@ -89,15 +85,10 @@ fn every_rule_refuses_what_it_is_for() {
     let Verdicts { base, rules, .. } = verdicts();
     for Refusal { patch, says } in &rules {
         let complaints = judge.complaints(&patched(&base, patch));
-        assert!(
-            complaints.len() == 1 && complaints[0].contains(says),
-            "{patch}: {complaints:?}"
-        );
+        assert!(complaints.len() == 1 && complaints[0].contains(says), "{patch}: {complaints:?}");
     }
     for rule in IVORY_CLUSTER {
-        let tried = rules
-            .iter()
-            .any(|refusal| rule.message.contains(&refusal.says));
+        let tried = rules.iter().any(|refusal| rule.message.contains(&refusal.says));
         assert!(tried, "no example for: {}", rule.message);
     }
 
@@ -117,11 +108,7 @@ fn every_rule_refuses_what_it_is_for() {
 fn what_is_served_is_accepted_and_read() {
     let judge = Judge::new();
     let Verdicts { base, accepted, .. } = verdicts();
-    for object in accepted
-        .iter()
-        .map(|patch| patched(&base, patch))
-        .chain([full()])
-    {
+    for object in accepted.iter().map(|patch| patched(&base, patch)).chain([full()]) {
         assert_eq!(judge.complaints(&object), [""; 0], "{object}");
         if object.get("spec").is_some() {
             let read = read_value(object.clone());
@@ -178,25 +165,15 @@ fn defaults_are_the_same_without_an_api_server() {
     let base = verdicts().base;
     let spec = read_value(base.clone()).unwrap();
     assert_eq!((spec.port, spec.instances[0].replicas), (5432, 1));
-    assert_eq!(
-        spec.sets().map(|(name, _)| name).collect::<Vec<_>>(),
-        ["00"]
-    );
+    assert_eq!(spec.sets().map(|(name, _)| name).collect::<Vec<_>>(), ["00"]);
     let patroni = &spec.patroni;
     assert_eq!(
-        (
-            patroni.port,
-            patroni.leader_lease_duration_seconds,
-            patroni.sync_period_seconds
-        ),
+        (patroni.port, patroni.leader_lease_duration_seconds, patroni.sync_period_seconds),
         (8008, 30, 10)
     );
     let patch = json!({"spec": {"patroni": {"port": 9000}, "standby": {"host": "h"}, "proxy": {"pgBouncer": {}}}});
     let spec = read_value(patched(&base, &patch)).unwrap();
-    assert_eq!(
-        (spec.patroni.port, spec.patroni.sync_period_seconds),
-        (9000, 10)
-    );
+    assert_eq!((spec.patroni.port, spec.patroni.sync_period_seconds), (9000, 10));
     assert!(spec.active_standby().is_some());
     let bouncer = spec.pg_bouncer().unwrap();
     assert_eq!((bouncer.port, bouncer.replicas), (5432, 1));
@@ -216,10 +193,7 @@ fn absent_empty_and_null_are_told_apart_where_they_differ() {
     assert_eq!(read_value(base.clone()).unwrap().users, None);
 
     let spec = read_value(full()).unwrap();
-    assert_eq!(
-        spec.patroni.dynamic_configuration["master_start_timeout"],
-        Value::Null
-    );
+    assert_eq!(spec.patroni.dynamic_configuration["master_start_timeout"], Value::Null);
     let patch = json!({"spec": {"image": "", "standby": {"host": "", "repoName": "repo1"}}});
     let spec = read_value(patched(&base, &patch)).unwrap();
     assert_eq!((spec.image, spec.standby.unwrap().host), (None, None));
@@ -259,10 +233,7 @@ fn an_unreadable_field_is_named_but_not_shown() {
         json!({"port": 54.5}),
         "spec.port: expected a whole number within bounds, found a fraction",
     );
-    check(
-        json!({"backups": null}),
-        "spec.backups: missing; it is mandatory",
-    );
+    check(json!({"backups": null}), "spec.backups: missing; it is mandatory");
     check(
         json!({"backups": {"pgbackrest": {"repos": null}}}),
         "spec.backups.pgbackrest.repos: missing; it is mandatory",
@@ -291,14 +262,8 @@ fn an_unreadable_field_is_named_but_not_shown() {
         json!({"service": {"type": "ExternalName"}}),
         "spec.service.type: expected one of `ClusterIP`, `NodePort`, `LoadBalancer`, found a text",
     );
-    check(
-        json!({"users": {"name": "x"}}),
-        "spec.users: expected a list, found a map",
-    );
-    check(
-        json!({"metadata": 1}),
-        "spec.metadata: expected a map, found a number",
-    );
+    check(json!({"users": {"name": "x"}}), "spec.users: expected a list, found a map");
+    check(json!({"metadata": 1}), "spec.metadata: expected a map, found a number");
     check(
         json!({"instances": [{"dataVolumeClaimSpec": {"accessModes": "x"}}]}),
         "spec.instances[0].dataVolumeClaimSpec.accessModes: expected a list, found a text",

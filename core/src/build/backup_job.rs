@@ -47,7 +47,8 @@ pub fn job(cluster: &Cluster, job: &BackupJob<'_>) -> Object {
     let sources = [&cluster.spec.metadata, &settings.metadata];
     let mut annotations = annotations_of(&sources);
     annotations.extend(job.annotations.iter().map(|(k, v)| ((*k).to_owned(), v.clone())));
-    let mut pod = furniture::pod(cluster, false);
+    // With the group of volumes, so that the helper can read the key among the settings that it compares.
+    let mut pod = furniture::pod(cluster, true);
     pod.service_account_name = Some(names::pgbackrest_rbac(&cluster.name));
     // A failed attempt gets a new Pod, with the settings of that moment.
     pod.restart_policy = Some("Never".into());

@@ -12,9 +12,7 @@ use crate::patroni::config::{
 };
 use crate::patroni::dynamic;
 use crate::pgbackrest::commands::replica_create;
-use crate::pgbackrest::config::{
-    Inputs, Repo, config_hash, instance_conf, repo_conf, server_conf,
-};
+use crate::pgbackrest::config::{Inputs, Repo, config_hash, instance_conf, repo_conf, server_conf};
 use crate::postgres::hba::Components;
 use crate::postgres::parameters::{self, Parameters};
 use crate::{labels, names};

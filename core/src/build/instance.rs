@@ -91,7 +91,8 @@ fn pod(cluster: &Cluster, set: &Set<'_>, instance: &Instance) -> PodSpec {
     }
     pod.init_containers = Some(vec![startup(cluster, set)]);
     volumes::add(&mut pod, cluster, set, instance);
-    let mut nss = furniture::container(cluster, "nss-wrapper-init", cluster.images.database.as_ref());
+    let mut nss =
+        furniture::container(cluster, "nss-wrapper-init", cluster.images.database.as_ref());
     nss.resources = resources(set.spec.resources.as_ref());
     furniture::add_nss_wrapper(&mut pod, nss);
     furniture::add_tmp(&mut pod);
@@ -99,7 +100,8 @@ fn pod(cluster: &Cluster, set: &Set<'_>, instance: &Instance) -> PodSpec {
 }
 
 fn database(cluster: &Cluster, set: &Set<'_>) -> Container {
-    let mut container = furniture::container(cluster, names::DATABASE_CONTAINER, cluster.images.database.as_ref());
+    let mut container =
+        furniture::container(cluster, names::DATABASE_CONTAINER, cluster.images.database.as_ref());
     container.command = Some(["patroni", "/etc/patroni"].map(String::from).to_vec());
     container.ports = Some(vec![ContainerPort {
         name: Some(PORT_NAME.into()),
@@ -152,7 +154,8 @@ fn patroni_environment(cluster: &Cluster) -> Vec<k8s_openapi::api::core::v1::Env
 /// A probe that fails no sooner than the leader's lease ends (`reference/reconcile.md` appendix C).
 fn probe(cluster: &Cluster, path: &str) -> Probe {
     let patroni = &cluster.spec.patroni;
-    let (lease, period) = (patroni.leader_lease_duration_seconds, patroni.sync_period_seconds.max(1));
+    let (lease, period) =
+        (patroni.leader_lease_duration_seconds, patroni.sync_period_seconds.max(1));
     Probe {
         http_get: Some(HTTPGetAction {
             path: Some(path.into()),

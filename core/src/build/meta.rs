@@ -62,7 +62,11 @@ fn canonical(value: Value) -> Value {
             let entries = map.into_iter().filter(|(_, v)| !v.is_null());
             entries
                 .map(|(key, v)| {
-                    let v = if key == "requests" || key == "limits" { quantities(v) } else { canonical(v) };
+                    let v = if key == "requests" || key == "limits" {
+                        quantities(v)
+                    } else {
+                        canonical(v)
+                    };
                     (key, v)
                 })
                 .collect()

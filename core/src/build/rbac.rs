@@ -34,7 +34,12 @@ pub fn pgbackrest(cluster: &Cluster) -> [Object; 3] {
     trio(cluster, &name, &[(labels::PGBACKREST, "")], rules)
 }
 
-fn trio(cluster: &Cluster, name: &str, own: &[(&str, &str)], rules: Vec<PolicyRule>) -> [Object; 3] {
+fn trio(
+    cluster: &Cluster,
+    name: &str,
+    own: &[(&str, &str)],
+    rules: Vec<PolicyRule>,
+) -> [Object; 3] {
     let backups = &cluster.spec.backups.pgbackrest.metadata;
     let sources = [&cluster.spec.metadata, backups];
     let sources = if own.is_empty() { &sources[..1] } else { &sources[..] };

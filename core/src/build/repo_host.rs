@@ -19,16 +19,17 @@ use crate::{labels, names};
 /// The labels that select the repository host's Pod.
 #[must_use]
 pub fn selector(cluster: &Cluster) -> [(&str, &str); 3] {
-    [
-        (labels::CLUSTER, &cluster.name),
-        (labels::PGBACKREST, ""),
-        (labels::PGBACKREST_DEDICATED, ""),
-    ]
+    [(labels::CLUSTER, &cluster.name), (labels::PGBACKREST, ""), (labels::PGBACKREST_DEDICATED, "")]
 }
 
 /// The StatefulSet of the repository host. `claims` names the volume claim of each repository on a volume.
 #[must_use]
-pub fn stateful_set(cluster: &Cluster, name: &str, claims: &[(String, String)], replicas: i32) -> Object {
+pub fn stateful_set(
+    cluster: &Cluster,
+    name: &str,
+    claims: &[(String, String)],
+    replicas: i32,
+) -> Object {
     let own = [
         (labels::PGBACKREST, ""),
         (labels::PGBACKREST_DEDICATED, ""),

@@ -95,7 +95,13 @@ pub fn pgbackrest(cluster: &Cluster, client: &Pair, server: &Pair, root: &Root) 
 
 /// The Secret of a database user, with everything that an application needs to connect.
 #[must_use]
-pub fn pguser(cluster: &Cluster, user: &User, name: &str, password: &Sensitive, verifier: &Sensitive) -> Object {
+pub fn pguser(
+    cluster: &Cluster,
+    user: &User,
+    name: &str,
+    password: &Sensitive,
+    verifier: &Sensitive,
+) -> Object {
     let own = [(labels::ROLE, labels::role::PGUSER), (labels::PGUSER, &*user.name)];
     let object = owned(cluster, Kind::Secret, name, &own, &[&cluster.spec.metadata]);
     let host = format!("{}.{}.svc", names::primary_service(&cluster.name), cluster.namespace);

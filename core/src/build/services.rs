@@ -69,7 +69,10 @@ pub fn primary(cluster: &Cluster) -> Object {
 #[must_use]
 pub fn primary_endpoints(cluster: &Cluster, leader_ip: &str) -> Object {
     let subset = EndpointSubset {
-        addresses: Some(vec![EndpointAddress { ip: leader_ip.into(), ..EndpointAddress::default() }]),
+        addresses: Some(vec![EndpointAddress {
+            ip: leader_ip.into(),
+            ..EndpointAddress::default()
+        }]),
         ports: Some(vec![EndpointPort {
             name: Some(PORT_NAME.into()),
             port: cluster.spec.port,

@@ -37,7 +37,12 @@ pub fn tablespaces(cluster: &Cluster, set: &Set<'_>, instance: &str) -> Vec<Obje
 
 /// The volume of a repository.
 #[must_use]
-pub fn repository(cluster: &Cluster, repo: &str, name: &str, spec: &PersistentVolumeClaimSpec) -> Object {
+pub fn repository(
+    cluster: &Cluster,
+    repo: &str,
+    name: &str,
+    spec: &PersistentVolumeClaimSpec,
+) -> Object {
     let own = [
         (labels::PGBACKREST, ""),
         (labels::PGBACKREST_REPO, repo),

@@ -63,38 +63,26 @@ impl Command {
                 Self::Databases { .. } if output.exit == EXTENSIONS_FAILED => {
                     Failure::Extensions(excerpt(output))
                 }
-                _ => Failure::Exit {
-                    code: output.exit,
-                    text: excerpt(output),
-                },
+                _ => Failure::Exit { code: output.exit, text: excerpt(output) },
             });
         }
         let fine = match self {
             // `Switched over to "y" instead of "x"` means that another member won.
             Self::Switchover { .. } => said("Successfully switched over"),
             Self::Failover { .. } => said("Successfully failed over"),
-            Self::RestartPending { .. } => !said("Failed: restart"),
+            Self::RestartPending { .. } => !said("Failed: "),
             _ => true,
         };
-        if fine {
-            Ok(())
-        } else {
-            Err(Failure::Refused(excerpt(output)))
-        }
+        if fine { Ok(()) } else { Err(Failure::Refused(excerpt(output))) }
     }
 
     /// What the command does, for logs and transcripts; it holds no secret.
     #[must_use]
     pub fn label(&self) -> String {
         match self {
-            Self::Databases {
-                databases,
-                extensions,
-            } => format!(
-                "create databases {} and extensions {}",
-                list(databases),
-                list(extensions)
-            ),
+            Self::Databases { databases, extensions } => {
+                format!("create databases {} and extensions {}", list(databases), list(extensions))
+            }
             Self::Users { users } => {
                 let names: Vec<_> = users.iter().map(|u| u.name.clone()).collect();
                 format!("set up users {}", list(&names))
@@ -102,11 +90,7 @@ impl Command {
             Self::ReplaceDynamicConfiguration { .. } => {
                 "replace Patroni's dynamic configuration".to_owned()
             }
-            Self::Switchover {
-                scope,
-                leader,
-                candidate,
-            } => format!(
+            Self::Switchover { scope, leader, candidate } => format!(
                 "switch {scope} over from {leader} to {}",
                 candidate.as_deref().unwrap_or("any member")
             ),
@@ -132,11 +116,7 @@ fn list(names: &[String]) -> String {
 
 /// The last line that was said, on standard error rather than on standard output.
 fn excerpt(output: &Output) -> String {
-    let last = |text: &str| {
-        text.lines()
-            .rfind(|l| !l.trim().is_empty())
-            .map(str::to_owned)
-    };
+    let last = |text: &str| text.lines().rfind(|l| !l.trim().is_empty()).map(str::to_owned);
     let line = last(&output.stderr).or_else(|| last(&output.stdout));
     line.unwrap_or_default().chars().take(EXCERPT).collect()
 }

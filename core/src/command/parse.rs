@@ -27,15 +27,9 @@ fn guess(words: &[&str], input: Option<&str>) -> Option<Command> {
             let config_hash = owned(hash);
             let postgres_version = version.parse().ok()?;
             if *command == "stanza-create" {
-                Command::StanzaCreate {
-                    config_hash,
-                    postgres_version,
-                }
+                Command::StanzaCreate { config_hash, postgres_version }
             } else {
-                Command::StanzaUpgrade {
-                    config_hash,
-                    postgres_version,
-                }
+                Command::StanzaUpgrade { config_hash, postgres_version }
             }
         }
         ["bash", _, _, _, _, _, _, extensions @ ..] => Command::Databases {
@@ -44,13 +38,11 @@ fn guess(words: &[&str], input: Option<&str>) -> Option<Command> {
         },
         ["psql", ..] => match sql::users::parse(input?) {
             Some(users) => Command::Users { users },
-            None => Command::Checkpoint {
-                timeout_s: checkpoint_timeout_s(input?)?,
-            },
+            None => Command::Checkpoint { timeout_s: checkpoint_timeout_s(input?)? },
         },
-        ["patronictl", "edit-config", ..] => Command::ReplaceDynamicConfiguration {
-            config: owned(input?),
-        },
+        ["patronictl", "edit-config", ..] => {
+            Command::ReplaceDynamicConfiguration { config: owned(input?) }
+        }
         ["patronictl", "switchover", _, _, leader, candidate, scope] => {
             let candidate = candidate.strip_prefix("--candidate=")?;
             Command::Switchover {

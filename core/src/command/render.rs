@@ -28,7 +28,10 @@ wait "$!"
 failed=0
 for name in "${names[@]}"; do
   for extension in "$@"; do
-    PGDATABASE=$name psql -Xw --set=extension="$extension" --file=- <<< "$sql" || failed=20
+    said=$(PGDATABASE=$name psql -Xw --set=extension="$extension" --file=- <<< "$sql" 2>&1) || {
+      failed=20
+      printf 'database %q: %s\n' "$name" "$said" >&2
+    }
   done
 done
 exit "$failed""#;
@@ -56,10 +59,7 @@ impl Command {
     #[must_use]
     pub fn render(&self) -> Rendered {
         match self {
-            Self::Databases {
-                databases,
-                extensions,
-            } => {
+            Self::Databases { databases, extensions } => {
                 let sql = sql::databases::extension();
                 let mut arguments = vec![sql::databases::LIST, sql.as_str()];
                 arguments.extend(extensions.iter().map(String::as_str));
@@ -72,11 +72,7 @@ impl Command {
                 argv: words(&["patronictl", "edit-config", "--replace=-", "--force"]),
                 stdin: Some(Sensitive::text(config)),
             },
-            Self::Switchover {
-                scope,
-                leader,
-                candidate,
-            } => program(&[
+            Self::Switchover { scope, leader, candidate } => program(&[
                 "patronictl",
                 "switchover",
                 "--scheduled=now",
@@ -97,20 +93,15 @@ impl Command {
                 &format!("--role={role}"),
                 scope,
             ]),
-            Self::StanzaCreate {
-                config_hash,
-                postgres_version,
-            } => stanza("stanza-create", config_hash, *postgres_version),
-            Self::StanzaUpgrade {
-                config_hash,
-                postgres_version,
-            } => stanza("stanza-upgrade", config_hash, *postgres_version),
-            Self::BackupInfo => program(&[
-                "pgbackrest",
-                "info",
-                &format!("--stanza={STANZA}"),
-                "--output=json",
-            ]),
+            Self::StanzaCreate { config_hash, postgres_version } => {
+                stanza("stanza-create", config_hash, *postgres_version)
+            }
+            Self::StanzaUpgrade { config_hash, postgres_version } => {
+                stanza("stanza-upgrade", config_hash, *postgres_version)
+            }
+            Self::BackupInfo => {
+                program(&["pgbackrest", "info", &format!("--stanza={STANZA}"), "--output=json"])
+            }
             Self::Checkpoint { timeout_s } => psql(checkpoint(*timeout_s)),
             Self::WalDirectory => bash(WAL_SCRIPT, &[]),
         }
@@ -120,9 +111,7 @@ impl Command {
 /// The one place that says how long the checkpoint may take: its own timeout comes after the preamble's.
 fn checkpoint(timeout_s: u32) -> Sensitive {
     let preamble = sql::PREAMBLE;
-    Sensitive::text(&format!(
-        "{preamble}SET statement_timeout = '{timeout_s}s';\nCHECKPOINT;\n"
-    ))
+    Sensitive::text(&format!("{preamble}SET statement_timeout = '{timeout_s}s';\nCHECKPOINT;\n"))
 }
 
 fn stanza(command: &str, hash: &str, version: i32) -> Rendered {
@@ -133,24 +122,15 @@ fn stanza(command: &str, hash: &str, version: i32) -> Rendered {
 
 fn psql(script: Sensitive) -> Rendered {
     let database = format!("--dbname={MAINTENANCE_DATABASE}");
-    Rendered {
-        argv: words(&["psql", &database, "-Xw", "--file=-"]),
-        stdin: Some(script),
-    }
+    Rendered { argv: words(&["psql", &database, "-Xw", "--file=-"]), stdin: Some(script) }
 }
 
 fn bash(script: &str, arguments: &[&str]) -> Rendered {
-    Rendered {
-        argv: scripts::bash(script, "-", arguments),
-        stdin: None,
-    }
+    Rendered { argv: scripts::bash(script, "-", arguments), stdin: None }
 }
 
 fn program(argv: &[&str]) -> Rendered {
-    Rendered {
-        argv: words(argv),
-        stdin: None,
-    }
+    Rendered { argv: words(argv), stdin: None }
 }
 
 fn words(list: &[&str]) -> Vec<String> {

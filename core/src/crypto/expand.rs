@@ -16,12 +16,7 @@ impl Stream {
         let mut prefix = Sha256::new();
         prefix.update(seed);
         prefix.update(label.as_bytes());
-        Self {
-            prefix,
-            counter: 0,
-            block: [0; 32],
-            used: 32,
-        }
+        Self { prefix, counter: 0, block: [0; 32], used: 32 }
     }
 
     pub(super) fn byte(&mut self) -> u8 {

@@ -38,9 +38,8 @@ pub fn generate(seed: &[u8; 32], alphabet: Alphabet, length: usize) -> Sensitive
     // Both alphabets have fewer than 256 characters.
     let bound = u8::try_from(characters.len()).unwrap_or(u8::MAX);
     let mut stream = Stream::new(seed, "password");
-    let bytes: Vec<u8> = (0..length)
-        .map(|_| characters[usize::from(stream.below(bound))])
-        .collect();
+    let bytes: Vec<u8> =
+        (0..length).map(|_| characters[usize::from(stream.below(bound))]).collect();
     Sensitive::new(bytes)
 }
 

@@ -20,10 +20,7 @@ pub(super) fn blocks(text: &str) -> Vec<Block<'_>> {
         let end_mark = format!("-----END {label}-----");
         if let Some(end) = from.find(&end_mark) {
             let length = end + end_mark.len();
-            found.push(Block {
-                label,
-                text: &from[..length],
-            });
+            found.push(Block { label, text: &from[..length] });
             rest = &from[length..];
         } else {
             rest = &from[BEGIN.len()..];

@@ -90,6 +90,14 @@ impl Authority {
         seen.iter().filter_map(|a| x509::write(&a.0)).collect()
     }
 
+    /// Whether some authority is in both bundles: certificates under the one are then trusted by who
+    /// has the other, as the server and the replication client must trust each other.
+    #[must_use]
+    pub fn shared(one: &str, other: &str) -> bool {
+        let other = Self::list(other);
+        Self::list(one).iter().any(|a| other.contains(a))
+    }
+
     /// When it ends.
     #[must_use]
     pub fn not_after(&self) -> Timestamp {
@@ -256,15 +264,19 @@ impl Leaf {
         check_age(&self.certificate, now)
     }
 
+    /// The DNS names in it; none if there are none or they can't be read.
+    #[must_use]
+    pub fn dns_names(&self) -> Vec<String> {
+        x509::dns_names(&self.certificate).unwrap_or_default()
+    }
+
     /// Whether this authority issued the leaf, and the leaf is none itself.
     #[must_use]
     pub fn signed_by(&self, authority: &Authority) -> bool {
         let issuer = self.certificate.tbs_certificate().issuer();
         issuer == authority.0.tbs_certificate().subject()
             && !x509::is_authority(&self.certificate)
-            && authority
-                .key()
-                .is_some_and(|key| x509::signed_by(&self.certificate, &key))
+            && authority.key().is_some_and(|key| x509::signed_by(&self.certificate, &key))
     }
 
     /// When [`Leaf::check`] starts to answer [`Why::Due`].
@@ -281,10 +293,7 @@ impl Leaf {
 }
 
 fn issued(certificate: Option<Certificate>, key: &SigningKey) -> Option<Issued> {
-    Some(Issued {
-        certificate: x509::write(&certificate?)?,
-        key: x509::write_key(key)?,
-    })
+    Some(Issued { certificate: x509::write(&certificate?)?, key: x509::write_key(key)? })
 }
 
 /// The end of the second third of a certificate's life.

@@ -133,10 +133,8 @@ impl BuilderProfile for Profile {
         } else {
             KeyUsages::DigitalSignature | KeyUsages::KeyEncipherment
         };
-        let constraints = BasicConstraints {
-            ca: authority,
-            path_len_constraint: authority.then_some(0),
-        };
+        let constraints =
+            BasicConstraints { ca: authority, path_len_constraint: authority.then_some(0) };
         let mut list = vec![
             KeyUsage(usage).to_extension(subject, &[])?,
             constraints.to_extension(subject, &[])?,
@@ -219,34 +217,26 @@ pub(super) fn signed_by(certificate: &Certificate, key: &VerifyingKey) -> bool {
 
 /// Whether the certificate may issue others.
 pub(super) fn is_authority(certificate: &Certificate) -> bool {
-    let constraints = certificate
-        .tbs_certificate()
-        .get_extension::<BasicConstraints>();
+    let constraints = certificate.tbs_certificate().get_extension::<BasicConstraints>();
     matches!(constraints, Ok(Some((_, c))) if c.ca)
 }
 
 /// The subject key identifier, if there is one.
 pub(super) fn key_id(certificate: &Certificate) -> Option<Vec<u8>> {
-    let id = certificate
-        .tbs_certificate()
-        .get_extension::<SubjectKeyIdentifier>();
+    let id = certificate.tbs_certificate().get_extension::<SubjectKeyIdentifier>();
     id.ok()?.map(|(_, id)| id.0.as_bytes().to_vec())
 }
 
 /// The common name, if there is one and it is text.
 pub(super) fn common_name(certificate: &Certificate) -> Option<String> {
     let subject = certificate.tbs_certificate().subject();
-    let found = subject
-        .iter()
-        .find(|a| a.oid == const_oid::db::rfc4519::COMMON_NAME)?;
+    let found = subject.iter().find(|a| a.oid == const_oid::db::rfc4519::COMMON_NAME)?;
     String::from_utf8(found.value.value().to_vec()).ok()
 }
 
 /// The DNS names, in order. None if there are names of other kinds.
 pub(super) fn dns_names(certificate: &Certificate) -> Option<Vec<String>> {
-    let names = certificate
-        .tbs_certificate()
-        .get_extension::<SubjectAltName>();
+    let names = certificate.tbs_certificate().get_extension::<SubjectAltName>();
     let Some((_, names)) = names.ok()? else {
         return Some(Vec::new());
     };

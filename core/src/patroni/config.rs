@@ -174,11 +174,8 @@ mod tests {
     #[test]
     fn the_file_of_a_cluster() {
         let dynamic = json!({"ttl": 30, "postgresql": {"parameters": {"jit": "off"}}});
-        let mut inputs = ClusterInputs {
-            cluster: "hippo",
-            namespace: "db",
-            bootstrap: Some(&dynamic),
-        };
+        let mut inputs =
+            ClusterInputs { cluster: "hippo", namespace: "db", bootstrap: Some(&dynamic) };
         assert_eq!(cluster_yaml(&inputs), include_str!("testdata/cluster.yaml"));
         inputs.bootstrap = None;
         assert!(!cluster_yaml(&inputs).contains("bootstrap"));
@@ -193,16 +190,10 @@ mod tests {
             replica_create: Some(&command),
             bootstrap: Some(Bootstrap::Initdb),
         };
-        assert_eq!(
-            instance_yaml(&inputs),
-            include_str!("testdata/instance.yaml")
-        );
+        assert_eq!(instance_yaml(&inputs), include_str!("testdata/instance.yaml"));
         inputs.bootstrap = Some(Bootstrap::Existing);
         inputs.replica_create = None;
-        assert_eq!(
-            instance_yaml(&inputs),
-            include_str!("testdata/restored.yaml")
-        );
+        assert_eq!(instance_yaml(&inputs), include_str!("testdata/restored.yaml"));
         inputs.bootstrap = None;
         assert!(!instance_yaml(&inputs).contains("bootstrap"));
     }

@@ -97,10 +97,7 @@ fn switch(entry: &Value) -> Option<Switch> {
 }
 
 fn text<'a>(annotations: &'a StringMap, key: &str) -> Option<&'a str> {
-    annotations
-        .get(key)
-        .map(String::as_str)
-        .filter(|t| !t.is_empty())
+    annotations.get(key).map(String::as_str).filter(|t| !t.is_empty())
 }
 
 #[cfg(test)]
@@ -135,10 +132,7 @@ mod tests {
         };
         assert!(expected.renewed.is_some());
         assert_eq!(found, expected);
-        assert_eq!(
-            Leader::read(&map(&[("leader", ""), ("ttl", "x")])),
-            Leader::default()
-        );
+        assert_eq!(Leader::read(&map(&[("leader", ""), ("ttl", "x")])), Leader::default());
     }
 
     #[test]
@@ -152,16 +146,10 @@ mod tests {
                 [2,60000000,"x"],["?"]]"#,
             ),
         ]));
-        assert_eq!(
-            found.system_identifier.as_deref(),
-            Some("7300000000000000002")
-        );
+        assert_eq!(found.system_identifier.as_deref(), Some("7300000000000000002"));
         assert_eq!(found.dynamic, Some(json!({"ttl": 30})));
-        let timelines: Vec<_> = found
-            .history
-            .iter()
-            .map(|s| (s.timeline, s.leader.as_deref()))
-            .collect();
+        let timelines: Vec<_> =
+            found.history.iter().map(|s| (s.timeline, s.leader.as_deref())).collect();
         assert_eq!(timelines, [(1, Some("a")), (2, None)]);
         assert!(found.history[0].at.is_some());
         assert_eq!(Config::read(&map(&[("initialize", "")])), Config::default());

@@ -56,10 +56,7 @@ fn postgresql(inputs: &Inputs<'_>, mut section: Map<String, Value>) -> Map<Strin
     let rules = hba::rules(inputs.components, section.get("pg_hba"));
     section.insert("parameters".to_owned(), json!(parameters));
     section.insert("pg_hba".to_owned(), json!(rules));
-    section.insert(
-        "use_pg_rewind".to_owned(),
-        json!(inputs.postgres_version > 10),
-    );
+    section.insert("use_pg_rewind".to_owned(), json!(inputs.postgres_version > 10));
     section.entry("use_slots").or_insert(json!(false));
     section
 }
@@ -88,10 +85,7 @@ fn standby_cluster(
 }
 
 fn mapping(value: Option<&Value>) -> Map<String, Value> {
-    value
-        .and_then(Value::as_object)
-        .cloned()
-        .unwrap_or_default()
+    value.and_then(Value::as_object).cloned().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -100,10 +94,7 @@ mod tests {
     use crate::postgres::parameters;
 
     fn made(version: i32, repo: Option<u8>, standby: Option<Standby<'_>>, user: &Value) -> Value {
-        let inputs = parameters::Inputs {
-            standby_repo: repo,
-            ..Default::default()
-        };
+        let inputs = parameters::Inputs { standby_repo: repo, ..Default::default() };
         let inputs = Inputs {
             lease_s: 30,
             sync_period_s: 10,
@@ -120,32 +111,16 @@ mod tests {
         for (user, path, expected) in [
             (json!({"ttl": 5}), "/ttl", json!(30)),
             (json!({"loop_wait": 5}), "/loop_wait", json!(10)),
-            (
-                json!({"synchronous_mode": true}),
-                "/synchronous_mode",
-                json!(true),
-            ),
-            (
-                json!({"postgresql": {"use_slots": true}}),
-                "/postgresql/use_slots",
-                json!(true),
-            ),
+            (json!({"synchronous_mode": true}), "/synchronous_mode", json!(true)),
+            (json!({"postgresql": {"use_slots": true}}), "/postgresql/use_slots", json!(true)),
             (json!({}), "/postgresql/use_slots", json!(false)),
             (
                 json!({"postgresql": {"use_pg_rewind": false}}),
                 "/postgresql/use_pg_rewind",
                 json!(true),
             ),
-            (
-                json!({"postgresql": {"x": [1]}}),
-                "/postgresql/x",
-                json!([1]),
-            ),
-            (
-                json!({"postgresql": [1]}),
-                "/postgresql/parameters/wal_level",
-                json!("logical"),
-            ),
+            (json!({"postgresql": {"x": [1]}}), "/postgresql/x", json!([1])),
+            (json!({"postgresql": [1]}), "/postgresql/parameters/wal_level", json!("logical")),
             (
                 json!({"postgresql": {"parameters": {"JIT": "on"}}}),
                 "/postgresql/parameters/jit",
@@ -156,28 +131,14 @@ mod tests {
                 "/postgresql/pg_hba/4",
                 json!("local x"),
             ),
-            (
-                json!("text"),
-                "/postgresql/pg_hba/4",
-                json!("hostssl all all all md5"),
-            ),
-            (
-                json!({"standby_cluster": {"host": "h"}}),
-                "/standby_cluster",
-                json!({"host": "h"}),
-            ),
+            (json!("text"), "/postgresql/pg_hba/4", json!("hostssl all all all md5")),
+            (json!({"standby_cluster": {"host": "h"}}), "/standby_cluster", json!({"host": "h"})),
         ] {
             let document = made(18, None, None, &user);
             assert_eq!(document.pointer(path), Some(&expected), "{user} {path}");
         }
-        assert_eq!(
-            made(10, None, None, &json!({}))["postgresql"]["use_pg_rewind"],
-            json!(false)
-        );
-        assert_eq!(
-            made(18, None, None, &json!({})).get("standby_cluster"),
-            None
-        );
+        assert_eq!(made(10, None, None, &json!({}))["postgresql"]["use_pg_rewind"], json!(false));
+        assert_eq!(made(18, None, None, &json!({})).get("standby_cluster"), None);
     }
 
     #[test]
@@ -185,15 +146,8 @@ mod tests {
         let from_repo = "pgbackrest --stanza=db archive-get %f \"%p\" --repo=2";
         let user = json!({"standby_cluster":
             {"restore_command": "theirs", "primary_slot_name": "s", "port": 1}});
-        let server = Standby {
-            host: Some("h"),
-            port: Some(5433),
-            repo: false,
-        };
-        let repo = Standby {
-            repo: true,
-            ..Standby::default()
-        };
+        let server = Standby { host: Some("h"), port: Some(5433), repo: false };
+        let repo = Standby { repo: true, ..Standby::default() };
         for (standby, expected) in [
             (
                 server,
@@ -206,11 +160,7 @@ mod tests {
                 "create_replica_methods": ["pgbackrest"]}),
             ),
             (
-                Standby {
-                    repo: true,
-                    port: None,
-                    ..server
-                },
+                Standby { repo: true, port: None, ..server },
                 json!({"host": "h", "port": 1,
                 "restore_command": from_repo, "primary_slot_name": "s",
                 "create_replica_methods": ["pgbackrest", "basebackup"]}),

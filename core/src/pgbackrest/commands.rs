@@ -144,10 +144,7 @@ mod tests {
                 Ok(format!("--repo1-cipher-pass=x {common} --delta {map}")),
             ),
             (vec!["--stanza=x"], Err("--stanza".to_owned())),
-            (
-                vec!["--target-action=pause"],
-                Err("--target-action".to_owned()),
-            ),
+            (vec!["--target-action=pause"], Err("--target-action".to_owned())),
         ] {
             assert_eq!(restore(&user), expected, "{user:?}");
         }

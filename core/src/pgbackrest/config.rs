@@ -12,22 +12,15 @@ pub const DIRECTORY: &str = "/etc/pgbackrest/conf.d";
 pub const CONFIG_HASH_PATH: &str = "/etc/pgbackrest/conf.d/config-hash";
 /// Where the instances' logs go.
 pub const INSTANCE_LOG_DIRECTORY: &str = "/pgdata/pgbackrest/log";
+/// Where pgBackRest in an instance keeps what it queues when `archive-async` is on.
+pub const INSTANCE_SPOOL_DIRECTORY: &str = "/pgdata/pgbackrest/spool";
 
 const SOCKET_DIRECTORY: &str = crate::postgres::parameters::SOCKET_DIRECTORY;
 /// The certificates with which one side connects to the other.
 const TLS: [(&str, &str); 3] = [
-    (
-        "ca-file",
-        "/etc/pgbackrest/conf.d/~ivory-operator/tls-ca.crt",
-    ),
-    (
-        "cert-file",
-        "/etc/pgbackrest/conf.d/~ivory-operator/client-tls.crt",
-    ),
-    (
-        "key-file",
-        "/etc/pgbackrest/conf.d/~ivory-operator/client-tls.key",
-    ),
+    ("ca-file", "/etc/pgbackrest/conf.d/~ivory-operator/tls-ca.crt"),
+    ("cert-file", "/etc/pgbackrest/conf.d/~ivory-operator/client-tls.crt"),
+    ("key-file", "/etc/pgbackrest/conf.d/~ivory-operator/client-tls.key"),
 ];
 const HEADER: &str = "# Written by ivory-operator from the IvoryCluster.\n\
     # Do not edit: changes here are lost.\n";
@@ -108,6 +101,9 @@ pub fn repo_log_directory(repos: &[Repo]) -> Option<String> {
 pub fn instance_conf(inputs: &Inputs<'_>) -> String {
     let mut global = Section::new();
     set(&mut global, "log-path", INSTANCE_LOG_DIRECTORY);
+    // Its default is below /var, which is read-only in our containers and not everybody's to read: a restore
+    // for a new replica ended there with "[053]: unable to list file info".
+    set(&mut global, "spool-path", INSTANCE_SPOOL_DIRECTORY);
     repos(&mut global, inputs);
     for repo in inputs.repos.iter().filter(|r| r.storage == Storage::Volume) {
         if let Some(host) = inputs.repo_host {
@@ -145,27 +141,11 @@ pub fn repo_conf(inputs: &Inputs<'_>) -> Option<String> {
 #[must_use]
 pub fn server_conf(cluster_uid: &str, ipv6: bool) -> String {
     let mut global = Section::new();
-    set(
-        &mut global,
-        "tls-server-address",
-        if ipv6 { "::" } else { "0.0.0.0" },
-    );
-    set(
-        &mut global,
-        "tls-server-auth",
-        &format!("{}=*", client_name(cluster_uid)),
-    );
+    set(&mut global, "tls-server-address", if ipv6 { "::" } else { "0.0.0.0" });
+    set(&mut global, "tls-server-auth", &format!("{}=*", client_name(cluster_uid)));
     set(&mut global, "tls-server-ca-file", TLS[0].1);
-    set(
-        &mut global,
-        "tls-server-cert-file",
-        "/etc/pgbackrest/server/server-tls.crt",
-    );
-    set(
-        &mut global,
-        "tls-server-key-file",
-        "/etc/pgbackrest/server/server-tls.key",
-    );
+    set(&mut global, "tls-server-cert-file", "/etc/pgbackrest/server/server-tls.crt");
+    set(&mut global, "tls-server-key-file", "/etc/pgbackrest/server/server-tls.key");
     let mut server = Section::new();
     set(&mut server, "log-level-console", "detail");
     set(&mut server, "log-level-stderr", "error");
@@ -184,10 +164,8 @@ pub fn client_name(cluster_uid: &str) -> String {
 /// not cover `global`.
 #[must_use]
 pub fn config_hash(repos: &[Repo]) -> String {
-    let hashes: BTreeMap<u8, String> = repos
-        .iter()
-        .filter_map(|repo| Some((repo.number, repo_hash(repo)?)))
-        .collect();
+    let hashes: BTreeMap<u8, String> =
+        repos.iter().filter_map(|repo| Some((repo.number, repo_hash(repo)?))).collect();
     safe_hash(hashes.values().map(String::as_str))
 }
 
@@ -197,11 +175,7 @@ pub fn config_hash(repos: &[Repo]) -> String {
 pub fn repo_hash(repo: &Repo) -> Option<String> {
     Some(match &repo.storage {
         Storage::Volume => return None,
-        Storage::S3 {
-            bucket,
-            endpoint,
-            region,
-        } => safe_hash([&**bucket, endpoint, region]),
+        Storage::S3 { bucket, endpoint, region } => safe_hash([&**bucket, endpoint, region]),
         Storage::Gcs { bucket } => safe_hash([&**bucket]),
         Storage::Azure { container } => safe_hash([&**container]),
     })
@@ -224,11 +198,7 @@ fn repos(global: &mut Section, inputs: &Inputs<'_>) {
         option("path", &repo_directory(repo.number));
         match &repo.storage {
             Storage::Volume => {}
-            Storage::S3 {
-                bucket,
-                endpoint,
-                region,
-            } => {
+            Storage::S3 { bucket, endpoint, region } => {
                 option("type", "s3");
                 option("s3-bucket", bucket);
                 option("s3-endpoint", endpoint);
@@ -259,26 +229,14 @@ fn remote(section: &mut Section, key: &str, host: &str) {
 fn local(section: &mut Section, number: u32, inputs: &Inputs<'_>) {
     let path = format!("/pgdata/pg{}", inputs.postgres_version);
     set(section, &format!("pg{number}-path"), &path);
-    set(
-        section,
-        &format!("pg{number}-port"),
-        &inputs.port.to_string(),
-    );
-    set(
-        section,
-        &format!("pg{number}-socket-path"),
-        SOCKET_DIRECTORY,
-    );
+    set(section, &format!("pg{number}-port"), &inputs.port.to_string());
+    set(section, &format!("pg{number}-socket-path"), SOCKET_DIRECTORY);
 }
 
 /// IvorySQL reports a version of its own, so pgBackRest has to be told the one it is made of. The Go
 /// operator always says 18, which a pgBackRest that ends before 18 refuses, whatever the server is.
 fn force_version(section: &mut Section, inputs: &Inputs<'_>) {
-    set(
-        section,
-        "pg-version-force",
-        &inputs.postgres_version.to_string(),
-    );
+    set(section, "pg-version-force", &inputs.postgres_version.to_string());
 }
 
 /// The text of a file. Keys come sorted; a line end in a value would begin another option.
@@ -311,10 +269,7 @@ mod tests {
     }
 
     fn volume() -> Repo {
-        Repo {
-            number: 1,
-            storage: Storage::Volume,
-        }
+        Repo { number: 1, storage: Storage::Volume }
     }
 
     #[test]
@@ -325,10 +280,8 @@ mod tests {
             ("x".to_owned(), "a\n[db]".to_owned()),
             ("y".to_owned(), String::new()),
         ]);
-        let hosts = [
-            "hippo-00-aaaa-0.hippo-pods.ns.svc.cluster.local.".to_owned(),
-            "b.".to_owned(),
-        ];
+        let hosts =
+            ["hippo-00-aaaa-0.hippo-pods.ns.svc.cluster.local.".to_owned(), "b.".to_owned()];
         let inputs = Inputs {
             repos: &[volume(), s3()],
             global: &global,
@@ -337,18 +290,9 @@ mod tests {
             postgres_version: 18,
             port: 5432,
         };
-        assert_eq!(
-            instance_conf(&inputs),
-            include_str!("testdata/instance.conf")
-        );
-        assert_eq!(
-            repo_conf(&inputs).as_deref(),
-            Some(include_str!("testdata/repo.conf"))
-        );
-        assert_eq!(
-            server_conf("0f0e", false),
-            include_str!("testdata/server.conf")
-        );
+        assert_eq!(instance_conf(&inputs), include_str!("testdata/instance.conf"));
+        assert_eq!(repo_conf(&inputs).as_deref(), Some(include_str!("testdata/repo.conf")));
+        assert_eq!(server_conf("0f0e", false), include_str!("testdata/server.conf"));
         assert!(server_conf("0f0e", true).contains("tls-server-address = ::\n"));
     }
 
@@ -365,11 +309,12 @@ mod tests {
         assert!(!needs_repo_host(inputs.repos) && needs_repo_host(&[s3(), volume()]));
         assert_eq!(repo_conf(&inputs), None);
         let text = instance_conf(&inputs);
-        assert!(
-            !text.contains("host") && text.contains("\npg-version-force = 15\n"),
-            "{text}"
-        );
+        assert!(!text.contains("host") && text.contains("\npg-version-force = 15\n"), "{text}");
         assert!(text.contains("\nstart-fast = y\n"));
+        // A volume whose host is not known is not guessed at.
+        let repos = [volume()];
+        let inputs = Inputs { repos: &repos, ..inputs };
+        assert!(!instance_conf(&inputs).contains("host"));
     }
 
     /// The vectors of `reference/components.md` §0.2.
@@ -378,16 +323,8 @@ mod tests {
         assert_eq!(repo_hash(&s3()).as_deref(), Some("6ff9c68bb"));
         assert_eq!(config_hash(&[s3(), volume()]), "79bcb8c5cf");
         assert_eq!(config_hash(&[volume()]), "65bb57b6b5");
-        let gcs = Repo {
-            number: 1,
-            storage: Storage::Gcs { bucket: "g".into() },
-        };
-        let azure = Repo {
-            number: 3,
-            storage: Storage::Azure {
-                container: "c".into(),
-            },
-        };
+        let gcs = Repo { number: 1, storage: Storage::Gcs { bucket: "g".into() } };
+        let azure = Repo { number: 3, storage: Storage::Azure { container: "c".into() } };
         let list = [gcs, s3(), azure];
         let mut reversed = list.to_vec();
         reversed.reverse();

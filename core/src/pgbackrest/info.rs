@@ -55,13 +55,7 @@ impl Info {
         let Some(stanza) = value.as_array()?.iter().find(named) else {
             return Some(info);
         };
-        let list = |key| {
-            stanza
-                .get(key)
-                .and_then(Value::as_array)
-                .into_iter()
-                .flatten()
-        };
+        let list = |key| stanza.get(key).and_then(Value::as_array).into_iter().flatten();
         for repo in list("repo") {
             let Some(number) = number(repo.get("key")) else {
                 continue;
@@ -89,16 +83,11 @@ impl Info {
         for backup in list("backup") {
             let database = backup.get("database");
             if let Some(number) = number(database.and_then(|d| d.get("repo-key"))) {
-                info.repos
-                    .entry(number)
-                    .or_default()
-                    .backups
-                    .push(read_backup(backup));
+                info.repos.entry(number).or_default().backups.push(read_backup(backup));
             }
         }
         for repo in info.repos.values_mut() {
-            repo.backups
-                .sort_by(|a, b| (a.stop_s, &a.label).cmp(&(b.stop_s, &b.label)));
+            repo.backups.sort_by(|a, b| (a.stop_s, &a.label).cmp(&(b.stop_s, &b.label)));
         }
         Some(info)
     }
@@ -172,15 +161,9 @@ mod tests {
         let answers = [1, 2, 3, 4].map(|n| info.has_backup(n));
         assert_eq!(answers, [Some(true), Some(false), None, None]);
         let first = &info.repos[&1];
-        assert_eq!(
-            first.system_identifier.as_deref(),
-            Some("7300000000000000002")
-        );
+        assert_eq!(first.system_identifier.as_deref(), Some("7300000000000000002"));
         let oldest = &first.backups[0];
-        assert_eq!(
-            (&*oldest.kind, oldest.stop_s, oldest.damaged),
-            ("full", 1_795_500_141, true)
-        );
+        assert_eq!((&*oldest.kind, oldest.stop_s, oldest.damaged), ("full", 1_795_500_141, true));
         assert_eq!(info.repos[&3].message, "[039] AccessDenied");
     }
 
@@ -191,10 +174,7 @@ mod tests {
         assert!(!info.belongs_to(id), "one repository could not be read");
         info.repos.remove(&3);
         assert!(info.belongs_to(id));
-        assert!(
-            !info.belongs_to("7300000000000000009"),
-            "that one is not current"
-        );
+        assert!(!info.belongs_to("7300000000000000009"), "that one is not current");
         assert!(!Info::default().belongs_to(id), "nothing was seen");
     }
 

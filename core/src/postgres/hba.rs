@@ -32,10 +32,7 @@ pub fn rules(components: Components, user: Option<&Value>) -> Vec<String> {
     let mut lines = vec![
         format!("local all {} peer", quoted(SUPERUSER)),
         format!("hostssl replication {replication} all cert"),
-        format!(
-            "hostssl {} {replication} all cert",
-            quoted(MAINTENANCE_DATABASE)
-        ),
+        format!("hostssl {} {replication} all cert", quoted(MAINTENANCE_DATABASE)),
         format!("host all {replication} all reject"),
     ];
     if components.exporter {
@@ -78,10 +75,7 @@ host all "_highgopgbouncer" all reject
     #[test]
     fn lines_and_their_order() {
         let none = Components::default();
-        let all = Components {
-            exporter: true,
-            pgbouncer: true,
-        };
+        let all = Components { exporter: true, pgbouncer: true };
         let default = "hostssl all all all md5\n";
         for (components, user, expected) in [
             (none, None, format!("{BASE}{default}")),

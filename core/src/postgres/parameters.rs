@@ -48,10 +48,7 @@ impl Parameters {
             ("ssl_key_file", text("/pgconf/tls/tls.key")),
             ("ssl_ca_file", text("/pgconf/tls/ca.crt")),
             ("archive_mode", text("on")),
-            (
-                "archive_command",
-                format!(r#"pgbackrest --stanza={STANZA} archive-push "%p""#),
-            ),
+            ("archive_command", format!(r#"pgbackrest --stanza={STANZA} archive-push "%p""#)),
             ("restore_command", restore_command(inputs.standby_repo)),
         ]);
         let huge_pages = if inputs.huge_pages { "try" } else { "off" };
@@ -66,11 +63,7 @@ impl Parameters {
             libraries.splice(0..0, ["pg_stat_statements", "pgnodemx"]);
             mandatory.insert("pgnodemx.kdapi_path", text("/etc/database-containerinfo"));
         }
-        Self {
-            mandatory,
-            defaults,
-            libraries,
-        }
+        Self { mandatory, defaults, libraries }
     }
 
     /// The parameters as they go into Patroni's configuration. `user` is `postgresql.parameters` as the
@@ -174,45 +167,18 @@ mod tests {
     #[test]
     fn the_users_are_merged() {
         let plain = Inputs::default();
-        let exporter = Inputs {
-            exporter: true,
-            ..plain
-        };
-        let standby = Inputs {
-            standby_repo: Some(2),
-            huge_pages: true,
-            ..plain
-        };
+        let exporter = Inputs { exporter: true, ..plain };
+        let standby = Inputs { standby_repo: Some(2), huge_pages: true, ..plain };
         let ours = "pgaudit,liboracle_parser,ivorysql_ora";
         for (inputs, user, name, expected) in [
             (plain, json!({"jit": true}), "jit", Some("on")),
             (plain, json!({"JIT": "on"}), "jit", Some("on")),
-            (
-                plain,
-                json!({"jit": "low", "Jit": "high"}),
-                "jit",
-                Some("low"),
-            ),
+            (plain, json!({"jit": "low", "Jit": "high"}), "jit", Some("low")),
             (plain, json!({"jit": null}), "jit", None),
             (plain, json!({"jit": ["on"]}), "jit", Some("off")),
-            (
-                plain,
-                json!({"max_connections": 50}),
-                "max_connections",
-                Some("50"),
-            ),
-            (
-                plain,
-                json!({"seq_page_cost": 1.5}),
-                "seq_page_cost",
-                Some("1.5"),
-            ),
-            (
-                plain,
-                json!({"SSL": false, "ssl": "off"}),
-                "ssl",
-                Some("on"),
-            ),
+            (plain, json!({"max_connections": 50}), "max_connections", Some("50")),
+            (plain, json!({"seq_page_cost": 1.5}), "seq_page_cost", Some("1.5")),
+            (plain, json!({"SSL": false, "ssl": "off"}), "ssl", Some("on")),
             (plain, json!(["ssl"]), "jit", Some("off")),
             (plain, json!({LIBRARIES: 5}), LIBRARIES, Some(ours)),
             (plain, json!({LIBRARIES: ""}), LIBRARIES, Some(ours)),
@@ -234,12 +200,7 @@ mod tests {
                 LIBRARIES,
                 Some("pg_stat_statements,pgnodemx,pgaudit,liboracle_parser,ivorysql_ora"),
             ),
-            (
-                exporter,
-                json!({}),
-                "pgnodemx.kdapi_path",
-                Some("/etc/database-containerinfo"),
-            ),
+            (exporter, json!({}), "pgnodemx.kdapi_path", Some("/etc/database-containerinfo")),
             (standby, json!({}), "huge_pages", Some("try")),
             (
                 standby,
@@ -248,11 +209,7 @@ mod tests {
                 Some(r#"pgbackrest --stanza=db archive-get %f "%p" --repo=2"#),
             ),
         ] {
-            assert_eq!(
-                merged(inputs, user.clone(), name).as_deref(),
-                expected,
-                "{user}"
-            );
+            assert_eq!(merged(inputs, user.clone(), name).as_deref(), expected, "{user}");
         }
     }
 }

@@ -88,13 +88,7 @@ mod tests {
     #[test]
     fn escaping_is_that_of_go() {
         for (user, password, database, uri, jdbc) in [
-            (
-                "hippo",
-                "secret",
-                "zoo",
-                "hippo:secret@H/zoo",
-                "H/zoo?password=secret&user=hippo",
-            ),
+            ("hippo", "secret", "zoo", "hippo:secret@H/zoo", "H/zoo?password=secret&user=hippo"),
             (
                 "a b",
                 "()*+,-./:;<=>?@[]^_{|}",
@@ -102,21 +96,12 @@ mod tests {
                 "a%20b:%28%29%2A+,-.%2F%3A;%3C=%3E%3F%40%5B%5D%5E_%7B%7C%7D@H/d%3Fb%25",
                 "H/d%3Fb%25?password=%28%29%2A%2B%2C-.%2F%3A%3B%3C%3D%3E%3F%40%5B%5D%5E_%7B%7C%7D&user=a+b",
             ),
-            (
-                "é",
-                "$&",
-                "a/b",
-                "%C3%A9:$&@H/a/b",
-                "H/a/b?password=%24%26&user=%C3%A9",
-            ),
+            ("é", "$&", "a/b", "%C3%A9:$&@H/a/b", "H/a/b?password=%24%26&user=%C3%A9"),
         ] {
             let place = "hippo-primary.ns.svc:5432";
             let uri = uri.replace("@H", &format!("@{place}"));
             let jdbc = jdbc.replacen('H', place, 1);
-            let expected = (
-                format!("postgresql://{uri}"),
-                format!("jdbc:postgresql://{jdbc}"),
-            );
+            let expected = (format!("postgresql://{uri}"), format!("jdbc:postgresql://{jdbc}"));
             assert_eq!(both(user, password, database), expected);
         }
     }
@@ -164,11 +149,7 @@ mod tests {
             assert_eq!(decoded(secret), password.as_bytes(), "{uri}");
             let (_, query) = jdbc.split_once("?password=").unwrap_or_default();
             let (secret, _) = query.split_once('&').unwrap_or_default();
-            assert_eq!(
-                decoded(&secret.replace('+', " ")),
-                password.as_bytes(),
-                "{jdbc}"
-            );
+            assert_eq!(decoded(&secret.replace('+', " ")), password.as_bytes(), "{jdbc}");
         }
     }
 }

@@ -73,10 +73,12 @@ fn first_backup(pass: &mut Pass<'_>) {
         return pass.unreadable(Step::Backups, "the jobs of the cluster");
     };
     let mine = |j: &&Arc<Object>| {
-        j.label(labels::PGBACKREST_BACKUP) == Some("replica-create") && j.controlled_by(&cluster.uid)
+        j.label(labels::PGBACKREST_BACKUP) == Some("replica-create")
+            && j.controlled_by(&cluster.uid)
     };
     let job = jobs.iter().find(mine).cloned();
-    let known = pass.status.pgbackrest.as_ref().and_then(|s| s.repos.iter().find(|r| r.name == repo.name));
+    let known =
+        pass.status.pgbackrest.as_ref().and_then(|s| s.repos.iter().find(|r| r.name == repo.name));
     let Some(known) = known.cloned() else { return };
     if known.replica_create_backup_complete == Some(true) {
         return;
@@ -86,7 +88,13 @@ fn first_backup(pass: &mut Pass<'_>) {
         None => String::new(),
         Some(_) => match known.volume {
             Some(volume) => volume,
-            None => return pass.wait(Step::Backups, "VolumePending", format!("{} has no volume yet", repo.name)),
+            None => {
+                return pass.wait(
+                    Step::Backups,
+                    "VolumePending",
+                    format!("{} has no volume yet", repo.name),
+                );
+            }
         },
     };
     let volume = safe_hash([&*volume]);
@@ -94,17 +102,20 @@ fn first_backup(pass: &mut Pass<'_>) {
     let Some(job) = job else {
         let purpose = format!("replica-create/{}/{hash}", repo.name);
         let name = names::backup_job(&cluster.name, &cluster.uid, &purpose, "");
-        let desired = backup_job::job(cluster, &BackupJob {
-            name: &name,
-            repo,
-            purpose: "replica-create",
-            annotations: vec![
-                (labels::PGBACKREST_CONFIG, target_container(repo).to_owned()),
-                (labels::PGBACKREST_HASH, hash),
-                (labels::APPLIED, volume),
-            ],
-            options: Vec::new(),
-        });
+        let desired = backup_job::job(
+            cluster,
+            &BackupJob {
+                name: &name,
+                repo,
+                purpose: "replica-create",
+                annotations: vec![
+                    (labels::PGBACKREST_CONFIG, target_container(repo).to_owned()),
+                    (labels::PGBACKREST_HASH, hash),
+                    (labels::APPLIED, volume),
+                ],
+                options: Vec::new(),
+            },
+        );
         pass.ensure(Step::Backups, desired);
         return;
     };
@@ -121,7 +132,11 @@ fn first_backup(pass: &mut Pass<'_>) {
     }
     if (job.condition_true("Failed") || outdated) && !job.terminating() {
         let word = if outdated { "Outdated" } else { "BackupFailed" };
-        let text = format!("backup Job {} {}", job.meta.name, if outdated { "was made for other settings" } else { "failed" });
+        let text = format!(
+            "backup Job {} {}",
+            job.meta.name,
+            if outdated { "was made for other settings" } else { "failed" }
+        );
         let op = Op::Delete {
             kind: Kind::Job,
             namespace: cluster.namespace.clone(),
@@ -145,11 +160,15 @@ mod tests {
     #[test]
     fn one_stanza_and_one_backup() {
         let world = World::settled(3);
-        let stanzas = world.commands.iter().filter(|(_, c)| matches!(c, Command::StanzaCreate { .. }));
+        let stanzas =
+            world.commands.iter().filter(|(_, c)| matches!(c, Command::StanzaCreate { .. }));
         assert_eq!(stanzas.count(), 1);
         assert_eq!(world.all(Kind::Job).len(), 1);
         let config = world.the(Kind::ConfigMap, &names::instance_config(&world.leader()));
-        assert!(config.to_value().to_string().contains("repo=1"), "replicas are made from the backup");
+        assert!(
+            config.to_value().to_string().contains("repo=1"),
+            "replicas are made from the backup"
+        );
     }
 
     #[test]
@@ -160,11 +179,17 @@ mod tests {
             world.round();
         });
         assert_eq!(world.condition("Ready").map(|c| c.0).as_deref(), Some("True"));
-        assert_eq!(world.condition("PGBackRestReplicaRepoReady").map(|c| c.0).as_deref(), Some("False"));
+        assert_eq!(
+            world.condition("PGBackRestReplicaRepoReady").map(|c| c.0).as_deref(),
+            Some("False")
+        );
         assert!(world.all(Kind::Job).is_empty());
         world.failing.clear();
         world.settle();
-        assert_eq!(world.condition("PGBackRestReplicaCreate").map(|c| c.0).as_deref(), Some("True"));
+        assert_eq!(
+            world.condition("PGBackRestReplicaCreate").map(|c| c.0).as_deref(),
+            Some("True")
+        );
     }
 
     #[test]
@@ -180,6 +205,9 @@ mod tests {
         assert_eq!(deletes(&world.plan()), [format!("Job {}", job.meta.name)]);
         world.settle();
         assert_ne!(world.all(Kind::Job)[0].meta.uid, job.meta.uid);
-        assert_eq!(world.condition("PGBackRestReplicaCreate").map(|c| c.0).as_deref(), Some("True"));
+        assert_eq!(
+            world.condition("PGBackRestReplicaCreate").map(|c| c.0).as_deref(),
+            Some("True")
+        );
     }
 }

@@ -27,11 +27,21 @@ pub fn ensure(pass: &mut Pass<'_>, members: &Members) {
     if serde_json::from_str::<Value>(&live).is_ok_and(|live| live == desired) {
         return;
     }
-    let pod = members.leader().or_else(|| members.all.values().find(|m| m.running())).and_then(|m| m.pod());
+    let pod = members
+        .leader()
+        .or_else(|| members.all.values().find(|m| m.running()))
+        .and_then(|m| m.pod());
     let Some(pod) = pod.cloned() else {
-        return pass.wait(Step::Patroni, "NoRunningInstance", "no instance runs that could be told its settings");
+        return pass.wait(
+            Step::Patroni,
+            "NoRunningInstance",
+            "no instance runs that could be told its settings",
+        );
     };
-    let reason = Reason::Because { word: "DynamicConfiguration", text: "Patroni's settings differ from the spec".into() };
+    let reason = Reason::Because {
+        word: "DynamicConfiguration",
+        text: "Patroni's settings differ from the spec".into(),
+    };
     let command = Command::ReplaceDynamicConfiguration { config: desired.to_string() };
     pass.exec(Step::Patroni, reason, &pod, command, 20);
 }

@@ -1,6 +1,7 @@
 //! Events: written along with the status whose change they tell, so that nothing is told twice. A Warning
 //! tells of what somebody has to change.
 
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use serde_json::json;
 
@@ -16,7 +17,8 @@ use crate::unbuilt;
 /// Events for conditions that begin to say something else, and for fields that are not built yet.
 #[must_use]
 pub fn of_changed_conditions(pass: &Pass<'_>) -> Vec<Write> {
-    let old = |new: &Condition| pass.cluster.status.conditions.iter().find(|o| o.type_ == new.type_);
+    let old =
+        |new: &Condition| pass.cluster.status.conditions.iter().find(|o| o.type_ == new.type_);
     let changes = pass.status.conditions.iter().filter(|new| {
         old(new).is_none_or(|o| (&o.status, &o.reason) != (&new.status, &new.reason))
     });
@@ -27,11 +29,15 @@ pub fn of_changed_conditions(pass: &Pass<'_>) -> Vec<Write> {
     };
     let changed: Vec<(Condition, u64)> = changes.map(|new| (new.clone(), before(new))).collect();
     let blocked = |reason: &str| {
-        pass.report().lines.iter().any(|(_, o)| matches!(o, Outcome::Blocked(r) if r.word() == reason))
+        pass.report()
+            .lines
+            .iter()
+            .any(|(_, o)| matches!(o, Outcome::Blocked(r) if r.word() == reason))
     };
     let told = changed.into_iter().filter(|(c, _)| c.type_ == "Ready" || blocked(&c.reason));
-    let mut events: Vec<Write> =
-        told.map(|(c, before)| event(pass, blocked(&c.reason), &c.reason, &c.message, before)).collect();
+    let mut events: Vec<Write> = told
+        .map(|(c, before)| event(pass, blocked(&c.reason), &c.reason, &c.message, before))
+        .collect();
     if pass.cluster.status.observed_generation != pass.status.observed_generation {
         let fields = unbuilt::used(&pass.cluster.spec);
         if !fields.is_empty() {
@@ -43,14 +49,30 @@ pub fn of_changed_conditions(pass: &Pass<'_>) -> Vec<Write> {
     events
 }
 
-/// An Event. The same news has the same name, so that sending it again changes nothing.
+/// An Event of a plan. `follows` is what it follows upon: the same news upon the same has the same name, so
+/// that sending it again changes nothing.
 fn event(pass: &Pass<'_>, warning: bool, reason: &str, message: &str, follows: u64) -> Write {
-    let cluster = &pass.cluster.object;
+    let object = of(&pass.cluster.object, pass.context.now, warning, reason, message, follows);
+    let text = format!("{reason} is news");
+    let reason = Reason::Because { word: "Event", text };
+    Write { step: Step::Status, reason, op: Op::Event { object: object.into() } }
+}
+
+/// An Event about a cluster. A driver tells by it what no plan can know, such as a refused write.
+#[must_use]
+pub fn of(
+    cluster: &Object,
+    now: Timestamp,
+    warning: bool,
+    reason: &str,
+    message: &str,
+    follows: u64,
+) -> Object {
     let key = digest(&(&*cluster.meta.uid, reason, message, follows));
     let suffix = format!("{}{}", four_symbols(key), four_symbols(key >> 24));
     let name = format!("{}.{suffix}", cluster.meta.name);
-    let now = time_text(pass.context.now);
-    let object = Object::new(Kind::Event, &cluster.meta.namespace, &name)
+    let now = time_text(now);
+    Object::new(Kind::Event, &cluster.meta.namespace, &name)
         .with("type", if warning { "Warning" } else { "Normal" })
         .with("reason", reason)
         .with("message", message)
@@ -59,14 +81,14 @@ fn event(pass: &Pass<'_>, warning: bool, reason: &str, message: &str, follows: u
         .with("lastTimestamp", &now)
         .with("source", json!({"component": FIELD_MANAGER}))
         .with("reportingComponent", FIELD_MANAGER)
-        .with("involvedObject", json!({
-            "apiVersion": cluster.kind.api_version(),
-            "kind": cluster.kind.name(),
-            "namespace": &*cluster.meta.namespace,
-            "name": &*cluster.meta.name,
-            "uid": &*cluster.meta.uid,
-        }));
-    let text = format!("{reason} is news");
-    let reason = Reason::Because { word: "Event", text };
-    Write { step: Step::Status, reason, op: Op::Event { object: object.into() } }
+        .with(
+            "involvedObject",
+            json!({
+                "apiVersion": cluster.kind.api_version(),
+                "kind": cluster.kind.name(),
+                "namespace": &*cluster.meta.namespace,
+                "name": &*cluster.meta.name,
+                "uid": &*cluster.meta.uid,
+            }),
+        )
 }

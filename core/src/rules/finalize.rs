@@ -26,7 +26,12 @@ pub fn ensure(pass: &mut Pass<'_>) {
     }
     let mut finalizers = (*object.meta.finalizers).clone();
     finalizers.push(FINALIZER.to_owned());
-    set(pass, finalizers, "FinalizerMissing", "the cluster must not go before its instances stopped");
+    set(
+        pass,
+        finalizers,
+        "FinalizerMissing",
+        "the cluster must not go before its instances stopped",
+    );
 }
 
 /// Takes the cluster down. Reports waiting until nothing runs any more.
@@ -50,8 +55,12 @@ pub fn take_down(pass: &mut Pass<'_>) {
     let strangers: Vec<Arc<Object>> = workloads.iter().filter(|w| foreign(w)).cloned().collect();
     let workloads: Vec<Arc<Object>> =
         workloads.iter().filter(instance).filter(|w| !foreign(w)).cloned().collect();
-    let pods: Vec<Arc<Object>> =
-        pods.iter().filter(instance).filter(|p| !strangers.iter().any(|s| of(p, s))).cloned().collect();
+    let pods: Vec<Arc<Object>> = pods
+        .iter()
+        .filter(instance)
+        .filter(|p| !strangers.iter().any(|s| of(p, s)))
+        .cloned()
+        .collect();
     let scope = names::scope(&pass.cluster.name);
     let mut patroni: Vec<Arc<Object>> =
         endpoints.iter().filter(|e| e.label(labels::PATRONI) == Some(&*scope)).cloned().collect();
@@ -62,7 +71,9 @@ pub fn take_down(pass: &mut Pass<'_>) {
             Read::Known(object) if patroni.iter().all(|p| p.meta.name != object.meta.name) => {
                 patroni.push(object.clone());
             }
-            Read::Unknown(_) => return pass.unreadable(Step::Finalizer, format!("Endpoints {name}")),
+            Read::Unknown(_) => {
+                return pass.unreadable(Step::Finalizer, format!("Endpoints {name}"));
+            }
             _ => {}
         }
     }
@@ -72,7 +83,10 @@ pub fn take_down(pass: &mut Pass<'_>) {
     let going = workloads.iter().any(|w| w.i64_at(&["spec", "replicas"]) != Some(0));
     if !alive.is_empty() || going {
         let names: Vec<&str> = alive.iter().map(|p| &*p.meta.name).collect();
-        let text = format!("waiting for {} to stop", if names.is_empty() { "the instances".into() } else { names.join(", ") });
+        let text = format!(
+            "waiting for {} to stop",
+            if names.is_empty() { "the instances".into() } else { names.join(", ") }
+        );
         pass.look_again(std::time::Duration::from_secs(30));
         return pass.wait(Step::Finalizer, "Stopping", text);
     }
@@ -157,7 +171,8 @@ mod tests {
             }
             world.now += SignedDuration::from_secs(5);
             let plan = world.plan();
-            stopped.extend(plan.writes.iter().map(text).filter(|t| t.contains("patch StatefulSet")));
+            stopped
+                .extend(plan.writes.iter().map(text).filter(|t| t.contains("patch StatefulSet")));
             world.execute(&plan, usize::MAX).expect("no refusal");
             if world.get(Kind::IvoryCluster, CLUSTER).is_some() {
                 crate::test_support::act(world);
@@ -183,12 +198,18 @@ mod tests {
         let cases: [(&str, Change); 8] = [
             ("paused", |w| w.edit(|s| s["paused"] = true.into())),
             ("a spec that can't be read", |w| w.edit(|s| s["instances"] = "nonsense".into())),
-            ("a spec that can't be followed", |w| w.edit(|s| s["standby"] = json!({"enabled": true}))),
+            ("a spec that can't be followed", |w| {
+                w.edit(|s| s["standby"] = json!({"enabled": true}))
+            }),
             ("no leader", |w| w.remove(Kind::Endpoints, "hippo-ha")),
-            ("labels of Patroni's Endpoints taken", |w| w.strip(Kind::Endpoints, "hippo-ha-config", labels::CLUSTER)),
+            ("labels of Patroni's Endpoints taken", |w| {
+                w.strip(Kind::Endpoints, "hippo-ha-config", labels::CLUSTER)
+            }),
             ("a Pod without controller", |w| {
                 let name = w.replicas()[0].clone();
-                w.change(Kind::Pod, &names::instance_pod(&name), |p| p["metadata"]["ownerReferences"] = json!([]));
+                w.change(Kind::Pod, &names::instance_pod(&name), |p| {
+                    p["metadata"]["ownerReferences"] = json!([])
+                });
                 w.remove(Kind::StatefulSet, &name);
             }),
             ("both labelled leader", |w| {
@@ -223,7 +244,9 @@ mod tests {
         take_down(&mut deleted(world));
         // Not even the first pass.
         let mut world = World::new(spec(2));
-        world.change(Kind::IvoryCluster, CLUSTER, |c| c["metadata"]["finalizers"] = json!([labels::FINALIZER]));
+        world.change(Kind::IvoryCluster, CLUSTER, |c| {
+            c["metadata"]["finalizers"] = json!([labels::FINALIZER])
+        });
         take_down(&mut deleted(world));
     }
 
@@ -242,7 +265,9 @@ mod tests {
     #[test]
     fn without_our_finalizer_nothing_is_done() {
         let mut world = World::settled(1);
-        world.change(Kind::IvoryCluster, CLUSTER, |c| c["metadata"]["finalizers"] = json!(["somebody/else"]));
+        world.change(Kind::IvoryCluster, CLUSTER, |c| {
+            c["metadata"]["finalizers"] = json!(["somebody/else"])
+        });
         world.delete(Kind::IvoryCluster, CLUSTER);
         assert_eq!(texts(&world.plan()), [""; 0]);
     }

@@ -15,7 +15,10 @@ pub fn wanted(cluster: &Cluster, set: &Set<'_>, members: &Members) -> Vec<String
     // One whose volume is going does not count: it will be replaced.
     let sound = members.of_set(&set.name).filter(|m| !m.condemned()).count();
     let missing = usize::try_from(set.spec.replicas).unwrap_or(0).saturating_sub(sound);
-    let mut free = donors(set, members).into_iter().chain(begun(set, members)).chain(numbered(cluster, set, members));
+    let mut free = donors(set, members)
+        .into_iter()
+        .chain(begun(set, members))
+        .chain(numbered(cluster, set, members));
     all.extend(free.by_ref().take(missing));
     all
 }
@@ -34,8 +37,13 @@ fn donors(set: &Set<'_>, members: &Members) -> Vec<String> {
 fn begun<'a>(set: &Set<'_>, members: &'a Members) -> impl Iterator<Item = String> + use<'a> {
     let name = set.name.clone();
     let begun = members.all.values().filter(move |m| {
-        let bare = m.stateful_set.is_none() && m.pods.is_empty() && m.data_claim.is_none() && m.wal_claim.is_none();
-        m.set == name && bare && !m.furniture.iter().any(|o| o.terminating() || o.kind == Kind::PersistentVolumeClaim)
+        let bare = m.stateful_set.is_none()
+            && m.pods.is_empty()
+            && m.data_claim.is_none()
+            && m.wal_claim.is_none();
+        m.set == name
+            && bare
+            && !m.furniture.iter().any(|o| o.terminating() || o.kind == Kind::PersistentVolumeClaim)
     });
     begun.map(|m| m.name.clone())
 }
@@ -56,11 +64,12 @@ fn numbered<'a>(
     set: &Set<'_>,
     members: &'a Members,
 ) -> impl Iterator<Item = String> + use<'a> {
-    let taken: BTreeSet<&str> = members.all.keys().chain(&members.foreign).map(String::as_str).collect();
+    let taken: BTreeSet<&str> =
+        members.all.keys().chain(&members.foreign).map(String::as_str).collect();
     let set = set.name.clone();
-    (0..).map(move |n| names::instance(&cluster.name, &cluster.uid, &set, n)).filter(move |name| {
-        !taken.contains(name.as_str())
-    })
+    (0..)
+        .map(move |n| names::instance(&cluster.name, &cluster.uid, &set, n))
+        .filter(move |name| !taken.contains(name.as_str()))
 }
 
 #[cfg(test)]
@@ -80,7 +89,8 @@ mod tests {
         // A claim that is on its way out, held by somebody's finalizer, still has the next name.
         let name = numbered(&world, 1);
         let old = world.instances()[0].clone();
-        let mut going = (**world.the(Kind::PersistentVolumeClaim, &names::data_volume(&old))).clone();
+        let mut going =
+            (**world.the(Kind::PersistentVolumeClaim, &names::data_volume(&old))).clone();
         going.meta.name = names::data_volume(&name).as_str().into();
         going.meta.uid = "".into();
         let mut its = (*going.meta.labels).clone();
@@ -101,11 +111,15 @@ mod tests {
         let mut world = World::settled(3);
         let before = world.instances();
         let gone = world.replicas()[1].clone();
-        let data = world.the(Kind::PersistentVolumeClaim, &names::data_volume(&gone)).meta.uid.clone();
+        let data =
+            world.the(Kind::PersistentVolumeClaim, &names::data_volume(&gone)).meta.uid.clone();
         world.delete(Kind::StatefulSet, &gone);
         world.settle();
         assert_eq!(world.instances(), before);
-        assert_eq!(world.the(Kind::PersistentVolumeClaim, &names::data_volume(&gone)).meta.uid, data);
+        assert_eq!(
+            world.the(Kind::PersistentVolumeClaim, &names::data_volume(&gone)).meta.uid,
+            data
+        );
     }
 
     #[test]

@@ -14,7 +14,8 @@ use crate::rules::{instance_names, pki, volumes, wal_volume};
 /// The names of all instances that should exist and have their volumes, sorted.
 #[must_use]
 pub fn names(pass: &Pass<'_>, members: &Members) -> Vec<String> {
-    let wanted = pass.cluster.sets().flat_map(|s| instance_names::wanted(pass.cluster, &s, members));
+    let wanted =
+        pass.cluster.sets().flat_map(|s| instance_names::wanted(pass.cluster, &s, members));
     let sound = |name: &String| !members.all.get(name).is_some_and(Member::condemned);
     let mut names: Vec<String> = wanted.filter(sound).collect();
     names.sort();
@@ -76,7 +77,9 @@ fn one(
         volumes::ensure(pass, Step::Instances, claim);
     }
     let instance = Instance { name: name.to_owned(), data_claim, wal_claim, replicas: 1 };
-    let desired = pass.memos.instance(cluster, &set.name, &instance, || stateful_set(cluster, set, &instance));
+    let desired = pass
+        .memos
+        .instance(cluster, &set.name, &instance, || stateful_set(cluster, set, &instance));
     pass.ensure_shared(Step::Instances, desired);
 }
 

@@ -16,7 +16,8 @@ pub fn remove(pass: &mut Pass<'_>, members: &Members, wanted: &[(String, Vec<Str
         let tablespaces = member.furniture.iter().filter(|o| o.kind == Kind::PersistentVolumeClaim);
         let claims: Vec<_> = claims.chain(tablespaces).cloned().collect();
         if !claims.is_empty() && !others_hold_the_data(pass, members, &member) {
-            let text = format!("the volumes of {} stay until the others hold the data", member.name);
+            let text =
+                format!("the volumes of {} stay until the others hold the data", member.name);
             pass.wait(Step::Instances, "KeepsVolume", text);
             continue;
         }
@@ -36,7 +37,8 @@ fn others_hold_the_data(pass: &Pass<'_>, members: &Members, gone: &Member) -> bo
     if !members.bootstrapped() {
         return true;
     }
-    let wanted = pass.cluster.set(&gone.set).map_or(0, |s| usize::try_from(s.spec.replicas).unwrap_or(0));
+    let wanted =
+        pass.cluster.set(&gone.set).map_or(0, |s| usize::try_from(s.spec.replicas).unwrap_or(0));
     members.of_set(&gone.set).count() >= wanted
         && members.writable().is_some_and(|leader| leader.ready() && leader.name != gone.name)
 }
@@ -59,7 +61,9 @@ mod tests {
         assert!(all.contains(&names::instance_certs(&gone)), "{all}");
         assert!(all.contains(&names::instance_config(&gone)), "{all}");
         // The leader's node dies; its annotation and lease stay.
-        world.change(Kind::Pod, &leader, |p| p["status"]["conditions"][0]["status"] = "False".into());
+        world.change(Kind::Pod, &leader, |p| {
+            p["status"]["conditions"][0]["status"] = "False".into()
+        });
         assert_eq!(taken(&world.plan()), [""; 0]);
     }
 
@@ -80,7 +84,9 @@ mod tests {
     #[test]
     fn somebody_elses_claim_with_our_labels_stays() {
         let mut world = World::settled(1);
-        let mut claim = (**world.the(Kind::PersistentVolumeClaim, &names::data_volume(&world.leader()))).clone();
+        let mut claim = (**world
+            .the(Kind::PersistentVolumeClaim, &names::data_volume(&world.leader())))
+        .clone();
         claim.meta.name = "theirs".into();
         claim.meta.uid = "".into();
         claim.meta.owners = std::sync::Arc::default();

@@ -11,7 +11,7 @@ use crate::kind::Kind;
 use crate::labels::{self, role};
 use crate::object::Object;
 use crate::observed::Observed;
-use crate::patroni::status::Status;
+use crate::patroni::status::{Role, Status};
 use crate::read::Read;
 use crate::{names, report::Reason};
 
@@ -89,6 +89,14 @@ impl Member {
         self.running() && self.patroni.as_ref().is_some_and(Status::writable)
     }
 
+    /// Whether it says that it leads, be it a cluster of its own or a standby cluster.
+    #[must_use]
+    pub fn leads(&self) -> bool {
+        let leads =
+            |s: &Status| matches!(s.role, Role::Primary | Role::StandbyLeader) && s.running();
+        self.running() && self.patroni.as_ref().is_some_and(leads)
+    }
+
     /// Whether its Pod bears the leader's label. After a crash that may be a dead one.
     #[must_use]
     pub fn labelled_leader(&self) -> bool {
@@ -113,7 +121,10 @@ impl Member {
     #[must_use]
     pub fn mounted_claim(&self, volume: &str) -> Option<&str> {
         let volumes = self.stateful_set.as_ref()?.at(&["spec", "template", "spec", "volumes"])?;
-        let volume = volumes.as_array()?.iter().find(|v| v.get("name").and_then(Value::as_str) == Some(volume))?;
+        let volume = volumes
+            .as_array()?
+            .iter()
+            .find(|v| v.get("name").and_then(Value::as_str) == Some(volume))?;
         volume.pointer("/persistentVolumeClaim/claimName")?.as_str()
     }
 
@@ -132,7 +143,9 @@ impl Member {
 /// What an object says of the instance that it belongs to. A StatefulSet's labels can be taken away or
 /// changed by anybody, its selector by nobody.
 fn identity<'a>(object: &'a Object, label: &str) -> Option<&'a str> {
-    let selector = object.at(&["spec", "selector", "matchLabels"]).filter(|_| object.kind == Kind::StatefulSet);
+    let selector = object
+        .at(&["spec", "selector", "matchLabels"])
+        .filter(|_| object.kind == Kind::StatefulSet);
     selector.and_then(|s| s.get(label)?.as_str()).or_else(|| object.label(label))
 }
 
@@ -172,18 +185,23 @@ impl Members {
             Read::Unknown(_) => Err(Reason::Unreadable { what: format!("Endpoints {name}") }),
         };
         members.lease = annotation(&names::scope(&cluster.name), "leader")?;
-        members.system_identifier = annotation(&names::scope_config(&cluster.name), "initialize")?;
-        members.initialized = members.system_identifier.is_some();
-        if !members.initialized {
-            let remembered = cluster.status.patroni.as_ref().and_then(|p| p.system_identifier.clone());
-            members.system_identifier = remembered;
-        }
+        let noted = || {
+            // Patroni's object can be deleted, and it writes a new one. That unmakes no database: as long as a
+            // data volume is there, what was seen before holds.
+            let holds_data = members.all.values().any(|m| m.data_claim.is_some());
+            let patroni = cluster.status.patroni.as_ref().filter(|_| holds_data)?;
+            patroni.system_identifier.clone()
+        };
+        let initialize = annotation(&names::scope_config(&cluster.name), "initialize")?;
+        members.initialized = initialize.is_some();
+        members.system_identifier = initialize.or_else(noted);
         Ok(members)
     }
 
     fn take(&mut self, object: &Arc<Object>, cluster_uid: &str) {
         let Some(instance) = identity(object, labels::INSTANCE) else { return };
-        let workload_or_claim = [Kind::StatefulSet, Kind::PersistentVolumeClaim].contains(&object.kind);
+        let workload_or_claim =
+            [Kind::StatefulSet, Kind::PersistentVolumeClaim].contains(&object.kind);
         if workload_or_claim && object.controller().is_some_and(|o| &*o.uid != cluster_uid) {
             self.foreign.insert(instance.to_owned());
             return;
@@ -239,5 +257,48 @@ impl Members {
     #[must_use]
     pub fn bootstrapped(&self) -> bool {
         self.system_identifier.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::context::Config;
+    use crate::read::ReadKey;
+    use crate::reads::reads;
+
+    /// Whether a cluster counts as bootstrapped whose Endpoints say nothing, with what its status says.
+    fn bootstrapped(with_volume: bool, status: serde_json::Value) -> bool {
+        let manifest: serde_json::Value =
+            serde_saphyr::from_str(include_str!("../../tests/fixtures/full.yaml")).unwrap();
+        let object = Arc::new(Object::from_value(manifest).unwrap().with("status", status));
+        let cluster = Cluster::read(&object, &Config::default()).unwrap();
+        let mut claim = Object::new(Kind::PersistentVolumeClaim, "default", "a-pgdata");
+        let own = [(labels::INSTANCE, "a"), (labels::ROLE, role::PGDATA)];
+        claim.meta.labels = Arc::new(own.map(|(k, v)| (k.to_owned(), v.to_owned())).into());
+        let claims = if with_volume { vec![Arc::new(claim)] } else { Vec::new() };
+        let objects = reads(&object).into_iter().map(|key| {
+            let read = match &key {
+                ReadKey::Select { kind: Kind::PersistentVolumeClaim, .. } => {
+                    Read::Known(claims.clone())
+                }
+                ReadKey::Select { .. } => Read::Known(Vec::new()),
+                ReadKey::One { .. } => Read::Absent,
+            };
+            (key, read)
+        });
+        let objects = objects.collect();
+        let observed = Observed { cluster: object.clone(), objects, answers: BTreeMap::new() };
+        Members::read(&observed, &cluster).unwrap().bootstrapped()
+    }
+
+    #[test]
+    fn a_deleted_endpoints_object_unmakes_no_database() {
+        let known = json!({"patroni": {"systemIdentifier": "7"}});
+        assert!(bootstrapped(true, known.clone()));
+        assert!(!bootstrapped(false, known));
+        assert!(!bootstrapped(true, json!({})));
     }
 }

@@ -36,7 +36,10 @@ pub fn root(pass: &mut Pass<'_>) -> Option<Root> {
         let certificate = s.data("root.crt")?;
         let root = Root::read(certificate.expose_text()?, &s.data("root.key")?).ok()?;
         root.check(now).ok()?;
-        Some((Issued { certificate: certificate.expose_text()?.to_owned(), key: s.data("root.key")? }, root))
+        Some((
+            Issued { certificate: certificate.expose_text()?.to_owned(), key: s.data("root.key")? },
+            root,
+        ))
     });
     let (pair, root) = match kept {
         Some(kept) => kept,
@@ -86,12 +89,14 @@ pub fn leaf(
             return None;
         }
         Read::Absent => None,
-        Read::Known(live) => live.data(keys.0).zip(live.data(keys.1)).and_then(|(certificate, key)| {
-            let text = certificate.expose_text()?.to_owned();
-            let leaf = Leaf::read(&text, &key).ok()?;
-            leaf.check(root.authority(), common_name, dns_names, now).ok()?;
-            Some((Pair { certificate: text, key }, leaf.renew_at()))
-        }),
+        Read::Known(live) => {
+            live.data(keys.0).zip(live.data(keys.1)).and_then(|(certificate, key)| {
+                let text = certificate.expose_text()?.to_owned();
+                let leaf = Leaf::read(&text, &key).ok()?;
+                leaf.check(root.authority(), common_name, dns_names, now).ok()?;
+                Some((Pair { certificate: text, key }, leaf.renew_at()))
+            })
+        }
     };
     if let Some((pair, renew_at)) = kept {
         wake_at(pass, renew_at);
@@ -101,7 +106,11 @@ pub fn leaf(
     match root.issue(&seed, common_name, dns_names, now) {
         Ok(Issued { certificate, key }) => Some(Pair { certificate, key }),
         Err(why) => {
-            pass.block(Step::Pki, "CertificateFailed", format!("no certificate for {secret}: {why:?}"));
+            pass.block(
+                Step::Pki,
+                "CertificateFailed",
+                format!("no certificate for {secret}: {why:?}"),
+            );
             None
         }
     }
@@ -138,7 +147,9 @@ pub fn instance_certificates(pass: &mut Pass<'_>, root: &Root, set: &str, instan
     let host = format!("{}.{}", names::instance_pod(instance), names::pod_service(&cluster.name));
     let dns = names::dns_names(&host, &cluster.namespace, &cluster.domain);
     let common_name = dns[0].clone();
-    let Some(pair) = leaf(pass, root, &secret, ("dns.crt", "dns.key"), &common_name, &dns) else { return };
+    let Some(pair) = leaf(pass, root, &secret, ("dns.crt", "dns.key"), &common_name, &dns) else {
+        return;
+    };
     let Some(set) = cluster.set(set) else { return };
     pass.ensure(Step::Instances, secrets::instance(cluster, &set, instance, &pair, root));
 }
@@ -147,9 +158,9 @@ pub fn instance_certificates(pass: &mut Pass<'_>, root: &Root, set: &str, instan
 pub fn pgbackrest_certificates(pass: &mut Pass<'_>, root: &Root, repo_host: &str) {
     let cluster = pass.cluster;
     let secret = names::pgbackrest_secret(&cluster.name);
-    let client = crate::pgbackrest::config::client_name(&cluster.uid);
+    let client = [crate::pgbackrest::config::client_name(&cluster.uid)];
     let keys = ("pgbackrest-client.crt", "pgbackrest-client.key");
-    let Some(client) = leaf(pass, root, &secret, keys, &client, std::slice::from_ref(&client)) else { return };
+    let Some(client) = leaf(pass, root, &secret, keys, &client[0], &client) else { return };
     let host = format!("{}.{}", names::instance_pod(repo_host), names::pod_service(&cluster.name));
     let dns = names::dns_names(&host, &cluster.namespace, &cluster.domain);
     let common_name = dns[0].clone();
@@ -196,7 +207,11 @@ mod tests {
             world.now += SignedDuration::from_hours(days * 24);
             world.settle();
             for ((secret, key), before) in all.iter().zip(before) {
-                assert_eq!(text(&world, secret, key) != before, renewed, "{secret} {key} after {days} days");
+                assert_eq!(
+                    text(&world, secret, key) != before,
+                    renewed,
+                    "{secret} {key} after {days} days"
+                );
             }
             assert_eq!(text(&world, names::ROOT_CA_SECRET, "root.crt"), root);
         }
@@ -211,9 +226,12 @@ mod tests {
 
     #[test]
     fn a_missing_key_is_a_new_pair_and_nothing_else_changes() {
-        for (secret, key) in [("hippo-cluster-cert", "tls.key"), ("hippo-replication-cert", "tls.crt")] {
+        for (secret, key) in
+            [("hippo-cluster-cert", "tls.key"), ("hippo-replication-cert", "tls.crt")]
+        {
             let mut world = World::settled(1);
-            let before: Vec<_> = certificates(&world).iter().map(|(s, k)| text(&world, s, k)).collect();
+            let before: Vec<_> =
+                certificates(&world).iter().map(|(s, k)| text(&world, s, k)).collect();
             world.change(Kind::Secret, secret, |s| {
                 s["data"].as_object_mut().expect("data").remove(key);
             });

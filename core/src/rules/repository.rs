@@ -26,8 +26,11 @@ pub fn ensure(pass: &mut Pass<'_>, instances: &[String], root: &Root) {
     };
     let claims: Vec<Arc<Object>> =
         claims.iter().filter(|c| c.label(labels::PGBACKREST_VOLUME).is_some()).cloned().collect();
-    let hosts: Vec<Arc<Object>> =
-        workloads.iter().filter(|w| w.label(labels::PGBACKREST_DEDICATED).is_some()).cloned().collect();
+    let hosts: Vec<Arc<Object>> = workloads
+        .iter()
+        .filter(|w| w.label(labels::PGBACKREST_DEDICATED).is_some())
+        .cloned()
+        .collect();
     let host = host_name(&cluster.name, &hosts);
     let mut mounted = Vec::new();
     for repo in &cluster.spec.backups.pgbackrest.repos {
@@ -35,7 +38,8 @@ pub fn ensure(pass: &mut Pass<'_>, instances: &[String], root: &Root) {
         let live = of_repo(&claims, &repo.name);
         let default = names::repo_volume(&cluster.name, &repo.name);
         let name = live.map_or(default, |c| c.meta.name.to_string());
-        let desired = build_volumes::repository(cluster, &repo.name, &name, &volume.volume_claim_spec);
+        let desired =
+            build_volumes::repository(cluster, &repo.name, &name, &volume.volume_claim_spec);
         volumes::ensure(pass, Step::Repository, desired);
         mounted.push((repo.name.clone(), name));
     }
@@ -69,7 +73,8 @@ fn unwanted(pass: &mut Pass<'_>, claims: &[Arc<Object>], hosts: &[Arc<Object>]) 
     let hosts = hosts.iter().filter(|_| !cluster.has_repo_host());
     let claims = claims.iter().filter(|claim| {
         let repos = &cluster.spec.backups.pgbackrest.repos;
-        let named = |r: &&crate::api::backups::Repo| claim.label(labels::PGBACKREST_REPO) == Some(&r.name);
+        let named =
+            |r: &&crate::api::backups::Repo| claim.label(labels::PGBACKREST_REPO) == Some(&r.name);
         !repos.iter().filter(|r| r.volume.is_some()).any(|r| named(&r))
     });
     for object in hosts.chain(claims).filter(|o| o.controlled_by(&cluster.uid)) {
@@ -99,7 +104,9 @@ fn remember(pass: &mut Pass<'_>, claims: &[Arc<Object>], hosts: &[Arc<Object>]) 
                 .find(|r| format!("repo{}", r.number) == repo.name)
                 .and_then(crate::pgbackrest::config::repo_hash);
             let moved = (old.volume.is_some() && volume.is_some() && old.volume != volume)
-                || (known.is_some() && old.repo_options_hash.as_deref().unwrap_or_default() != hash.as_deref().unwrap_or_default());
+                || (known.is_some()
+                    && old.repo_options_hash.as_deref().unwrap_or_default()
+                        != hash.as_deref().unwrap_or_default());
             let bound = claim.map(|c| c.str_at(&["status", "phase"]) == Some("Bound"));
             RepoStatus {
                 name: repo.name.clone(),
@@ -137,9 +144,14 @@ mod tests {
 
     fn flags(world: &World) -> Vec<(bool, bool)> {
         let cluster = world.cluster();
-        let repos = cluster.at(&["status", "pgbackrest", "repos"]).and_then(Value::as_array).cloned();
+        let repos =
+            cluster.at(&["status", "pgbackrest", "repos"]).and_then(Value::as_array).cloned();
         let flag = |r: &Value, key: &str| r[key] == Value::Bool(true);
-        repos.unwrap_or_default().iter().map(|r| (flag(r, "stanzaCreated"), flag(r, "replicaCreateBackupComplete"))).collect()
+        repos
+            .unwrap_or_default()
+            .iter()
+            .map(|r| (flag(r, "stanzaCreated"), flag(r, "replicaCreateBackupComplete")))
+            .collect()
     }
 
     fn two() -> Value {
@@ -168,18 +180,34 @@ mod tests {
         let s3 = json!({"bucket": "b", "endpoint": "e", "region": "r"});
         type Change = Box<dyn Fn(&mut World)>;
         let cases: [(&str, Change); 4] = [
-            ("a new volume", Box::new(|w: &mut World| {
-                w.remove(Kind::PersistentVolumeClaim, "hippo-repo1");
-            })),
-            ("from volume to S3", Box::new(move |w: &mut World| {
-                w.edit(|s| s["backups"]["pgbackrest"]["repos"][0] = json!({"name": "repo1", "s3": s3}));
-            })),
-            ("another order", Box::new(|w: &mut World| {
-                w.edit(|s| s["backups"]["pgbackrest"]["repos"].as_array_mut().expect("repos").reverse());
-            })),
-            ("a wiped status", Box::new(|w: &mut World| {
-                w.change(Kind::IvoryCluster, "hippo", |c| c["status"] = json!({}));
-            })),
+            (
+                "a new volume",
+                Box::new(|w: &mut World| {
+                    w.remove(Kind::PersistentVolumeClaim, "hippo-repo1");
+                }),
+            ),
+            (
+                "from volume to S3",
+                Box::new(move |w: &mut World| {
+                    w.edit(|s| {
+                        s["backups"]["pgbackrest"]["repos"][0] = json!({"name": "repo1", "s3": s3})
+                    });
+                }),
+            ),
+            (
+                "another order",
+                Box::new(|w: &mut World| {
+                    w.edit(|s| {
+                        s["backups"]["pgbackrest"]["repos"].as_array_mut().expect("repos").reverse()
+                    });
+                }),
+            ),
+            (
+                "a wiped status",
+                Box::new(|w: &mut World| {
+                    w.change(Kind::IvoryCluster, "hippo", |c| c["status"] = json!({}));
+                }),
+            ),
         ];
         for (case, change) in cases {
             let mut world = World::new(two());
@@ -192,7 +220,10 @@ mod tests {
             let first = if case == "another order" { 1 } else { 0 };
             assert!(flags(&world)[first] == (true, true), "{case}: {:?}", flags(&world));
             assert_eq!(stanzas(&world) > before, case != "another order", "{case}");
-            let anew = world.all(Kind::Job).iter().all(|j| jobs.iter().all(|old| old.meta.uid != j.meta.uid));
+            let anew = world
+                .all(Kind::Job)
+                .iter()
+                .all(|j| jobs.iter().all(|old| old.meta.uid != j.meta.uid));
             assert_eq!(anew, case != "a wiped status", "{case}: a backup is taken");
         }
     }

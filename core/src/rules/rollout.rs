@@ -106,10 +106,14 @@ mod tests {
                 pods.push(pod);
             }
         });
-        let expected: Vec<_> =
-            replicas.iter().chain([&leader]).map(|i| format!("Pod {}", names::instance_pod(i))).collect();
+        let expected: Vec<_> = replicas
+            .iter()
+            .chain([&leader])
+            .map(|i| format!("Pod {}", names::instance_pod(i)))
+            .collect();
         assert_eq!(pods, expected);
-        let switched = world.commands.iter().filter(|(_, c)| matches!(c, Command::Switchover { .. }));
+        let switched =
+            world.commands.iter().filter(|(_, c)| matches!(c, Command::Switchover { .. }));
         assert_eq!(switched.count(), 1);
         assert_ne!(world.leader(), leader);
         assert_eq!(world.condition("Reconciled"), Some(("True".into(), "InSync".into())));
@@ -140,7 +144,8 @@ mod tests {
             (0..15).for_each(|_| {
                 world.round();
             });
-            let broken = |w: &World| w.all(Kind::Pod).iter().filter(|p| !p.condition_true("Ready")).count();
+            let broken =
+                |w: &World| w.all(Kind::Pod).iter().filter(|p| !p.condition_true("Ready")).count();
             assert_eq!(broken(&world), 1, "of {replicas}");
             if replicas == 1 {
                 assert_eq!(world.condition("Ready").map(|c| c.0).as_deref(), Some("False"));
@@ -179,7 +184,9 @@ mod tests {
             });
         }
         assert_eq!(deletes(&world.plan()), [format!("Pod {replica}")]);
-        world.change(Kind::Pod, &replica, |p| p["metadata"]["labels"][crate::labels::ROLE] = "master".into());
+        world.change(Kind::Pod, &replica, |p| {
+            p["metadata"]["labels"][crate::labels::ROLE] = "master".into()
+        });
         assert_eq!(deletes(&world.plan()), [""; 0]);
     }
 }

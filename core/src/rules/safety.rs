@@ -11,6 +11,8 @@ pub enum Hold {
     NoLeader,
     /// It bears the leader's label while another holds the lease: one of the two reads is old.
     RolesDisagree(String),
+    /// An instance holds the lease and has not taken the lead up yet.
+    Promoting(String),
 }
 
 /// Whether the Pod of `victim` may be restarted. One that does not work anyway costs nothing, whoever else
@@ -47,6 +49,11 @@ fn works_without(members: &Members, victim: &Member) -> Result<(), Hold> {
     if victim.labelled_leader() && !leads(victim) {
         return Err(Hold::RolesDisagree(victim.name.clone()));
     }
+    // After a switchover the old leader is a ready replica, seconds before the new one takes writes. Were that
+    // to fail, the old one would be needed.
+    if let Some(leader) = members.leader().filter(|l| l.name != victim.name && !l.leads()) {
+        return Err(Hold::Promoting(leader.name.clone()));
+    }
     let down = members
         .with_workload()
         .find(|m| m.name != victim.name && !leads(m) && !m.streaming() && !m.condemned());
@@ -67,7 +74,11 @@ fn living_leader(members: &Members, victim: &Member) -> Result<(), Hold> {
 /// Whom a switchover from `leader` should name: nobody when every other instance will do, since Patroni
 /// knows best who is synchronous; else the first that will do. None when there is none.
 #[must_use]
-pub fn heir(members: &Members, leader: &Member, will_do: impl Fn(&Member) -> bool) -> Option<Option<String>> {
+pub fn heir(
+    members: &Members,
+    leader: &Member,
+    will_do: impl Fn(&Member) -> bool,
+) -> Option<Option<String>> {
     let others = || members.with_workload().filter(|m| m.name != leader.name);
     let fit = |m: &&Member| m.streaming() && !m.condemned() && will_do(m);
     let first = others().find(fit)?;
@@ -79,10 +90,62 @@ impl std::fmt::Display for Hold {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Hold::AnotherIsDown(name) => write!(f, "instance {name} is down or not streaming yet"),
+            Hold::Promoting(name) => write!(f, "instance {name} is only becoming the leader"),
             Hold::NoLeader => f.write_str("no instance leads"),
             Hold::RolesDisagree(name) => {
                 write!(f, "instance {name} bears the leader's label, and another holds the lease")
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::Kind;
+    use crate::object::Object;
+    use crate::patroni::status::Status;
+
+    /// A ready instance in the role that Patroni gives it.
+    fn member(name: &str, role: &str) -> (String, Member) {
+        let pod = Object::new(Kind::Pod, "db", &format!("{name}-0")).with(
+            "status",
+            json!({
+                "conditions": [{"type": "Ready", "status": "True"}],
+                "containerStatuses": [{"name": "database", "state": {"running": {}}}],
+            }),
+        );
+        let patroni = Status::parse(&json!({"role": role, "state": "running"}).to_string());
+        let set = Object::new(Kind::StatefulSet, "db", name);
+        let (pods, stateful_set) = (vec![Arc::new(pod)], Some(Arc::new(set)));
+        (
+            name.to_owned(),
+            Member { name: name.to_owned(), pods, stateful_set, patroni, ..Member::default() },
+        )
+    }
+
+    #[test]
+    fn a_switchover_is_over_when_the_new_leader_says_so() {
+        let holds = Err(Hold::Promoting("a".to_owned()));
+        for (leader, victim, expected) in [
+            ("primary", "b", Ok(())),
+            ("standby_leader", "b", Ok(())),
+            ("replica", "b", holds.clone()),
+            ("promoted", "b", holds),
+            // The one that should lead and does not may itself be what has to be renewed.
+            ("replica", "a", Ok(())),
+        ] {
+            let members = Members {
+                all: [member("a", leader), member("b", "replica"), member("c", "replica")].into(),
+                lease: Some("a-0".to_owned()),
+                system_identifier: Some("7".to_owned()),
+                ..Members::default()
+            };
+            assert_eq!(may_restart(&members, &members.all[victim]), expected, "{leader} {victim}");
         }
     }
 }

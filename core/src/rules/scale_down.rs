@@ -13,7 +13,11 @@ pub fn one(pass: &mut Pass<'_>, members: &Members) {
     let Some(victim) = choose(pass, members) else { return };
     let (name, reason) = (victim.name.clone(), why(pass, victim));
     if let Err(hold) = safety::may_remove(members, victim) {
-        return pass.wait(Step::Instances, "ScaleDown", format!("instance {name} goes later: {hold}"));
+        return pass.wait(
+            Step::Instances,
+            "ScaleDown",
+            format!("instance {name} goes later: {hold}"),
+        );
     }
     if members.leader().is_some_and(|l| l.name == name) {
         return hand_over(pass, members, victim);
@@ -31,7 +35,8 @@ fn choose<'a>(pass: &Pass<'_>, members: &'a Members) -> Option<&'a Member> {
     let leads = |m: &Member| leader == Some(&*m.name);
     // Of the sets' victims a broken one goes first, or it would stand in the way of all others for ever.
     let victims = sets.into_iter().filter_map(|set| {
-        let wanted = pass.cluster.set(set).map_or(0, |s| usize::try_from(s.spec.replicas).unwrap_or(0));
+        let wanted =
+            pass.cluster.set(set).map_or(0, |s| usize::try_from(s.spec.replicas).unwrap_or(0));
         let here: Vec<&Member> = members
             .of_set(set)
             .filter(|m| m.stateful_set.as_ref().is_some_and(|s| !s.terminating()))
@@ -66,7 +71,8 @@ fn why(pass: &Pass<'_>, victim: &Member) -> Reason {
 /// The leader hands over before it goes, to a replica that stays.
 fn hand_over(pass: &mut Pass<'_>, members: &Members, victim: &Member) {
     let stays = |m: &Member| pass.cluster.set(&m.set).is_some();
-    let heir = safety::heir(members, victim, stays).or_else(|| safety::heir(members, victim, |_| true));
+    let heir =
+        safety::heir(members, victim, stays).or_else(|| safety::heir(members, victim, |_| true));
     let Some(candidate) = heir else {
         let text = format!("instance {} leads, and no replica can take over yet", victim.name);
         return pass.wait(Step::Instances, "NoHeir", text);
@@ -182,7 +188,8 @@ mod tests {
         world.settle();
         assert_eq!(world.instances().len(), 2);
         assert!(world.instances().iter().all(|i| !old.contains(i)));
-        let switched = world.commands.iter().filter(|(_, c)| matches!(c, Command::Switchover { .. })).count();
+        let switched =
+            world.commands.iter().filter(|(_, c)| matches!(c, Command::Switchover { .. })).count();
         assert_eq!(switched, 1);
         let claims = world.all(Kind::PersistentVolumeClaim);
         assert_eq!(claims.len(), 3, "{claims:?}");
@@ -227,7 +234,9 @@ mod tests {
             if deletes(plan).iter().any(|d| d.contains(&doomed)) {
                 let others = world.instances().into_iter().filter(|i| *i != doomed);
                 let ready = others.filter(|i| {
-                    world.get(Kind::Pod, &names::instance_pod(i)).is_some_and(|p| p.condition_true("Ready"))
+                    world
+                        .get(Kind::Pod, &names::instance_pod(i))
+                        .is_some_and(|p| p.condition_true("Ready"))
                 });
                 assert_eq!(ready.count(), 2, "{plan:?}");
             }

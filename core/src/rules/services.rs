@@ -37,7 +37,8 @@ fn foreign_selector(pass: &mut Pass<'_>, desired: &Object) {
     let Read::Known(live) = pass.observed.find(Kind::Service, &desired.meta.name) else { return };
     let wanted = desired.at(&["spec", "selector"]).and_then(Value::as_object);
     let found = live.at(&["spec", "selector"]).and_then(Value::as_object);
-    let strange = found.into_iter().flatten().filter(|(key, _)| wanted.is_none_or(|w| !w.contains_key(*key)));
+    let strange =
+        found.into_iter().flatten().filter(|(key, _)| wanted.is_none_or(|w| !w.contains_key(*key)));
     let nulls: Map<String, Value> = strange.map(|(key, _)| (key.clone(), Value::Null)).collect();
     if nulls.is_empty() || live.terminating() || !live.controlled_by(&pass.cluster.uid) {
         return;
@@ -75,7 +76,11 @@ fn primary_endpoints(pass: &mut Pass<'_>) {
             let desired = services::primary_endpoints(pass.cluster, ip);
             pass.ensure(Step::Services, desired);
         }
-        None => pass.wait(Step::Services, "ServicePending", format!("Service {leader} has no address yet")),
+        None => pass.wait(
+            Step::Services,
+            "ServicePending",
+            format!("Service {leader} has no address yet"),
+        ),
     }
 }
 
@@ -99,26 +104,35 @@ mod tests {
 
     #[test]
     fn a_strangers_selector_goes_again() {
-        for (service, expected) in [("hippo-ha", json!(null)), ("hippo-primary", json!(null)), ("hippo-pods", json!(1))] {
+        for (service, expected) in
+            [("hippo-ha", json!(null)), ("hippo-primary", json!(null)), ("hippo-pods", json!(1))]
+        {
             let mut world = World::settled(1);
             let before = world.the(Kind::Service, service).at(&["spec", "selector"]).cloned();
             world.change(Kind::Service, service, |s| s["spec"]["selector"]["app"] = "evil".into());
             world.settle();
-            assert_eq!(world.the(Kind::Service, service).at(&["spec", "selector"]).cloned(), before, "{service}");
+            assert_eq!(
+                world.the(Kind::Service, service).at(&["spec", "selector"]).cloned(),
+                before,
+                "{service}"
+            );
             assert_eq!(before.is_none(), expected.is_null());
         }
     }
 
     #[test]
     fn a_deleted_service_comes_back_and_a_strangers_is_left_alone() {
-        for service in ["hippo-ha", "hippo-ha-config", "hippo-pods", "hippo-primary", "hippo-replicas"] {
+        for service in
+            ["hippo-ha", "hippo-ha-config", "hippo-pods", "hippo-primary", "hippo-replicas"]
+        {
             let mut world = World::settled(1);
             world.remove(Kind::Service, service);
             world.settle();
             assert!(world.get(Kind::Service, service).is_some());
 
             let mut world = World::new(spec(1));
-            let theirs = Object::new(Kind::Service, NAMESPACE, service).with("spec", json!({"clusterIP": "10.0.0.1"}));
+            let theirs = Object::new(Kind::Service, NAMESPACE, service)
+                .with("spec", json!({"clusterIP": "10.0.0.1"}));
             let theirs = world.put(theirs);
             (0..12).for_each(|_| {
                 world.round();

@@ -25,7 +25,13 @@ mod kinds {
 /// Facts about the instances and Patroni.
 pub fn observe(pass: &mut Pass<'_>, members: &Members) {
     let mut sets: Vec<String> = pass.cluster.sets().map(|s| s.name).collect();
-    sets.extend(members.all.values().filter(|m| m.stateful_set.is_some() || !m.pods.is_empty()).map(|m| m.set.clone()));
+    sets.extend(
+        members
+            .all
+            .values()
+            .filter(|m| m.stateful_set.is_some() || !m.pods.is_empty())
+            .map(|m| m.set.clone()),
+    );
     sets.sort();
     sets.dedup();
     let count = |n: usize| i32::try_from(n).ok();
@@ -75,7 +81,8 @@ pub fn write(pass: &mut Pass<'_>, members: &Members) {
 
 /// While paused nothing but `Progressing` changes.
 pub fn paused(pass: &mut Pass<'_>) {
-    let text = "spec.paused is true: no change of the spec is applied and no other status is updated";
+    let text =
+        "spec.paused is true: no change of the spec is applied and no other status is updated";
     condition(pass, kinds::PROGRESSING, Some(false), "Paused", text);
     patch(pass);
 }
@@ -95,11 +102,15 @@ fn ready(pass: &mut Pass<'_>, members: &Members) {
         Some(leader) if leader.ready() => {
             (false, "UsersPending", "the users of the spec are not set in the database yet".into())
         }
-        Some(leader) => (false, "PrimaryNotReady", format!("instance {} leads and is not ready", leader.name)),
+        Some(leader) => {
+            (false, "PrimaryNotReady", format!("instance {} leads and is not ready", leader.name))
+        }
         None => match members.leader().filter(|m| leads(m) && m.ready()) {
-            Some(leader) if pass.cluster.spec.active_standby().is_some() => {
-                (false, "Standby", format!("instance {} follows another cluster and accepts no writes", leader.name))
-            }
+            Some(leader) if pass.cluster.spec.active_standby().is_some() => (
+                false,
+                "Standby",
+                format!("instance {} follows another cluster and accepts no writes", leader.name),
+            ),
             _ => (false, "NoPrimary", no_primary(pass, members)),
         },
     };
@@ -113,7 +124,8 @@ fn users_are_set(pass: &Pass<'_>) -> bool {
 
 /// What stands in the way of a primary, in the words of whoever knows best.
 fn no_primary(pass: &Pass<'_>, members: &Members) -> String {
-    let mut problems: Vec<String> = members.all.values().filter_map(|m| pod_problem(m.pods.first()?)).collect();
+    let mut problems: Vec<String> =
+        members.all.values().filter_map(|m| pod_problem(m.pods.first()?)).collect();
     problems.sort();
     problems.dedup();
     if !problems.is_empty() {
@@ -160,7 +172,9 @@ fn backups(pass: &mut Pass<'_>) {
         remove(pass, kinds::REPO_HOST);
     }
     let first = pass.cluster.spec.backups.pgbackrest.repos.first();
-    let Some(repo) = first.and_then(|r| status.repos.iter().find(|s| s.name == r.name)) else { return };
+    let Some(repo) = first.and_then(|r| status.repos.iter().find(|s| s.name == r.name)) else {
+        return;
+    };
     let (stanza, backup) =
         (repo.stanza_created == Some(true), repo.replica_create_backup_complete == Some(true));
     let name = &repo.name;
@@ -187,8 +201,16 @@ fn reconciled(pass: &mut Pass<'_>, members: Option<&Members>) {
     let waiting = pick(|o| if let Outcome::Waiting(r) = o { Some(r) } else { None });
     let reason = blocked.or(waiting).or_else(|| members.and_then(|m| unsettled(pass, m)));
     match reason {
-        Some(reason) => condition(pass, kinds::RECONCILED, Some(false), reason.word(), &reason.to_string()),
-        None => condition(pass, kinds::RECONCILED, Some(true), "InSync", "everything is as the spec has it"),
+        Some(reason) => {
+            condition(pass, kinds::RECONCILED, Some(false), reason.word(), &reason.to_string())
+        }
+        None => condition(
+            pass,
+            kinds::RECONCILED,
+            Some(true),
+            "InSync",
+            "everything is as the spec has it",
+        ),
     }
 }
 
@@ -197,9 +219,14 @@ fn unsettled(pass: &Pass<'_>, members: &Members) -> Option<Reason> {
     pass.cluster.sets().find_map(|set| {
         let wanted = usize::try_from(set.spec.replicas).unwrap_or(0);
         let settled = |m: &&Member| m.ready() && m.up_to_date() == Some(true);
-        let (all, good) = (members.of_set(&set.name).count(), members.of_set(&set.name).filter(settled).count());
-        let text = format!("instance set {} has {good} of {wanted} instances ready and up to date", set.name);
-        (all != wanted || good != wanted).then_some(Reason::Because { word: "InstancesNotReady", text })
+        let (all, good) =
+            (members.of_set(&set.name).count(), members.of_set(&set.name).filter(settled).count());
+        let text = format!(
+            "instance set {} has {good} of {wanted} instances ready and up to date",
+            set.name
+        );
+        (all != wanted || good != wanted)
+            .then_some(Reason::Because { word: "InstancesNotReady", text })
     })
 }
 
@@ -236,7 +263,8 @@ fn patch(pass: &mut Pass<'_>) {
     if patch.as_object().is_some_and(Map::is_empty) {
         return;
     }
-    let fields: Vec<String> = patch.as_object().into_iter().flatten().map(|(k, _)| k.clone()).collect();
+    let fields: Vec<String> =
+        patch.as_object().into_iter().flatten().map(|(k, _)| k.clone()).collect();
     let reason = Reason::Because { word: "Status", text: format!("{} changed", fields.join(", ")) };
     let mut writes = super::events::of_changed_conditions(pass);
     writes.push(Write { step: Step::Status, reason, op: pass.status_op(patch) });
@@ -244,7 +272,9 @@ fn patch(pass: &mut Pass<'_>) {
 }
 
 fn difference(before: &Value, after: &Value) -> Value {
-    let (Value::Object(before), Value::Object(after)) = (before, after) else { return after.clone() };
+    let (Value::Object(before), Value::Object(after)) = (before, after) else {
+        return after.clone();
+    };
     let mut patch = Map::new();
     for (key, value) in after {
         match before.get(key) {
@@ -274,7 +304,11 @@ mod tests {
         for (before, after, expected) in [
             (json!({"a": 1}), json!({"a": 1}), json!({})),
             (json!({"a": 1, "b": 2}), json!({"a": 1}), json!({"b": null})),
-            (json!({"a": {"x": 1, "y": 2}}), json!({"a": {"x": 1, "y": 3}}), json!({"a": {"y": 3}})),
+            (
+                json!({"a": {"x": 1, "y": 2}}),
+                json!({"a": {"x": 1, "y": 3}}),
+                json!({"a": {"y": 3}}),
+            ),
             (json!({"l": [1]}), json!({"l": [1, 2]}), json!({"l": [1, 2]})),
             (json!({}), json!({"n": {"m": 1}}), json!({"n": {"m": 1}})),
         ] {
@@ -299,7 +333,8 @@ mod tests {
         }
         let reasons: Vec<_> = seen.into_iter().flatten().map(|c| c.1).collect();
         assert_eq!(reasons, ["NoPrimary", "UsersPending", "Writable"]);
-        let since = |w: &World| w.cluster().condition("Ready").map(|c| c["lastTransitionTime"].clone());
+        let since =
+            |w: &World| w.cluster().condition("Ready").map(|c| c["lastTransitionTime"].clone());
         let before = since(&world);
         world.edit(|s| s["metadata"]["labels"]["a"] = "b".into());
         world.settle();
@@ -324,8 +359,16 @@ mod tests {
         type Change = fn(&mut Value);
         let cases: [(Change, &str, &str); 6] = [
             (|s| s["paused"] = true.into(), "Progressing", "Paused"),
-            (|s| s["standby"] = json!({"enabled": true}), "Reconciled", "InvalidStandbyConfiguration"),
-            (|s| s["service"] = json!({"type": "ClusterIP", "nodePort": 32000}), "Reconciled", "MisconfiguredClusterIP"),
+            (
+                |s| s["standby"] = json!({"enabled": true}),
+                "Reconciled",
+                "InvalidStandbyConfiguration",
+            ),
+            (
+                |s| s["service"] = json!({"type": "ClusterIP", "nodePort": 32000}),
+                "Reconciled",
+                "MisconfiguredClusterIP",
+            ),
             (|s| s["customTLSSecret"] = json!({"name": "mine"}), "Reconciled", "CustomTLSMissing"),
             (|s| s["instances"] = "nonsense".into(), "Reconciled", "InvalidSpec"),
             (
@@ -350,13 +393,20 @@ mod tests {
             });
             for _ in 0..3 {
                 let plan = world.plan();
-                let own = plan.writes.iter().all(|w| matches!(w.op, Op::Status { .. } | Op::Event { .. }));
+                let own = plan
+                    .writes
+                    .iter()
+                    .all(|w| matches!(w.op, Op::Status { .. } | Op::Event { .. }));
                 assert!(own, "{reason}: {:?}", crate::test_support::texts(&plan));
                 world.execute(&plan, usize::MAX).expect("no refusal");
             }
             assert_eq!(world.plan().writes.len(), 0, "{reason}: said once");
             assert_eq!(world.condition(kind).map(|c| c.1).as_deref(), Some(reason));
-            assert_eq!(world.cluster().at(&["status", "observedGeneration"]).cloned(), observed, "{reason}");
+            assert_eq!(
+                world.cluster().at(&["status", "observedGeneration"]).cloned(),
+                observed,
+                "{reason}"
+            );
             // Both can be left again.
             world.edit(|s| *s = spec(2));
             world.settle();

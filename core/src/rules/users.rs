@@ -56,7 +56,8 @@ fn valid_name(name: &str) -> bool {
 pub fn ensure(pass: &mut Pass<'_>, members: &Members) {
     let users = effective(&pass.cluster.name, &pass.cluster.spec);
     if pass.cluster.spec.users.is_none() && users.is_empty() {
-        let text = format!("no user can be named {:?}; list users in spec.users", pass.cluster.name);
+        let text =
+            format!("no user can be named {:?}; list users in spec.users", pass.cluster.name);
         pass.block(Step::Users, "InvalidUser", text);
     }
     let Read::Known(secrets) = pass.observed.labelled(Kind::Secret) else {
@@ -65,8 +66,12 @@ pub fn ensure(pass: &mut Pass<'_>, members: &Members) {
     // Those of an earlier cluster of this name are on their way out.
     let uid = pass.cluster.uid.clone();
     let ours = |s: &&Arc<Object>| s.controller().is_none_or(|o| o.uid == uid);
-    let theirs: Vec<Arc<Object>> =
-        secrets.iter().filter(|s| s.label(labels::PGUSER).is_some()).filter(ours).cloned().collect();
+    let theirs: Vec<Arc<Object>> = secrets
+        .iter()
+        .filter(|s| s.label(labels::PGUSER).is_some())
+        .filter(ours)
+        .cloned()
+        .collect();
     for secret in &theirs {
         let wanted = users.iter().any(|u| Some(&*u.name) == secret.label(labels::PGUSER));
         if !wanted && secret.controlled_by(&pass.cluster.uid) {
@@ -77,11 +82,14 @@ pub fn ensure(pass: &mut Pass<'_>, members: &Members) {
     let mut statements = Vec::new();
     for user in &users {
         let usual = names::pguser_secret(&pass.cluster.name, &user.name);
-        let live = match (of_user(&theirs, user, &usual), pass.observed.find(Kind::Secret, &usual)) {
+        let live = match (of_user(&theirs, user, &usual), pass.observed.find(Kind::Secret, &usual))
+        {
             (Some(live), _) => Some(live.clone()),
             (None, Read::Known(live)) => Some(live.clone()),
             (None, Read::Absent) => None,
-            (None, Read::Unknown(_)) => return pass.unreadable(Step::Users, format!("Secret {usual}")),
+            (None, Read::Unknown(_)) => {
+                return pass.unreadable(Step::Users, format!("Secret {usual}"));
+            }
         };
         if live.as_ref().is_some_and(|s| s.terminating()) {
             let text = format!("the Secret of user {} is being deleted", user.name);
@@ -103,7 +111,9 @@ pub fn ensure(pass: &mut Pass<'_>, members: &Members) {
 /// The Secret of a user: of several the one of the usual name, then the oldest.
 fn of_user<'a>(secrets: &'a [Arc<Object>], user: &User, usual: &str) -> Option<&'a Arc<Object>> {
     let mine = secrets.iter().filter(|s| s.label(labels::PGUSER) == Some(&user.name));
-    mine.min_by_key(|s| (*s.meta.name != *usual, s.terminating(), s.meta.created_at, s.meta.name.clone()))
+    mine.min_by_key(|s| {
+        (*s.meta.name != *usual, s.terminating(), s.meta.created_at, s.meta.name.clone())
+    })
 }
 
 /// Ensures a user's Secret and returns the verifier that the role should have. What is there is kept: a
@@ -122,7 +132,8 @@ fn secret(pass: &mut Pass<'_>, user: &User, live: Option<&Arc<Object>>) -> Optio
     let (password, verifier) = match (kept("password"), kept("verifier")) {
         (Some(password), Some(verifier)) => (password, verifier),
         (kept, _) => {
-            let seed = |what: &str| pass.context.entropy.derive(&format!("user/{}/{what}", user.name));
+            let seed =
+                |what: &str| pass.context.entropy.derive(&format!("user/{}/{what}", user.name));
             let alphabet = match user.password.type_ {
                 PasswordType::Ascii => Alphabet::Ascii,
                 PasswordType::AlphaNumeric => Alphabet::AlphaNumeric,
@@ -158,7 +169,8 @@ fn roles(pass: &mut Pass<'_>, members: &Members, users: Vec<UserStatement>) {
     let Some(pod) = members.writable().and_then(|m| m.pod()).cloned() else {
         return pass.wait(Step::Users, "NoPrimary", "no database accepts writes yet");
     };
-    let reason = Reason::Because { word: "Users", text: "the users differ from what was last set".into() };
+    let reason =
+        Reason::Because { word: "Users", text: "the users differ from what was last set".into() };
     pass.exec(Step::Users, reason, &pod, command, 30);
     pass.remember(Step::Users, json!({ "usersRevision": revision }));
 }
@@ -237,16 +249,26 @@ mod tests {
             spec["users"] = users;
             let spec: IvoryClusterSpec = serde_json::from_value(spec).expect("a spec");
             let all = effective(name, &spec);
-            all.iter().map(|u| format!("{}:{}", u.name, u.options.as_deref().unwrap_or(""))).collect::<Vec<_>>()
+            all.iter()
+                .map(|u| format!("{}:{}", u.name, u.options.as_deref().unwrap_or("")))
+                .collect::<Vec<_>>()
         };
         for (cluster, users, expected) in [
             ("hippo", json!(null), &["hippo:"][..]),
             ("hippo.example", json!(null), &[]),
             ("hippo", json!([]), &[]),
             ("hippo", json!([{"name": "b"}, {"name": "a"}]), &["a:", "b:"]),
-            ("hippo", json!([{"name": "a", "options": "CREATEDB"}, {"name": "a"}]), &["a:CREATEDB"]),
+            (
+                "hippo",
+                json!([{"name": "a", "options": "CREATEDB"}, {"name": "a"}]),
+                &["a:CREATEDB"],
+            ),
             ("hippo", json!([{"name": "ivory"}]), &["ivory:LOGIN SUPERUSER"]),
-            ("hippo", json!([{"name": "ivorysql", "options": "LOGIN"}]), &["ivorysql:LOGIN SUPERUSER"]),
+            (
+                "hippo",
+                json!([{"name": "ivorysql", "options": "LOGIN"}]),
+                &["ivorysql:LOGIN SUPERUSER"],
+            ),
         ] {
             assert_eq!(named(cluster, users.clone()), expected, "{cluster} {users}");
         }
@@ -283,7 +305,8 @@ mod tests {
     #[test]
     fn another_clusters_secret_is_neither_read_nor_written() {
         let mut world = World::new(spec(1));
-        let mut theirs = Object::new(Kind::Secret, NAMESPACE, SECRET).with("data", json!({"password": "c2VjcmV0"}));
+        let mut theirs = Object::new(Kind::Secret, NAMESPACE, SECRET)
+            .with("data", json!({"password": "c2VjcmV0"}));
         let mut owner = Object::new(Kind::IvoryCluster, NAMESPACE, "other");
         owner.meta.uid = "another uid".into();
         theirs.meta.owners = vec![crate::object::OwnerRef::controller_of(&owner)].into();
@@ -320,7 +343,11 @@ mod tests {
         world.settle();
         let (plan, commands) = (world.plan(), world.commands.clone());
         assert!(self::commands(&plan).is_empty());
-        assert!(commands.iter().all(|(_, c)| !matches!(c, Command::Users { .. } | Command::Databases { .. })));
+        assert!(
+            commands
+                .iter()
+                .all(|(_, c)| !matches!(c, Command::Users { .. } | Command::Databases { .. }))
+        );
         assert_eq!(world.condition("Ready"), Some(("False".into(), "Standby".into())));
         assert_eq!(world.condition("Reconciled").map(|c| c.0).as_deref(), Some("True"));
     }

@@ -16,7 +16,8 @@ pub fn complaints(observed: &Observed, cluster: &Cluster) -> Vec<(&'static str, 
     let mut all = Vec::new();
     let variable = format!("RELATED_IMAGE_IVORY_{}", spec.postgres_version);
     if cluster.images.database.is_none() {
-        let text = format!("no image for the database: set spec.image, or {variable} of the operator");
+        let text =
+            format!("no image for the database: set spec.image, or {variable} of the operator");
         all.push(("MissingImage", text));
     }
     if cluster.has_repo_host() && cluster.images.pgbackrest.is_none() {
@@ -64,7 +65,8 @@ pub fn complaints(observed: &Observed, cluster: &Cluster) -> Vec<(&'static str, 
 /// What is wrong with the Secrets that the user brings: all files must be there, and both must trust one
 /// authority. A Secret that could not be read is not complained of.
 fn custom_tls(observed: &Observed, cluster: &Cluster) -> Vec<(&'static str, String)> {
-    let (server, client) = (&cluster.spec.custom_tls_secret, &cluster.spec.custom_replication_tls_secret);
+    let (server, client) =
+        (&cluster.spec.custom_tls_secret, &cluster.spec.custom_replication_tls_secret);
     let mut all = Vec::new();
     let mut authorities = Vec::new();
     for projection in [server, client].into_iter().flatten() {
@@ -73,10 +75,14 @@ fn custom_tls(observed: &Observed, cluster: &Cluster) -> Vec<(&'static str, Stri
             Read::Unknown(_) => {}
             Read::Absent => all.push(("CustomTLSMissing", format!("Secret {name} does not exist"))),
             Read::Known(secret) => {
-                let file = |path: &str| secret.data(key_of(projection, path)?).filter(|v| !v.is_empty());
+                let file =
+                    |path: &str| secret.data(key_of(projection, path)?).filter(|v| !v.is_empty());
                 for path in ["tls.crt", "tls.key", "ca.crt"] {
                     if file(path).is_none() {
-                        all.push(("CustomTLSMissing", format!("Secret {name} has nothing for {path}")));
+                        all.push((
+                            "CustomTLSMissing",
+                            format!("Secret {name} has nothing for {path}"),
+                        ));
                     }
                 }
                 authorities.extend(file("ca.crt"));

@@ -28,7 +28,12 @@ pub fn ensure(pass: &mut Pass<'_>, step: Step, mut desired: Object) {
 
 /// The API server refuses a claim whose spec changes in anything but a growing request. What the user asks
 /// beyond that is said, and the rest of the claim goes on being looked after.
-fn keep_what_cannot_change(pass: &mut Pass<'_>, step: Step, desired: &mut Object, live: &Arc<Object>) {
+fn keep_what_cannot_change(
+    pass: &mut Pass<'_>,
+    step: Step,
+    desired: &mut Object,
+    live: &Arc<Object>,
+) {
     let wanted = desired.at(&REQUEST).and_then(quantity);
     let has = live.at(&REQUEST).and_then(quantity);
     let mut differing = Vec::new();
@@ -119,12 +124,27 @@ mod tests {
         let size: [(Change, bool, &str, &str); 9] = [
             (|_| {}, true, "1Gi", "InSync"),
             (|c| c["resources"]["requests"]["storage"] = "3Gi".into(), true, "3Gi", "InSync"),
-            (|c| c["resources"]["requests"]["storage"] = "3Gi".into(), false, "1Gi", "VolumeResize"),
+            (
+                |c| c["resources"]["requests"]["storage"] = "3Gi".into(),
+                false,
+                "1Gi",
+                "VolumeResize",
+            ),
             (|c| c["resources"]["requests"]["storage"] = "1024Mi".into(), true, "1Gi", "InSync"),
-            (|c| c["resources"]["requests"]["storage"] = "512Mi".into(), true, "1Gi", "VolumeResize"),
+            (
+                |c| c["resources"]["requests"]["storage"] = "512Mi".into(),
+                true,
+                "1Gi",
+                "VolumeResize",
+            ),
             (|c| c["storageClassName"] = "slow".into(), true, "1Gi", "VolumeImmutable"),
             (|c| c["volumeMode"] = "Block".into(), true, "1Gi", "VolumeImmutable"),
-            (|c| c["resources"]["limits"] = json!({"storage": "9Gi"}), true, "1Gi", "VolumeImmutable"),
+            (
+                |c| c["resources"]["limits"] = json!({"storage": "9Gi"}),
+                true,
+                "1Gi",
+                "VolumeImmutable",
+            ),
             (
                 |c| {
                     c["accessModes"] = json!(["ReadWriteMany"]);
@@ -137,21 +157,37 @@ mod tests {
         ];
         for (n, (change, allowed, expected, reason)) in size.into_iter().enumerate() {
             let mut world = World::settled(1);
-            world.change(Kind::StorageClass, "fast", |c| c["allowVolumeExpansion"] = allowed.into());
+            world
+                .change(Kind::StorageClass, "fast", |c| c["allowVolumeExpansion"] = allowed.into());
             // Everything else of the spec is still followed.
             world.edit(|s| {
                 change(&mut s["instances"][0]["dataVolumeClaimSpec"]);
                 s["metadata"]["labels"]["seen"] = "yes".into();
             });
             world.settle();
-            let claim = world.the(Kind::PersistentVolumeClaim, &names::data_volume(&world.leader()));
-            assert_eq!(claim.str_at(&["spec", "resources", "requests", "storage"]), Some(expected), "case {n}");
+            let claim =
+                world.the(Kind::PersistentVolumeClaim, &names::data_volume(&world.leader()));
+            assert_eq!(
+                claim.str_at(&["spec", "resources", "requests", "storage"]),
+                Some(expected),
+                "case {n}"
+            );
             assert_eq!(claim.label("seen"), Some("yes"), "case {n}");
-            assert_eq!(world.condition("Reconciled").map(|c| c.1).as_deref(), Some(reason), "case {n}");
+            assert_eq!(
+                world.condition("Reconciled").map(|c| c.1).as_deref(),
+                Some(reason),
+                "case {n}"
+            );
             // Reverting leaves nothing behind but what has grown.
-            world.edit(|s| s["instances"][0]["dataVolumeClaimSpec"] = crate::test_support::claim(expected));
+            world.edit(|s| {
+                s["instances"][0]["dataVolumeClaimSpec"] = crate::test_support::claim(expected)
+            });
             world.settle();
-            assert_eq!(world.condition("Reconciled").map(|c| c.1).as_deref(), Some("InSync"), "case {n}");
+            assert_eq!(
+                world.condition("Reconciled").map(|c| c.1).as_deref(),
+                Some("InSync"),
+                "case {n}"
+            );
         }
     }
 
@@ -159,8 +195,11 @@ mod tests {
     fn an_unbound_claim_grows_once_it_is_bound() {
         let mut world = World::settled(1);
         let name = names::data_volume(&world.leader());
-        world.change(Kind::PersistentVolumeClaim, &name, |c| c["status"]["phase"] = "Pending".into());
-        world.edit(|s| s["instances"][0]["dataVolumeClaimSpec"] = crate::test_support::claim("3Gi"));
+        world.change(Kind::PersistentVolumeClaim, &name, |c| {
+            c["status"]["phase"] = "Pending".into()
+        });
+        world
+            .edit(|s| s["instances"][0]["dataVolumeClaimSpec"] = crate::test_support::claim("3Gi"));
         let plan = world.plan();
         assert!(plan.writes.iter().all(|w| !crate::test_support::text(w).contains(&name)));
         world.settle();

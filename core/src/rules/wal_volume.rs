@@ -13,7 +13,8 @@ pub fn outgoing(pass: &mut Pass<'_>, set: &Set<'_>, member: &Member) -> Option<S
     let claim = member.wal_claim.as_ref().filter(|c| !c.terminating())?.clone();
     let name = claim.meta.name.to_string();
     if !has_left(pass, set, member) || !claim.controlled_by(&pass.cluster.uid) {
-        let text = format!("volume claim {name} stays until the WAL of {} has left it", member.name);
+        let text =
+            format!("volume claim {name} stays until the WAL of {} has left it", member.name);
         pass.wait(Step::Instances, "WalMoves", text);
         return Some(name);
     }
@@ -54,7 +55,9 @@ mod tests {
         world.settle();
         assert_eq!(world.instances(), instances, "nobody was replaced");
         for instance in instances {
-            assert!(world.get(Kind::PersistentVolumeClaim, &names::wal_volume(&instance)).is_none());
+            assert!(
+                world.get(Kind::PersistentVolumeClaim, &names::wal_volume(&instance)).is_none()
+            );
             let pod = world.the(Kind::Pod, &names::instance_pod(&instance)).to_value().to_string();
             assert!(!pod.contains("ivory-wal"), "it is unmounted");
         }

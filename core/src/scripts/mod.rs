@@ -37,21 +37,13 @@ pub fn startup(postgres_version: i32, wal_directory: &str, tablespaces: &[String
 /// has PostgreSQL load them.
 #[must_use]
 pub fn replication_cert_copy() -> Vec<String> {
-    bash(
-        include_str!("replication_cert_copy.sh"),
-        "replication-cert-copy",
-        &[],
-    )
+    bash(include_str!("replication_cert_copy.sh"), "replication-cert-copy", &[])
 }
 
 /// The container `pgbackrest-config`: has the pgBackRest server load renewed settings and certificates.
 #[must_use]
 pub fn pgbackrest_reload() -> Vec<String> {
-    bash(
-        include_str!("pgbackrest_reload.sh"),
-        "pgbackrest-config",
-        &[],
-    )
+    bash(include_str!("pgbackrest_reload.sh"), "pgbackrest-config", &[])
 }
 
 /// The init container `nss-wrapper-init` of database and pgBackRest Pods: gives whatever user the
@@ -64,19 +56,13 @@ pub fn nss_wrapper() -> Vec<String> {
 /// The same for another program: the files are put into `/tmp/nss_wrapper/<directory>`.
 #[must_use]
 pub fn nss_wrapper_for(directory: &str, user: &str) -> Vec<String> {
-    bash(
-        include_str!("nss_wrapper.sh"),
-        "nss-wrapper-init",
-        &[directory, user],
-    )
+    bash(include_str!("nss_wrapper.sh"), "nss-wrapper-init", &[directory, user])
 }
 
 /// A script that stops at the first error and at variables that are not set. `name` is its `$0`.
 pub(crate) fn bash(script: &str, name: &str, arguments: &[&str]) -> Vec<String> {
     let head = ["bash", "-ceu", "--", script, name].into_iter();
-    head.chain(arguments.iter().copied())
-        .map(str::to_owned)
-        .collect()
+    head.chain(arguments.iter().copied()).map(str::to_owned).collect()
 }
 
 #[cfg(test)]
@@ -99,9 +85,6 @@ mod tests {
             ]
         );
         assert_eq!(wal_directory(18, false), "/pgdata/pg18_wal");
-        assert_eq!(
-            nss_wrapper()[4..],
-            ["nss-wrapper-init", "ivory", "ivorysql"]
-        );
+        assert_eq!(nss_wrapper()[4..], ["nss-wrapper-init", "ivory", "ivorysql"]);
     }
 }

@@ -8,8 +8,9 @@ monitor() {
     read -r -t 5 -u "$fd" || true
     now=$(stat --dereference --format='%n %y' -- "$conf/~ivory-operator_server.conf" \
       "$conf/~ivory-operator/tls-ca.crt" /etc/pgbackrest/server 2> /dev/null || true)
-    # The server's own parent is outside of the Pod; processes that serve a connection have a parent in it.
-    if [[ $now != "$seen" ]] && pkill -HUP --exact --parent=0 pgbackrest; then
+    # The server's own parent is outside of the Pod; processes that serve a connection have a parent in it. So is
+    # that of a backup that a Job runs here, and the signal would end it: only the server's whole command line fits.
+    if [[ $now != "$seen" ]] && pkill -HUP --full --exact --parent=0 'pgbackrest server'; then
       seen=$now
       printf 'Loaded configuration and certificates:\n%s\n' "$now"
     fi

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::compare::{Comparison, compare};
-use super::field_set::{FieldSet, fields_of_value};
+use super::field_set::{FieldSet, PathElement, fields_of_value};
 use super::merge::{merge, remove};
 use super::schema::Schema;
 use crate::object::{Managed, Meta, Object, StringMap};
@@ -114,18 +114,82 @@ fn set<T: PartialEq>(slot: &mut Arc<T>, value: T) {
 /// The fields that an apply of this object owns.
 #[must_use]
 pub fn fields_of(schema: &Schema, object: &Object) -> FieldSet {
-    strip(&fields_of_value(
-        schema.arena(),
-        schema.root(),
-        &view(object),
-    ))
+    strip(&fields_of_value(schema.arena(), schema.root(), &view(object)))
 }
 
-/// The fields that differ between two objects.
+/// The fields that differ between two objects. What both share by `Arc` costs nothing.
 #[must_use]
 pub fn compare_objects(schema: &Schema, old: &Object, new: &Object) -> Comparison {
-    let (old, new) = (view(old), view(new));
-    compare(schema.arena(), schema.root(), Some(&old), Some(&new))
+    let (arena, root) = (schema.arena(), schema.root());
+    let mut out = Comparison::default();
+    let mut below = |key: &str, a: Option<&Value>, b: Option<&Value>| {
+        let (ty, _) = arena.child(root, key);
+        let child = compare(arena, ty, a, b);
+        if !child.is_empty() {
+            out.put(&PathElement::Field(key.to_owned()), child);
+        }
+    };
+    let metadata = compare_meta(schema, &old.meta, &new.meta);
+    if !Arc::ptr_eq(&old.body, &new.body) {
+        for (key, value) in old.body.iter() {
+            below(key, Some(value), new.body.get(key));
+        }
+        for (key, value) in new.body.iter().filter(|(k, _)| !old.body.contains_key(*k)) {
+            below(key, None, Some(value));
+        }
+    }
+    if !metadata.is_empty() {
+        out.put(&PathElement::Field("metadata".into()), metadata);
+    }
+    out
+}
+
+/// Labels and annotations are compared as they are, since leases are renewed in them all the time.
+fn compare_meta(schema: &Schema, old: &Meta, new: &Meta) -> Comparison {
+    let mut out = Comparison::default();
+    let same = |a: &Meta, b: &Meta| {
+        a.generate_name == b.generate_name
+            && (Arc::ptr_eq(&a.owners, &b.owners) || a.owners == b.owners)
+            && (Arc::ptr_eq(&a.finalizers, &b.finalizers) || a.finalizers == b.finalizers)
+    };
+    if !same(old, new) {
+        let rest = |meta: &Meta| {
+            meta_view(&Meta { labels: Arc::default(), annotations: Arc::default(), ..meta.clone() })
+        };
+        let ty = schema.arena().child(schema.root(), "metadata").0;
+        let (a, b) = (rest(old), rest(new));
+        out = compare(schema.arena(), ty, Some(&a), Some(&b));
+    }
+    for (name, a, b) in
+        [("labels", &old.labels, &new.labels), ("annotations", &old.annotations, &new.annotations)]
+    {
+        if !Arc::ptr_eq(a, b) {
+            out.put(&PathElement::Field(name.into()), compare_strings(a, b));
+        }
+    }
+    out
+}
+
+/// An empty map is written as none, so that it comes and goes with its keys.
+fn compare_strings(old: &StringMap, new: &StringMap) -> Comparison {
+    let mut out = Comparison::default();
+    let leaf = |set: &mut FieldSet, key: &str| {
+        let below = FieldSet { member: true, ..FieldSet::default() };
+        set.children.insert(PathElement::Field(key.to_owned()), below);
+    };
+    for (key, value) in new {
+        match old.get(key) {
+            None => leaf(&mut out.added, key),
+            Some(before) if before != value => leaf(&mut out.modified, key),
+            Some(_) => {}
+        }
+    }
+    for key in old.keys().filter(|key| !new.contains_key(*key)) {
+        leaf(&mut out.removed, key);
+    }
+    out.added.member = old.is_empty() && !new.is_empty();
+    out.removed.member = new.is_empty() && !old.is_empty();
+    out
 }
 
 /// Without the fields that nobody owns: what identifies the object and what only the server sets.
@@ -145,10 +209,7 @@ fn strip(set: &FieldSet) -> FieldSet {
         ];
         let start = ["apiVersion", "kind", "metadata"].map(|name| FieldSet::of(&[name]));
         let below = meta.map(|name| FieldSet::of(&["metadata", name]));
-        start
-            .iter()
-            .chain(&below)
-            .fold(FieldSet::default(), FieldSet::union)
+        start.iter().chain(&below).fold(FieldSet::default(), FieldSet::union)
     });
     set.difference(stripped)
 }
@@ -158,6 +219,7 @@ fn strip(set: &FieldSet) -> FieldSet {
 ///
 /// # Errors
 /// Without `force`, the fields that others own with other values.
+#[expect(clippy::too_many_arguments, reason = "what an apply is made of")]
 pub fn apply(
     schema: &Schema,
     live: &Value,
@@ -183,10 +245,12 @@ pub fn apply(
     for entry in managed.iter().filter(|m| !is(m, who, true)) {
         let conflict = entry.fields.intersection(&taken);
         if !force {
-            conflicts.extend(conflict.paths().into_iter().map(|field| Conflict {
-                manager: manager_text(entry),
-                field,
-            }));
+            conflicts.extend(
+                conflict
+                    .paths()
+                    .into_iter()
+                    .map(|field| Conflict { manager: manager_text(entry), field }),
+            );
         }
         lose(entry, &conflict, &changes.removed, &mut out);
     }
@@ -201,11 +265,7 @@ pub fn apply(
             subresource: who.subresource.into(),
             api_version: who.api_version.into(),
             // The time moves only when the object does, so a new co-owner of an unchanged object has none.
-            time: if view == *live {
-                own.and_then(|m| m.time)
-            } else {
-                now
-            },
+            time: if view == *live { own.and_then(|m| m.time) } else { now },
             fields: match own {
                 Some(own) if *own.fields == set => Arc::clone(&own.fields),
                 _ => Arc::new(set),
@@ -250,15 +310,8 @@ pub fn update_by(
         // A writer that changes values which it owns already, and nothing else, keeps its set.
         if is_own && seen.removed.is_empty() && own_set.difference(&entry.fields).is_empty() {
             own_written = true;
-            let time = if own_set.is_empty() {
-                entry.time
-            } else {
-                Some(now)
-            };
-            out.push(Managed {
-                time,
-                ..entry.clone()
-            });
+            let time = if own_set.is_empty() { entry.time } else { Some(now) };
+            out.push(Managed { time, ..entry.clone() });
             continue;
         }
         let conflict = entry.fields.intersection(&taken);
@@ -267,10 +320,7 @@ pub fn update_by(
         if is_own && !own_set.is_empty() {
             own_written = true;
             if out.len() == before {
-                out.push(Managed {
-                    fields: Arc::default(),
-                    ..entry.clone()
-                });
+                out.push(Managed { fields: Arc::default(), ..entry.clone() });
             }
             if let Some(own) = out.last_mut() {
                 own.fields = Arc::new((*own.fields).clone().union(&own_set));
@@ -322,15 +372,8 @@ fn lose(entry: &Managed, taken: &FieldSet, removed: &FieldSet, out: &mut Vec<Man
     if fields.is_empty() {
         return;
     }
-    let fields = if fields == *entry.fields {
-        Arc::clone(&entry.fields)
-    } else {
-        Arc::new(fields)
-    };
-    out.push(Managed {
-        fields,
-        ..entry.clone()
-    });
+    let fields = if fields == *entry.fields { Arc::clone(&entry.fields) } else { Arc::new(fields) };
+    out.push(Managed { fields, ..entry.clone() });
 }
 
 /// Takes out what the manager applied last time, did not apply now, and nobody else owns.
@@ -361,12 +404,7 @@ fn prune(
     pruned = remove(arena, root, merged, &all.difference(&kept));
     // What was never the applier's is put back, even if it hung below something that went.
     let left = named(&fields_of_value(arena, root, &pruned));
-    remove(
-        arena,
-        root,
-        merged,
-        &all.difference(&left).intersection(&last_named),
-    )
+    remove(arena, root, merged, &all.difference(&left).intersection(&last_named))
 }
 
 fn manager_text(entry: &Managed) -> String {

@@ -52,21 +52,10 @@ pub fn would_change_of(
     if covers(arena, root, &wanted, &found) {
         return Vec::new();
     }
-    let who = Manager {
-        name: manager,
-        subresource: "",
-        api_version: live.kind.api_version(),
-    };
-    let Ok(applied) = apply(
-        schema,
-        &found,
-        &live.meta.managed,
-        &wanted,
-        who,
-        true,
-        &FieldSet::default(),
-        None,
-    ) else {
+    let who = Manager { name: manager, subresource: "", api_version: live.kind.api_version() };
+    let Ok(applied) =
+        apply(schema, &found, &live.meta.managed, &wanted, who, true, &FieldSet::default(), None)
+    else {
         return fields.leaves().paths();
     };
     let after = if Schema::builtin(live.kind).is_some() {
@@ -76,10 +65,7 @@ pub fn would_change_of(
     };
     let changes = compare(arena, root, Some(&found), Some(&after));
     if !changes.is_empty() {
-        let all = changes
-            .added
-            .union(&changes.modified)
-            .union(&changes.removed);
+        let all = changes.added.union(&changes.modified).union(&changes.removed);
         return all.leaves().paths();
     }
     if after != found {
@@ -90,12 +76,7 @@ pub fn would_change_of(
         .meta
         .managed
         .iter()
-        .filter(|m| {
-            !applied
-                .managed
-                .iter()
-                .any(|n| n.same_owner(m) && n.fields == m.fields)
-        })
+        .filter(|m| !applied.managed.iter().any(|n| n.same_owner(m) && n.fields == m.fields))
         .fold(FieldSet::default(), |all, m| all.union(&m.fields));
     lost.intersection(fields).paths()
 }
@@ -117,9 +98,7 @@ fn covers(arena: &Arena, ty: TypeId, wanted: &Value, found: &Value) -> bool {
         Shape::Map => match (wanted, found) {
             (Value::Object(wanted), Value::Object(found)) => wanted.iter().all(|(key, below)| {
                 let (ty, _) = arena.child(ty, key);
-                found
-                    .get(key)
-                    .is_some_and(|found| covers(arena, ty, below, found))
+                found.get(key).is_some_and(|found| covers(arena, ty, below, found))
             }),
             _ => wanted == found,
         },

@@ -37,7 +37,7 @@ impl Comparison {
         }
     }
 
-    fn put(&mut self, element: &PathElement, below: Comparison) {
+    pub(super) fn put(&mut self, element: &PathElement, below: Comparison) {
         self.added.put(element.clone(), below.added);
         self.modified.put(element.clone(), below.modified);
         self.removed.put(element.clone(), below.removed);

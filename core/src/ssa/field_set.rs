@@ -28,6 +28,13 @@ pub struct FieldSet {
 }
 
 impl PathElement {
+    /// The step as messages have it.
+    pub(crate) fn text(&self) -> String {
+        let mut text = String::new();
+        self.write_to(&mut text);
+        text
+    }
+
     /// Appends the step as messages have it: `.name`, `[name="database"]`, `[="value"]`.
     fn write_to(&self, text: &mut String) {
         let written = match self {
@@ -105,10 +112,7 @@ impl FieldSet {
     }
 
     fn zip(&self, other: &FieldSet, f: fn(bool, bool) -> bool, keep: bool) -> FieldSet {
-        let mut out = FieldSet {
-            member: f(self.member, other.member),
-            children: BTreeMap::new(),
-        };
+        let mut out = FieldSet { member: f(self.member, other.member), children: BTreeMap::new() };
         for (element, ours) in &self.children {
             match other.children.get(element) {
                 Some(theirs) => out.put(element.clone(), ours.zip(theirs, f, keep)),
@@ -125,10 +129,7 @@ impl FieldSet {
         if other.member {
             return FieldSet::default();
         }
-        let mut out = FieldSet {
-            member: self.member,
-            children: BTreeMap::new(),
-        };
+        let mut out = FieldSet { member: self.member, children: BTreeMap::new() };
         for (element, ours) in &self.children {
             match other.children.get(element) {
                 Some(theirs) => out.put(element.clone(), ours.recursive_difference(theirs)),
@@ -164,12 +165,7 @@ impl FieldSet {
                     (path, child)
                 })
                 .collect();
-            out.extend(
-                below
-                    .iter()
-                    .filter(|(_, c)| c.member)
-                    .map(|(p, _)| p.clone()),
-            );
+            out.extend(below.iter().filter(|(_, c)| c.member).map(|(p, _)| p.clone()));
             for (path, child) in &below {
                 walk(child, path, out);
             }
@@ -195,10 +191,7 @@ impl FieldSet {
     /// Every named field on the way to a member becomes a member too; keys of free maps and items of
     /// lists do not. Pruning needs it: a structure that lost its last field goes as well.
     pub(crate) fn with_named_fields(&self, arena: &Arena, ty: TypeId) -> FieldSet {
-        let mut out = FieldSet {
-            member: self.member,
-            children: BTreeMap::new(),
-        };
+        let mut out = FieldSet { member: self.member, children: BTreeMap::new() };
         for (element, child) in &self.children {
             let (below, named) = match (element, arena.get(ty)) {
                 (PathElement::Field(name), _) => arena.child(ty, name),

@@ -54,19 +54,13 @@ pub(crate) fn merge(
         _ if empty(old) && empty(new) => Some(new.clone()),
         Shape::Map => {
             let none = Map::new();
-            let (old, new) = (
-                old.as_object().unwrap_or(&none),
-                new.as_object().unwrap_or(&none),
-            );
+            let (old, new) = (old.as_object().unwrap_or(&none), new.as_object().unwrap_or(&none));
             let keys: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
             let out: Map<_, _> = keys
                 .into_iter()
                 .filter_map(|key| {
                     let (below, _) = arena.child(ty, key);
-                    Some((
-                        key.clone(),
-                        merge(arena, below, old.get(key), new.get(key))?,
-                    ))
+                    Some((key.clone(), merge(arena, below, old.get(key), new.get(key))?))
                 })
                 .collect();
             Some(Value::Object(out))

@@ -4,6 +4,7 @@
 mod apply;
 mod change;
 mod compare;
+mod declared;
 mod field_set;
 mod merge;
 mod normal;
@@ -17,6 +18,7 @@ pub use apply::{
 };
 pub use change::{would_change, would_change_of};
 pub use compare::Comparison;
+pub use declared::check_applied;
 pub use field_set::{FieldSet, PathElement};
 pub use normal::{Findings, normalise};
 pub use schema::Schema;

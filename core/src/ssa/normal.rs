@@ -21,12 +21,7 @@ pub struct Findings {
 #[must_use]
 pub fn normalise(schema: &Schema, value: &Value, findings: &mut Findings) -> Value {
     let arena = schema.arena();
-    let mut walk = Walk {
-        arena,
-        findings,
-        path: Vec::new(),
-        owner: "",
-    };
+    let mut walk = Walk { arena, findings, path: Vec::new(), owner: "" };
     let metadata = value.get("metadata").cloned();
     let mut out = match arena.get(schema.root()) {
         Type::Struct(_) => walk.value(schema.root(), value).unwrap_or_default(),
@@ -62,9 +57,7 @@ impl Walk<'_> {
                             if !path.is_empty() && !key.starts_with('[') {
                                 path.push('.');
                             }
-                            self.findings
-                                .unknown
-                                .push(format!("{path}{key}").replace(".[", "["));
+                            self.findings.unknown.push(format!("{path}{key}").replace(".[", "["));
                         }
                         continue;
                     };
@@ -79,11 +72,10 @@ impl Walk<'_> {
                     }
                 }
                 for (key, field) in &of.fields {
-                    if !out.contains_key(&**key) && !(self.path.is_empty() && **key == *"metadata")
+                    if !(out.contains_key(&**key) || self.path.is_empty() && **key == *"metadata")
+                        && let Some(zero) = self.absent(field)
                     {
-                        if let Some(zero) = self.absent(field) {
-                            out.insert(key.to_string(), zero);
-                        }
+                        out.insert(key.to_string(), zero);
                     }
                 }
                 self.owner = owner;
@@ -92,7 +84,7 @@ impl Walk<'_> {
             (Type::Map { value: item, .. }, Value::Object(map)) => {
                 let mut out = Map::new();
                 for (key, below) in map {
-                    self.path.push(key.clone());
+                    self.path.push(format!("[{key}]"));
                     if let Some(below) = self.value(*item, below) {
                         out.insert(key.clone(), below);
                     }
@@ -104,11 +96,8 @@ impl Walk<'_> {
                 let mut out = Vec::with_capacity(list.len());
                 for (at, below) in list.iter().enumerate() {
                     self.path.push(format!("[{at}]"));
-                    let below = if below.is_null() {
-                        self.zero(*item)
-                    } else {
-                        self.value(*item, below)
-                    };
+                    let below =
+                        if below.is_null() { self.zero(*item) } else { self.value(*item, below) };
                     out.extend(below);
                     self.path.pop();
                 }
@@ -117,7 +106,10 @@ impl Walk<'_> {
             (Type::Scalar(scalar), value) => {
                 let out = canonical(*scalar, value);
                 if out.is_none() {
-                    self.wrong(id, value);
+                    match unreadable(*scalar, value) {
+                        Some(why) => self.findings.wrong.push(why),
+                        None => self.wrong(id, value),
+                    }
                 }
                 out
             }
@@ -223,23 +215,39 @@ impl Walk<'_> {
                 Scalar::Bytes => "[]uint8".into(),
             },
         };
-        let path: Vec<_> = self
-            .path
-            .iter()
-            .filter(|step| !step.starts_with('['))
-            .map(String::as_str)
-            .collect();
+        let path: Vec<_> =
+            self.path.iter().filter(|step| !step.starts_with('[')).map(String::as_str).collect();
         // The field that is closest knows the Go structure's name and fills it in.
-        self.findings.wrong.push(format!(
-            "@{found} into @{} of type {wanted}",
-            path.join(".")
-        ));
+        self.findings.wrong.push(format!("@{found} into @{} of type {wanted}", path.join(".")));
+    }
+}
+
+/// What readers of texts say themselves, instead of a wrong type.
+fn unreadable(scalar: Scalar, value: &Value) -> Option<String> {
+    use base64::Engine as _;
+    let text = value.as_str()?;
+    match scalar {
+        Scalar::Quantity => text.parse::<Quantity>().err().map(|e| e.to_string()),
+        Scalar::Bytes => {
+            let at = match base64::engine::general_purpose::STANDARD.decode(text).err()? {
+                base64::DecodeError::InvalidByte(at, _)
+                | base64::DecodeError::InvalidLastSymbol(at, _) => at,
+                _ => text.len() / 4 * 4,
+            };
+            Some(format!("illegal base64 data at input byte {at}"))
+        }
+        _ => None,
     }
 }
 
 fn canonical(scalar: Scalar, value: &Value) -> Option<Value> {
     match (scalar, value) {
-        (Scalar::Text | Scalar::Bytes, Value::String(_))
+        (Scalar::Bytes, Value::String(text)) => {
+            use base64::Engine as _;
+            let engine = base64::engine::general_purpose::STANDARD;
+            engine.decode(text).ok().map(|_| value.clone())
+        }
+        (Scalar::Text, Value::String(_))
         | (Scalar::Bool, Value::Bool(_))
         | (Scalar::Number, Value::Number(_))
         | (Scalar::IntOrText, Value::String(_))

@@ -174,10 +174,7 @@ impl Schema {
                 root.fields.insert(name.into(), Field::plain(ty));
             }
         }
-        Self {
-            arena: Arc::new(arena),
-            root,
-        }
+        Self { arena: Arc::new(arena), root }
     }
 
     /// The type of whole objects.
@@ -209,13 +206,7 @@ impl Schema {
 
 impl Field {
     fn plain(ty: TypeId) -> Self {
-        Self {
-            ty,
-            pointer: true,
-            always: false,
-            omit_zero: false,
-            patch: Patch::default(),
-        }
+        Self { ty, pointer: true, always: false, omit_zero: false, patch: Patch::default() }
     }
 }
 
@@ -270,10 +261,7 @@ impl Arena {
                 Shape::Leaf
             }
             Type::Struct(_) | Type::Map { .. } => Shape::Map,
-            Type::List {
-                kind: ListKind::Atomic,
-                ..
-            } => Shape::Leaf,
+            Type::List { kind: ListKind::Atomic, .. } => Shape::Leaf,
             Type::List { kind, item } => Shape::List(kind, *item),
         }
     }
@@ -349,10 +337,7 @@ impl Arena {
         if let Some(rest) = text.strip_prefix('{') {
             let (how, value) = rest.split_once('}').unwrap_or_default();
             let value = self.parse_type(value);
-            return self.add(Type::Map {
-                atomic: how == "=",
-                value,
-            });
+            return self.add(Type::Map { atomic: how == "=", value });
         }
         if let Some(rest) = text.strip_prefix('[') {
             let (how, item) = rest.split_once(']').unwrap_or_default();
@@ -435,9 +420,7 @@ impl Arena {
 }
 
 fn open_api_keys(schema: &Value) -> Vec<(Box<str>, Option<Value>)> {
-    let keys = schema
-        .get("x-kubernetes-list-map-keys")
-        .and_then(Value::as_array);
+    let keys = schema.get("x-kubernetes-list-map-keys").and_then(Value::as_array);
     let properties = &schema["items"]["properties"];
     let mut keys: Vec<(Box<str>, Option<Value>)> = keys
         .into_iter()

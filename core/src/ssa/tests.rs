@@ -17,19 +17,13 @@ fn schema(kind: Kind) -> &'static Schema {
 
 /// A StatefulSet's or Service's manifest with this `spec`.
 fn with_spec(kind: Kind, spec: Value) -> Object {
-    object(
-        json!({"apiVersion": kind.api_version(), "kind": kind.name(),
-        "metadata": {"name": "x", "namespace": "n"}, "spec": spec}),
-    )
+    object(json!({"apiVersion": kind.api_version(), "kind": kind.name(),
+        "metadata": {"name": "x", "namespace": "n"}, "spec": spec}))
 }
 
 fn forced(live: &Object, desired: &Object, manager: &str) -> Object {
     let schema = schema(live.kind);
-    let who = Manager {
-        name: manager,
-        subresource: "",
-        api_version: live.kind.api_version(),
-    };
+    let who = Manager { name: manager, subresource: "", api_version: live.kind.api_version() };
     let applied = apply(
         schema,
         &view(live),
@@ -41,10 +35,7 @@ fn forced(live: &Object, desired: &Object, manager: &str) -> Object {
         None,
     )
     .expect("forced");
-    let mut out = with_view(
-        live,
-        normalise(schema, &applied.view, &mut Findings::default()),
-    );
+    let mut out = with_view(live, normalise(schema, &applied.view, &mut Findings::default()));
     out.meta.managed = applied.managed.into();
     out
 }
@@ -61,16 +52,8 @@ fn every_built_in_kind_has_a_schema() {
 fn lists_have_the_keys_of_the_real_server() {
     let pod = ["spec", "template", "spec"];
     for (kind, path, keys) in [
-        (
-            Kind::StatefulSet,
-            [&pod[..], &["containers"]].concat(),
-            Some(vec!["name"]),
-        ),
-        (
-            Kind::StatefulSet,
-            [&pod[..], &["volumes"]].concat(),
-            Some(vec!["name"]),
-        ),
+        (Kind::StatefulSet, [&pod[..], &["containers"]].concat(), Some(vec!["name"])),
+        (Kind::StatefulSet, [&pod[..], &["volumes"]].concat(), Some(vec!["name"])),
         (
             Kind::StatefulSet,
             [&pod[..], &["containers", "ports"]].concat(),
@@ -86,30 +69,14 @@ fn lists_have_the_keys_of_the_real_server() {
             [&pod[..], &["topologySpreadConstraints"]].concat(),
             Some(vec!["topologyKey", "whenUnsatisfiable"]),
         ),
-        (
-            Kind::StatefulSet,
-            [&pod[..], &["tolerations"]].concat(),
-            None,
-        ),
-        (
-            Kind::Service,
-            vec!["spec", "ports"],
-            Some(vec!["port", "protocol"]),
-        ),
+        (Kind::StatefulSet, [&pod[..], &["tolerations"]].concat(), None),
+        (Kind::Service, vec!["spec", "ports"], Some(vec!["port", "protocol"])),
         (Kind::ServiceAccount, vec!["secrets"], Some(vec!["name"])),
         (Kind::ServiceAccount, vec!["imagePullSecrets"], None),
-        (
-            Kind::PersistentVolumeClaim,
-            vec!["spec", "accessModes"],
-            None,
-        ),
+        (Kind::PersistentVolumeClaim, vec!["spec", "accessModes"], None),
         (Kind::Endpoints, vec!["subsets"], None),
         (Kind::Role, vec!["rules"], None),
-        (
-            Kind::Pod,
-            vec!["metadata", "ownerReferences"],
-            Some(vec!["uid"]),
-        ),
+        (Kind::Pod, vec!["metadata", "ownerReferences"], Some(vec!["uid"])),
     ] {
         let found = schema(kind).at(&path);
         let Some(schema::Type::List { kind: list, .. }) = found else {
@@ -167,9 +134,7 @@ fn would_change_names_what_an_apply_would_change() {
     let desired = with_spec(Kind::StatefulSet, spec.clone());
     let empty = with_spec(Kind::StatefulSet, json!({}));
     let live = forced(&empty, &desired, "us");
-    let limits = live
-        .at(&["spec", "template", "spec", "containers"])
-        .expect("containers");
+    let limits = live.at(&["spec", "template", "spec", "containers"]).expect("containers");
     assert_eq!(limits[0]["resources"]["limits"]["cpu"], "1");
     let check = |change: &dyn Fn(&mut Value), expected: &[&str]| {
         let mut changed = desired.to_value();
@@ -202,10 +167,7 @@ fn would_change_names_what_an_apply_would_change() {
         },
         &[".spec.template.spec.containers"],
     );
-    check(
-        &|v| v["metadata"]["labels"] = json!({"a": "b"}),
-        &[".metadata.labels.a"],
-    );
+    check(&|v| v["metadata"]["labels"] = json!({"a": "b"}), &[".metadata.labels.a"]);
     assert!(!would_change(schema(Kind::StatefulSet), &desired, &live, "them").is_empty());
 }
 
@@ -218,19 +180,11 @@ fn pruning_keeps_what_others_own_and_conflicts_name_the_owner() {
     );
     let b = with_spec(Kind::Service, json!({"ports": [{"port": 2}]}));
     let live = forced(&forced(&empty, &a, "a"), &b, "b");
-    let after = forced(
-        &live,
-        &with_spec(Kind::Service, json!({"clusterIP": "None"})),
-        "a",
-    );
+    let after = forced(&live, &with_spec(Kind::Service, json!({"clusterIP": "None"})), "a");
     let ports = after.at(&["spec", "ports"]).expect("ports");
     assert_eq!(ports.as_array().map(Vec::len), Some(1));
     assert_eq!(ports[0]["port"], 2);
-    let who = Manager {
-        name: "c",
-        subresource: "",
-        api_version: "v1",
-    };
+    let who = Manager { name: "c", subresource: "", api_version: "v1" };
     let wanted = with_spec(Kind::Service, json!({"clusterIP": "10.0.0.1"}));
     let refused = apply(
         schema(Kind::Service),
@@ -244,10 +198,7 @@ fn pruning_keeps_what_others_own_and_conflicts_name_the_owner() {
     );
     assert_eq!(
         refused,
-        Err(vec![Conflict {
-            manager: "\"a\"".into(),
-            field: ".spec.clusterIP".into()
-        }])
+        Err(vec![Conflict { manager: "\"a\"".into(), field: ".spec.clusterIP".into() }])
     );
 }
 
@@ -255,10 +206,7 @@ fn pruning_keeps_what_others_own_and_conflicts_name_the_owner() {
 fn set() -> impl Strategy<Value = FieldSet> {
     let path = proptest::collection::vec(proptest::sample::select(vec!["a", "b", "c"]), 1..4);
     proptest::collection::vec(path, 0..8).prop_map(|paths| {
-        paths
-            .iter()
-            .map(|p| FieldSet::of(p))
-            .fold(FieldSet::default(), |a, b| a.union(&b))
+        paths.iter().map(|p| FieldSet::of(p)).fold(FieldSet::default(), |a, b| a.union(&b))
     })
 }
 
@@ -282,14 +230,8 @@ proptest! {
 
 #[test]
 fn an_update_owns_what_it_changed_and_takes_it_from_others() {
-    let old = with_spec(
-        Kind::Service,
-        json!({"clusterIP": "None", "sessionAffinity": "None"}),
-    );
-    let new = with_spec(
-        Kind::Service,
-        json!({"clusterIP": "10.0.0.1", "sessionAffinity": "None"}),
-    );
+    let old = with_spec(Kind::Service, json!({"clusterIP": "None", "sessionAffinity": "None"}));
+    let new = with_spec(Kind::Service, json!({"clusterIP": "10.0.0.1", "sessionAffinity": "None"}));
     let entry = Managed {
         manager: "a".into(),
         apply: true,
@@ -298,11 +240,7 @@ fn an_update_owns_what_it_changed_and_takes_it_from_others() {
         time: None,
         fields: fields_of(schema(Kind::Service), &old).into(),
     };
-    let who = Manager {
-        name: "kubectl-edit",
-        subresource: "",
-        api_version: "v1",
-    };
+    let who = Manager { name: "kubectl-edit", subresource: "", api_version: "v1" };
     let now = jiff::Timestamp::UNIX_EPOCH;
     let managed = update(
         schema(Kind::Service),
@@ -313,10 +251,7 @@ fn an_update_owns_what_it_changed_and_takes_it_from_others() {
         &FieldSet::default(),
         now,
     );
-    let found: Vec<_> = managed
-        .iter()
-        .map(|m| (&*m.manager, m.fields.paths()))
-        .collect();
+    let found: Vec<_> = managed.iter().map(|m| (&*m.manager, m.fields.paths())).collect();
     assert_eq!(
         found,
         [

@@ -36,30 +36,36 @@ fn specs() -> impl Strategy<Value = Value> {
     ];
     let service = prop_oneof![
         Just(json!({})),
-        Just(json!({"type": "NodePort", "nodePort": 32001, "metadata": {"labels": {"role": "db"}}})),
+        Just(
+            json!({"type": "NodePort", "nodePort": 32001, "metadata": {"labels": {"role": "db"}}})
+        ),
         Just(json!({"type": "LoadBalancer"})),
     ];
     let metadata = prop_oneof![
         Just(json!({})),
-        Just(json!({"labels": {"team": "blue", "ivory-operator.ivorysql.org/cluster": "wrong"}, "annotations": {"a": "b"}})),
+        Just(
+            json!({"labels": {"team": "blue", "ivory-operator.ivorysql.org/cluster": "wrong"}, "annotations": {"a": "b"}})
+        ),
     ];
     let sets = prop::collection::vec(set, 1..=3);
     let repos = prop::collection::vec(repo, 1..=3);
-    (sets, repos, users, service, metadata).prop_map(|(mut sets, mut repos, users, service, metadata)| {
-        for (n, set) in sets.iter_mut().enumerate().skip(1) {
-            set["name"] = format!("set{n}").into();
-        }
-        for (n, repo) in repos.iter_mut().enumerate() {
-            repo["name"] = format!("repo{}", n + 1).into();
-        }
-        let mut made = spec(1);
-        made["instances"] = sets.into();
-        made["backups"]["pgbackrest"]["repos"] = repos.into();
-        made["users"] = users;
-        made["service"] = service;
-        made["metadata"] = metadata;
-        made
-    })
+    (sets, repos, users, service, metadata).prop_map(
+        |(mut sets, mut repos, users, service, metadata)| {
+            for (n, set) in sets.iter_mut().enumerate().skip(1) {
+                set["name"] = format!("set{n}").into();
+            }
+            for (n, repo) in repos.iter_mut().enumerate() {
+                repo["name"] = format!("repo{}", n + 1).into();
+            }
+            let mut made = spec(1);
+            made["instances"] = sets.into();
+            made["backups"]["pgbackrest"]["repos"] = repos.into();
+            made["users"] = users;
+            made["service"] = service;
+            made["metadata"] = metadata;
+            made
+        },
+    )
 }
 
 /// The plan for the same input without memos, and with every list turned round.
@@ -95,8 +101,10 @@ proptest! {
 
 /// The kinds and names of what is there, with labels: what a user would call the state.
 fn state(world: &World) -> Vec<String> {
-    let all = world.objects.values().filter(|o| o.kind != Kind::Event && o.kind != Kind::IvoryCluster);
-    let mut lines: Vec<String> = all.map(|o| format!("{} {} {:?}", o.kind, o.meta.name, o.meta.labels)).collect();
+    let all =
+        world.objects.values().filter(|o| o.kind != Kind::Event && o.kind != Kind::IvoryCluster);
+    let mut lines: Vec<String> =
+        all.map(|o| format!("{} {} {:?}", o.kind, o.meta.name, o.meta.labels)).collect();
     lines.sort();
     lines
 }
@@ -183,7 +191,8 @@ fn an_unknown_read_never_makes_a_plan_smaller_or_deletes() {
         let mut world = quiet.clone();
         world.unknown.insert(key.clone());
         let plan = world.plan();
-        let acts = plan.writes.iter().find(|w| !matches!(w.op, Op::Status { .. } | Op::Event { .. }));
+        let acts =
+            plan.writes.iter().find(|w| !matches!(w.op, Op::Status { .. } | Op::Event { .. }));
         assert_eq!(acts.map(text), None, "{key:?}");
         let (mut known, mut unknown) = (busy.clone(), busy.clone());
         unknown.unknown.insert(key.clone());
@@ -192,7 +201,8 @@ fn an_unknown_read_never_makes_a_plan_smaller_or_deletes() {
             let name = &object["metadata"]["name"];
             assert!(applies(&known).contains(&object), "{key:?} changes {} {name}", object["kind"]);
         }
-        let more: Vec<_> = deletes(&unknown).into_iter().filter(|d| !deletes(&known).contains(d)).collect();
+        let more: Vec<_> =
+            deletes(&unknown).into_iter().filter(|d| !deletes(&known).contains(d)).collect();
         assert_eq!(more, [""; 0], "{key:?}");
     }
 }
@@ -200,16 +210,29 @@ fn an_unknown_read_never_makes_a_plan_smaller_or_deletes() {
 #[test]
 fn any_label_that_a_stranger_takes_comes_back_and_nobody_restarts() {
     let quiet = World::settled(2);
-    let kinds = [Kind::StatefulSet, Kind::PersistentVolumeClaim, Kind::ConfigMap, Kind::Service, Kind::ServiceAccount];
+    let kinds = [
+        Kind::StatefulSet,
+        Kind::PersistentVolumeClaim,
+        Kind::ConfigMap,
+        Kind::Service,
+        Kind::ServiceAccount,
+    ];
     for kind in kinds {
         for object in quiet.all(kind) {
             for label in object.meta.labels.keys() {
                 let mut world = quiet.clone();
-                let pods: Vec<_> = world.all(Kind::Pod).iter().map(|p| p.meta.uid.clone()).collect();
+                let pods: Vec<_> =
+                    world.all(Kind::Pod).iter().map(|p| p.meta.uid.clone()).collect();
                 world.strip(kind, &object.meta.name, label);
                 world.settle();
-                assert_eq!(state(&world), state(&quiet), "{kind} {} without {label}", object.meta.name);
-                let after: Vec<_> = world.all(Kind::Pod).iter().map(|p| p.meta.uid.clone()).collect();
+                assert_eq!(
+                    state(&world),
+                    state(&quiet),
+                    "{kind} {} without {label}",
+                    object.meta.name
+                );
+                let after: Vec<_> =
+                    world.all(Kind::Pod).iter().map(|p| p.meta.uid.clone()).collect();
                 assert_eq!(after, pods, "{kind} {} without {label}", object.meta.name);
             }
         }
@@ -227,7 +250,9 @@ fn a_changed_set_label_moves_no_instance() {
             Kind::Secret => names::instance_certs(&name),
             _ => name.clone(),
         };
-        world.change(kind, &object, |o| o["metadata"]["labels"][labels::INSTANCE_SET] = "elsewhere".into());
+        world.change(kind, &object, |o| {
+            o["metadata"]["labels"][labels::INSTANCE_SET] = "elsewhere".into()
+        });
         world.settle();
         assert_eq!(state(&world), before, "{kind}");
     }
@@ -251,17 +276,25 @@ type Edit = fn(&mut Value);
 
 /// One edit for each row of [`unbuilt::TABLE`].
 const UNBUILT: &[(&str, Edit)] = &[
-    ("spec.backups.pgbackrest.manual", |s| s["backups"]["pgbackrest"]["manual"] = json!({"repoName": "repo1"})),
+    ("spec.backups.pgbackrest.manual", |s| {
+        s["backups"]["pgbackrest"]["manual"] = json!({"repoName": "repo1"})
+    }),
     ("spec.backups.pgbackrest.repos[].schedules", |s| {
         s["backups"]["pgbackrest"]["repos"][0]["schedules"] = json!({"full": "0 1 * * *"});
     }),
     ("spec.backups.pgbackrest.restore", |s| {
         s["backups"]["pgbackrest"]["restore"] = json!({"enabled": true, "repoName": "repo1"});
     }),
-    ("spec.dataSource", |s| s["dataSource"] = json!({"volumes": {"pgDataVolume": {"pvcName": "old"}}})),
+    ("spec.dataSource", |s| {
+        s["dataSource"] = json!({"volumes": {"pgDataVolume": {"pvcName": "old"}}})
+    }),
     ("spec.databaseInitSQL", |s| s["databaseInitSQL"] = json!({"name": "sql", "key": "init"})),
-    ("spec.instances[].containers", |s| s["instances"][0]["containers"] = json!([{"name": "mine"}])),
-    ("spec.monitoring.pgmonitor.exporter", |s| s["monitoring"] = json!({"pgmonitor": {"exporter": {}}})),
+    ("spec.instances[].containers", |s| {
+        s["instances"][0]["containers"] = json!([{"name": "mine"}])
+    }),
+    ("spec.monitoring.pgmonitor.exporter", |s| {
+        s["monitoring"] = json!({"pgmonitor": {"exporter": {}}})
+    }),
     ("spec.patroni.switchover", |s| s["patroni"] = json!({"switchover": {"enabled": true}})),
     ("spec.proxy.pgBouncer", |s| s["proxy"] = json!({"pgBouncer": {}})),
     ("spec.shutdown", |s| s["shutdown"] = true.into()),
@@ -272,17 +305,22 @@ const UNBUILT: &[(&str, Edit)] = &[
 
 /// Edits that must change more than the status.
 const BUILT: &[(&str, Edit)] = &[
-    ("spec.backups", |s| s["backups"]["pgbackrest"]["global"] = json!({"repo1-retention-full": "2"})),
+    ("spec.backups", |s| {
+        s["backups"]["pgbackrest"]["global"] = json!({"repo1-retention-full": "2"})
+    }),
     ("spec.backups.pgbackrest.configuration", |s| {
         s["backups"]["pgbackrest"]["configuration"] = json!([{"secret": {"name": "keys"}}]);
     }),
     ("spec.backups.pgbackrest.image", |s| s["backups"]["pgbackrest"]["image"] = "other".into()),
-    ("spec.backups.pgbackrest.metadata", |s| s["backups"]["pgbackrest"]["metadata"] = json!({"labels": {"a": "b"}})),
+    ("spec.backups.pgbackrest.metadata", |s| {
+        s["backups"]["pgbackrest"]["metadata"] = json!({"labels": {"a": "b"}})
+    }),
     ("spec.backups.pgbackrest.repoHost", |s| {
         s["backups"]["pgbackrest"]["repoHost"] = json!({"priorityClassName": "high"});
     }),
     ("spec.backups.pgbackrest.sidecars", |s| {
-        s["backups"]["pgbackrest"]["sidecars"] = json!({"pgbackrest": {"resources": {"limits": {"cpu": "1"}}}});
+        s["backups"]["pgbackrest"]["sidecars"] =
+            json!({"pgbackrest": {"resources": {"limits": {"cpu": "1"}}}});
     }),
     ("spec.config", |s| s["config"] = json!({"files": [{"configMap": {"name": "files"}}]})),
     ("spec.customTLSSecret", |s| {
@@ -299,22 +337,36 @@ const BUILT: &[(&str, Edit)] = &[
     ("spec.imagePullSecrets", |s| s["imagePullSecrets"] = json!([{"name": "pull"}])),
     ("spec.instances", |s| s["instances"][0]["replicas"] = 3.into()),
     ("spec.instances[].affinity", |s| s["instances"][0]["affinity"] = json!({"nodeAffinity": {}})),
-    ("spec.instances[].metadata", |s| s["instances"][0]["metadata"] = json!({"labels": {"a": "b"}})),
-    ("spec.instances[].minAvailable", |s| s["instances"][0]["minAvailable"] = 2.into()),
-    ("spec.instances[].priorityClassName", |s| s["instances"][0]["priorityClassName"] = "high".into()),
-    ("spec.instances[].resources", |s| s["instances"][0]["resources"] = json!({"limits": {"cpu": "1"}})),
-    ("spec.instances[].sidecars", |s| {
-        s["instances"][0]["sidecars"] = json!({"replicaCertCopy": {"resources": {"limits": {"cpu": "1"}}}});
+    ("spec.instances[].metadata", |s| {
+        s["instances"][0]["metadata"] = json!({"labels": {"a": "b"}})
     }),
-    ("spec.instances[].tolerations", |s| s["instances"][0]["tolerations"] = json!([{"operator": "Exists"}])),
+    ("spec.instances[].minAvailable", |s| s["instances"][0]["minAvailable"] = 2.into()),
+    ("spec.instances[].priorityClassName", |s| {
+        s["instances"][0]["priorityClassName"] = "high".into()
+    }),
+    ("spec.instances[].resources", |s| {
+        s["instances"][0]["resources"] = json!({"limits": {"cpu": "1"}})
+    }),
+    ("spec.instances[].sidecars", |s| {
+        s["instances"][0]["sidecars"] =
+            json!({"replicaCertCopy": {"resources": {"limits": {"cpu": "1"}}}});
+    }),
+    ("spec.instances[].tolerations", |s| {
+        s["instances"][0]["tolerations"] = json!([{"operator": "Exists"}])
+    }),
     ("spec.instances[].topologySpreadConstraints", |s| {
         s["instances"][0]["topologySpreadConstraints"] =
             json!([{"maxSkew": 1, "topologyKey": "rack", "whenUnsatisfiable": "DoNotSchedule"}]);
     }),
-    ("spec.instances[].walVolumeClaimSpec", |s| s["instances"][0]["walVolumeClaimSpec"] = claim("1Gi")),
+    ("spec.instances[].walVolumeClaimSpec", |s| {
+        s["instances"][0]["walVolumeClaimSpec"] = claim("1Gi")
+    }),
     ("spec.metadata", |s| s["metadata"] = json!({"annotations": {"a": "b"}})),
     ("spec.openshift", |s| s["openshift"] = true.into()),
-    ("spec.patroni", |s| s["patroni"] = json!({"dynamicConfiguration": {"postgresql": {"parameters": {"work_mem": "8MB"}}}})),
+    ("spec.patroni", |s| {
+        s["patroni"] =
+            json!({"dynamicConfiguration": {"postgresql": {"parameters": {"work_mem": "8MB"}}}})
+    }),
     ("spec.port", |s| s["port"] = 5433.into()),
     ("spec.postGISVersion", |s| s["postGISVersion"] = "3.5".into()),
     ("spec.postgresVersion", |s| s["postgresVersion"] = 17.into()),
@@ -328,7 +380,8 @@ const BUILT: &[(&str, Edit)] = &[
 fn effect(edit: Edit) -> Vec<String> {
     let mut world = World::settled(2);
     let files = json!({"tls.crt": "YQ==", "tls.key": "Yg==", "ca.crt": "Yw=="});
-    world.put(Object::new(Kind::Secret, crate::test_support::NAMESPACE, "mine").with("data", files));
+    world
+        .put(Object::new(Kind::Secret, crate::test_support::NAMESPACE, "mine").with("data", files));
     world.edit(edit);
     let plan = world.plan();
     let own = |w: &&crate::plan::Write| !matches!(w.op, Op::Status { .. } | Op::Event { .. });
@@ -349,21 +402,32 @@ fn the_table_of_unbuilt_fields_is_true() {
             Op::Event { object } => object.str_at(&["message"]).map(str::to_owned),
             _ => None,
         });
-        assert!(told.collect::<String>().contains(path), "{path} is ignored in silence: {:?}", texts(&plan));
+        assert!(
+            told.collect::<String>().contains(path),
+            "{path} is ignored in silence: {:?}",
+            texts(&plan)
+        );
     }
 }
 
 #[test]
 fn every_other_field_does_something() {
     for (path, edit) in BUILT {
-        assert_ne!(effect(*edit).len(), 0, "{path} is ignored in silence: build it or put it on the table");
+        assert_ne!(
+            effect(*edit).len(),
+            0,
+            "{path} is ignored in silence: build it or put it on the table"
+        );
     }
     let crd = serde_json::to_value(crate::api::crd_ivorycluster()).expect("JSON");
     let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"];
     let fields = schema.as_object().expect("properties").keys();
     for field in fields.filter(|f| *f != "paused") {
         let path = format!("spec.{field}");
-        let known = UNBUILT.iter().chain(BUILT).any(|(p, _)| *p == path || p.starts_with(&format!("{path}.")));
+        let known = UNBUILT
+            .iter()
+            .chain(BUILT)
+            .any(|(p, _)| *p == path || p.starts_with(&format!("{path}.")));
         assert!(known, "{path} is in no list");
     }
 }

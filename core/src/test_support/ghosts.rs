@@ -40,7 +40,10 @@ fn claims(world: &mut World) {
     for claim in world.all(Kind::PersistentVolumeClaim) {
         let name = claim.meta.name.to_string();
         if claim.terminating() {
-            let used = world.all(Kind::Pod).iter().any(|p| p.to_value().to_string().contains(&format!("\"{name}\"")));
+            let used = world
+                .all(Kind::Pod)
+                .iter()
+                .any(|p| p.to_value().to_string().contains(&format!("\"{name}\"")));
             if !used {
                 world.remove(Kind::PersistentVolumeClaim, &name);
             }
@@ -94,10 +97,15 @@ fn workloads(world: &mut World) {
 
 fn start(world: &mut World, set: &Object, revision: &str, name: &str) {
     let template = set.at(&["spec", "template"]).cloned().unwrap_or_default();
-    let claims_there = template.pointer("/spec/volumes").and_then(Value::as_array).into_iter().flatten().all(|v| {
-        let claim = v.pointer("/persistentVolumeClaim/claimName").and_then(Value::as_str);
-        claim.is_none_or(|c| world.get(Kind::PersistentVolumeClaim, c).is_some_and(|c| !c.terminating()))
-    });
+    let claims_there =
+        template.pointer("/spec/volumes").and_then(Value::as_array).into_iter().flatten().all(
+            |v| {
+                let claim = v.pointer("/persistentVolumeClaim/claimName").and_then(Value::as_str);
+                claim.is_none_or(|c| {
+                    world.get(Kind::PersistentVolumeClaim, c).is_some_and(|c| !c.terminating())
+                })
+            },
+        );
     let image = template.pointer("/spec/containers/0/image").and_then(Value::as_str).unwrap_or("");
     let works = claims_there && !image.contains(world.bad_image) && !world.dead.contains(name);
     let state = if works {
@@ -106,16 +114,23 @@ fn start(world: &mut World, set: &Object, revision: &str, name: &str) {
         json!({"waiting": {"reason": "ImagePullBackOff"}})
     };
     let containers = template.pointer("/spec/containers").and_then(Value::as_array);
-    let first = containers.and_then(|c| c.first()).and_then(|c| c["name"].as_str()).unwrap_or(DATABASE_CONTAINER);
-    let mut pod = Object::new(Kind::Pod, NAMESPACE, name)
-        .with("spec", template.get("spec"))
-        .with("status", json!({
+    let first = containers
+        .and_then(|c| c.first())
+        .and_then(|c| c["name"].as_str())
+        .unwrap_or(DATABASE_CONTAINER);
+    let mut pod = Object::new(Kind::Pod, NAMESPACE, name).with("spec", template.get("spec")).with(
+        "status",
+        json!({
             "conditions": [{"type": "Ready", "status": if works { "True" } else { "False" }}],
             "containerStatuses": [{"name": first, "state": state}],
-        }));
+        }),
+    );
     let of = |key: &str| {
         let map = template.pointer(&format!("/metadata/{key}")).and_then(Value::as_object);
-        map.into_iter().flatten().filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_owned()))).collect()
+        map.into_iter()
+            .flatten()
+            .filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_owned())))
+            .collect()
     };
     let mut all: crate::object::StringMap = of("labels");
     all.insert("controller-revision-hash".into(), revision.into());
@@ -128,7 +143,10 @@ fn start(world: &mut World, set: &Object, revision: &str, name: &str) {
 fn runs(pod: &Object) -> bool {
     let statuses = pod.at(&["status", "containerStatuses"]).and_then(Value::as_array);
     !pod.terminating()
-        && statuses.into_iter().flatten().any(|s| s["name"] == DATABASE_CONTAINER && s["state"]["running"].is_object())
+        && statuses
+            .into_iter()
+            .flatten()
+            .any(|s| s["name"] == DATABASE_CONTAINER && s["state"]["running"].is_object())
 }
 
 /// Every running member writes its status; the lease goes to one that runs.
@@ -136,19 +154,24 @@ fn patroni(world: &mut World) {
     let running: Vec<_> = world
         .all(Kind::Pod)
         .into_iter()
-        .filter(|p| p.label(labels::INSTANCE).is_some() && runs(p) && !world.dead.contains(&*p.meta.name))
+        .filter(|p| {
+            p.label(labels::INSTANCE).is_some() && runs(p) && !world.dead.contains(&*p.meta.name)
+        })
         .collect();
     let scope = format!("{CLUSTER}-ha");
-    let lease = world.get(Kind::Endpoints, &scope).and_then(|e| e.annotation("leader")).map(str::to_owned);
+    let lease =
+        world.get(Kind::Endpoints, &scope).and_then(|e| e.annotation("leader")).map(str::to_owned);
     let holds = |name: &String| running.iter().any(|p| *p.meta.name == **name);
     if !lease.as_ref().is_some_and(holds) {
         let Some(heir) = running.first() else { return };
-        lead(world, &heir.meta.name.clone());
+        lead(world, heir.meta.name.as_ref());
     }
-    let leader = world.the(Kind::Endpoints, &scope).annotation("leader").unwrap_or_default().to_owned();
+    let leader =
+        world.the(Kind::Endpoints, &scope).annotation("leader").unwrap_or_default().to_owned();
     for pod in running {
         let leads = *pod.meta.name == *leader;
-        let standby = world.cluster().at(&["spec", "standby"]).is_some_and(|s| s["enabled"] != json!(false));
+        let standby =
+            world.cluster().at(&["spec", "standby"]).is_some_and(|s| s["enabled"] != json!(false));
         let (role, label) = match (leads, standby) {
             (true, false) => ("primary", "master"),
             (true, true) => ("standby_leader", "master"),
@@ -174,7 +197,8 @@ pub fn lead(world: &mut World, pod: &str) {
     let config = format!("{CLUSTER}-ha-config");
     if world.get(Kind::Endpoints, &config).is_none_or(|e| e.annotation("initialize").is_none()) {
         endpoints(world, &config, "initialize", "7000000000000000001");
-        let cluster = crate::cluster::Cluster::read(&world.cluster(), &world.config).expect("a readable spec");
+        let cluster = crate::cluster::Cluster::read(&world.cluster(), &world.config)
+            .expect("a readable spec");
         let dynamic = crate::rules::config::dynamic(&cluster).to_string();
         endpoints(world, &config, "config", &dynamic);
     }
@@ -184,8 +208,10 @@ fn endpoints(world: &mut World, name: &str, annotation: &str, value: &str) {
     let mut object = world.get(Kind::Endpoints, name).map_or_else(
         || {
             let mut new = Object::new(Kind::Endpoints, NAMESPACE, name);
-            let pairs = [(labels::CLUSTER, CLUSTER.to_owned()), (labels::PATRONI, format!("{CLUSTER}-ha"))];
-            new.meta.labels = crate::object::StringMap::from(pairs.map(|(k, v)| (k.to_owned(), v))).into();
+            let pairs =
+                [(labels::CLUSTER, CLUSTER.to_owned()), (labels::PATRONI, format!("{CLUSTER}-ha"))];
+            new.meta.labels =
+                crate::object::StringMap::from(pairs.map(|(k, v)| (k.to_owned(), v))).into();
             new
         },
         |e| (**e).clone(),

@@ -1,194 +1,34 @@
-//! Stand-in for the API server's model, until the real one lands.
-use std::collections::BTreeMap;
-use std::sync::Arc;
+//! A faithful model of kube-apiserver: a pure, synchronous, deterministic state machine. Requests go in
+//! one at a time by [`ApiServer::handle`]; time and UIDs are handed in. What it does was compared with
+//! a real API server of Kubernetes 1.34.
+//!
+//! Not here: delivery of requests and watch events, authentication and authorisation, the controllers
+//! (garbage collection, workloads, namespaces' content), admission webhooks, quotas and limit ranges.
 
-use ivory_core::Kind;
-use ivory_core::object::{Object, Uid};
-use ivory_core::plan::Propagation;
-use ivory_core::read::Selector;
-use jiff::Timestamp;
-use serde_json::Value;
+mod admission;
+mod crd;
+mod create;
+mod defaulting;
+mod delete;
+mod eviction;
+mod handle;
+mod immutable;
+mod list;
+mod names;
+mod patch;
+mod pods;
+mod request;
+mod services;
+mod status;
+mod store;
+mod strategic;
+mod strategy;
+mod update;
+mod validation;
 
-/// A request.
-#[derive(Clone, Debug)]
-pub struct Request {
-    /// User agent and default manager.
-    pub user: Arc<str>,
-    /// What.
-    pub verb: Verb,
-}
-/// What is asked.
-#[derive(Clone, Debug)]
-#[allow(missing_docs)]
-pub enum Verb {
-    Get {
-        kind: Kind,
-        namespace: Arc<str>,
-        name: Arc<str>,
-    },
-    List {
-        kind: Kind,
-        namespace: Option<Arc<str>>,
-        selector: Selector,
-    },
-    Create {
-        object: Object,
-    },
-    Update {
-        object: Object,
-        subresource: Subresource,
-    },
-    Patch {
-        kind: Kind,
-        namespace: Arc<str>,
-        name: Arc<str>,
-        subresource: Subresource,
-        patch: Patch,
-        manager: Arc<str>,
-        force: bool,
-    },
-    Delete {
-        kind: Kind,
-        namespace: Arc<str>,
-        name: Arc<str>,
-        uid: Option<Uid>,
-        resource_version: Option<u64>,
-        propagation: Option<Propagation>,
-        grace_s: Option<i64>,
-    },
-    Evict {
-        namespace: Arc<str>,
-        name: Arc<str>,
-    },
-    Bind {
-        namespace: Arc<str>,
-        name: Arc<str>,
-        node: Arc<str>,
-    },
-}
-/// Which part.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[allow(missing_docs)]
-pub enum Subresource {
-    None,
-    Status,
-    Scale,
-}
-/// A patch.
-#[derive(Clone, Debug)]
-#[allow(missing_docs)]
-pub enum Patch {
-    Apply(Value),
-    Merge(Value),
-    Strategic(Value),
-    Json(Value),
-}
-/// The answer.
-pub type Response = Result<Answer, Status>;
-/// A good answer.
-#[derive(Clone, Debug)]
-#[allow(missing_docs)]
-pub enum Answer {
-    Object(Arc<Object>),
-    List {
-        items: Vec<Arc<Object>>,
-        resource_version: u64,
-    },
-    Done,
-}
-/// An error.
-#[derive(Clone, PartialEq, Eq, Debug)]
-#[allow(missing_docs)]
-pub struct Status {
-    pub code: u16,
-    pub reason: &'static str,
-    pub message: String,
-}
-impl Status {
-    /// 504.
-    #[must_use]
-    pub fn timeout(message: &str) -> Self {
-        Self {
-            code: 504,
-            reason: "Timeout",
-            message: message.into(),
-        }
-    }
-    /// 404.
-    #[must_use]
-    pub fn not_found(kind: Kind, name: &str) -> Self {
-        Self {
-            code: 404,
-            reason: "NotFound",
-            message: format!("{} {name:?} not found", kind.plural()),
-        }
-    }
-    /// 500.
-    #[must_use]
-    pub fn internal(message: &str) -> Self {
-        Self {
-            code: 500,
-            reason: "InternalError",
-            message: message.into(),
-        }
-    }
-}
-/// How.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[allow(missing_docs)]
-pub enum ChangeKind {
-    Added,
-    Modified,
-    Deleted,
-}
-/// A change.
-#[derive(Clone, Debug)]
-#[allow(missing_docs)]
-pub struct Change {
-    pub rv: u64,
-    pub kind: ChangeKind,
-    pub object: Arc<Object>,
-    pub old: Option<Arc<Object>>,
-}
-/// The server.
-#[derive(Clone, Default)]
-pub struct ApiServer {
-    rv: u64,
-    objects: BTreeMap<(Kind, Arc<str>, Arc<str>), Arc<Object>>,
-    log: Vec<Arc<Change>>,
-}
-impl ApiServer {
-    /// Handles a request.
-    /// # Errors
-    /// As the API does.
-    pub fn handle(
-        &mut self,
-        _now: Timestamp,
-        _uid: &mut dyn FnMut() -> String,
-        _request: &Request,
-    ) -> Response {
-        Err(Status::internal("stand-in"))
-    }
-    /// One object.
-    #[must_use]
-    pub fn get(&self, kind: Kind, namespace: &str, name: &str) -> Option<&Arc<Object>> {
-        self.objects.get(&(kind, namespace.into(), name.into()))
-    }
-    /// All objects of a kind, in order.
-    pub fn list(&self, kind: Kind, namespace: Option<&str>) -> impl Iterator<Item = &Arc<Object>> {
-        let namespace: Option<Arc<str>> = namespace.map(Arc::from);
-        self.objects
-            .iter()
-            .filter(move |((k, ns, _), _)| *k == kind && namespace.as_ref().is_none_or(|n| n == ns))
-            .map(|(_, o)| o)
-    }
-    /// The newest version.
-    #[must_use]
-    pub fn resource_version(&self) -> u64 {
-        self.rv
-    }
-    /// What changed after a version.
-    pub fn changes_after(&self, rv: u64) -> impl Iterator<Item = &Arc<Change>> {
-        self.log.iter().filter(move |c| c.rv > rv)
-    }
-}
+pub use request::{
+    Body, Content, DeleteOptions, Filter, ObjectRef, Reply, Request, Response, Subresource,
+    UnknownFields, Verb,
+};
+pub use status::{Cause, Status};
+pub use store::{ApiServer, Change, ChangeType, Expired};

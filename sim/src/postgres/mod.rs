@@ -1,9 +1,20 @@
 //! PostgreSQL as a model: timelines, LSNs, roles, databases, parameters, streaming; no pages, no SQL.
+//! This module holds the client contract ([`SqlRequest`], [`SqlReply`]) and the replication protocol.
 
-use std::collections::BTreeMap;
+pub mod auth;
+pub mod contents;
+pub mod data;
+pub mod parameters;
+pub mod server;
+pub mod sync_names;
+pub mod wal;
+
 use std::sync::Arc;
 
 use ivory_core::Sensitive;
+
+pub use data::DataDirectory;
+use wal::{Ancestor, Lsn, Record};
 
 /// A statement of a client, with its credentials.
 #[derive(Clone, Debug)]
@@ -54,7 +65,8 @@ pub enum SqlReply {
     },
     /// An error: SQLSTATE and message.
     Error {
-        /// SQLSTATE, for example `25006`.
+        /// SQLSTATE, for example `25006`. Errors that libpq makes itself (refused, TLS) have `08001`,
+        /// a connection lost in a statement has `08006`.
         code: &'static str,
         /// Message in PostgreSQL's words.
         message: String,
@@ -63,19 +75,51 @@ pub enum SqlReply {
 
 /// Replication protocol.
 #[derive(Clone, Debug)]
-pub enum StreamRequest {}
-/// Replication protocol.
-#[derive(Clone, Debug)]
-pub enum StreamReply {}
-
-/// A data directory.
-#[derive(Clone, Debug, Default)]
-pub struct DataDirectory {
-    /// Rows by client, as placeholder of tables.
-    pub rows: BTreeMap<Arc<str>, Vec<u64>>,
+pub enum StreamRequest {
+    /// A standby asks for log after a position, and thereby says that it has flushed everything before.
+    /// The answer is held until there is something.
+    Fetch {
+        /// The standby's `application_name`.
+        standby: Arc<str>,
+        /// Its system identifier.
+        system_id: u64,
+        /// Its timeline.
+        timeline: u32,
+        /// Where its log ends.
+        from: Lsn,
+    },
+    /// `IDENTIFY_SYSTEM`, and what Patroni asks beside it before it decides on `pg_rewind`.
+    Identify,
+    /// A base backup, or what `pg_rewind` copies.
+    Copy,
 }
 
-impl DataDirectory {
-    /// Feeds what decides the future into a fingerprint.
-    pub fn fingerprint(&self, _hash: &mut dyn std::hash::Hasher) {}
+/// Replication protocol.
+#[derive(Clone, Debug)]
+pub enum StreamReply {
+    /// Log that follows on what the standby has.
+    Records(Arc<[Record]>),
+    /// Who the server is.
+    Identity(Identity),
+    /// The directory as it is now.
+    Copy(Arc<DataDirectory>),
+    /// No, in PostgreSQL's words.
+    Refused(String),
+}
+
+/// Who a server is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Identity {
+    /// System identifier.
+    pub system_id: u64,
+    /// Timeline.
+    pub timeline: u32,
+    /// Where its log ends.
+    pub end: Lsn,
+    /// `pg_is_in_recovery()`.
+    pub in_recovery: bool,
+    /// Whether the last checkpoint is on this timeline, without which `pg_rewind` can't use it.
+    pub checkpointed: bool,
+    /// The timeline's ancestors.
+    pub history: Arc<Vec<Ancestor>>,
 }

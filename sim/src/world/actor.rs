@@ -9,6 +9,7 @@ use ivory_core::object::Object;
 use ivory_core::read::{Output, Selector};
 
 use crate::kube::{Change, Request, Response};
+use crate::node::{Mounts, Registry};
 use crate::rng::Stream;
 use crate::time::{Span, Time};
 use crate::world::World;
@@ -51,6 +52,8 @@ pub enum Input {
     Signal(Signal),
     /// To a kubelet: a process that it started has ended.
     Exited(ActorId, i32),
+    /// To a process: the files of its ConfigMaps and Secrets changed; the kubelet has written them anew.
+    Mounts(Arc<Mounts>),
 }
 
 /// A signal to a process. `Kill` can't be handled: the process is gone when its children learn of it.
@@ -139,8 +142,12 @@ impl Cx<'_> {
 
     /// Starts a list and watch of a kind; first comes [`Input::Listed`], then [`Input::Changed`].
     pub fn watch(&mut self, kind: Kind, namespace: Option<&str>, selector: Selector) -> WatchId {
-        self.world
-            .open_watch(self.me, self.kube, kind, namespace, selector)
+        self.world.open_watch(self.me, self.kube, kind, namespace, selector)
+    }
+
+    /// Starts a list and watch of the Pods that are bound to a node, as a kubelet does by field selector.
+    pub fn watch_pods_of(&mut self, node: &str) -> WatchId {
+        self.world.open_node_watch(self.me, self.kube, node)
     }
 
     /// Ends a watch.
@@ -164,6 +171,13 @@ impl Cx<'_> {
         self.world.reply(self.me, ticket, reply);
     }
 
+    /// Whether the asker of a call that this actor has not answered still lives and waits: what a server sees
+    /// of its connection.
+    #[must_use]
+    pub fn awaited(&self, ticket: Ticket) -> bool {
+        self.world.awaited(ticket)
+    }
+
     /// Runs a command in a container through the API server's `pods/exec`.
     pub fn exec(
         &mut self,
@@ -171,8 +185,7 @@ impl Cx<'_> {
         command: &ivory_core::command::Command,
         deadline: Span,
     ) -> Ticket {
-        self.world
-            .exec(self.me, self.kube, target, command, deadline)
+        self.world.exec(self.me, self.kube, target, command, deadline)
     }
 
     /// Starts another actor in this Kubernetes. A process gets its Pod's address, and the ports on which it listens.
@@ -183,6 +196,25 @@ impl Cx<'_> {
     /// Sends a signal to a process of this node.
     pub fn signal(&mut self, to: ActorId, signal: Signal) {
         self.world.signal(to, signal);
+    }
+
+    /// Hands a process the files that its Pod's volumes hold now.
+    pub fn deliver_mounts(&mut self, to: ActorId, mounts: Arc<Mounts>) {
+        self.world.deliver_mounts(to, mounts);
+    }
+
+    /// What the image registries of this Kubernetes have.
+    #[must_use]
+    pub fn registry(&self) -> &Registry {
+        &self.world.kube(self.kube).registry
+    }
+
+    /// Ends whatever still runs in a container whose main process has ended.
+    pub fn reap(&mut self, pod_uid: &str, container: &str) {
+        let inside = |p: &Place| &*p.pod_uid == pod_uid && &*p.container == container;
+        for process in self.world.processes_where(self.kube, inside) {
+            self.world.kill(process, 137);
+        }
     }
 
     /// Asks a process of this node how it does.
@@ -205,6 +237,26 @@ impl Cx<'_> {
     /// The contents of a volume of this Kubernetes, by the PersistentVolume's name, for changing.
     pub fn volume(&mut self, volume: &str) -> Option<&mut crate::disk::Volume> {
         self.world.kube_mut(self.kube).volume_mut(volume)
+    }
+
+    /// Makes a disk with nothing on it. An existing one of this name is left as it is.
+    pub fn add_volume(&mut self, volume: &str, capacity_bytes: u64) {
+        let kube = self.world.kube_mut(self.kube);
+        if kube.volume(volume).is_none() {
+            let empty = crate::disk::Volume { capacity_bytes, ..crate::disk::Volume::default() };
+            kube.add_volume(volume, empty);
+        }
+    }
+
+    /// Destroys a disk and everything on it.
+    pub fn remove_volume(&mut self, volume: &str) {
+        self.world.kube_mut(self.kube).remove_volume(volume);
+    }
+
+    /// The contents of a volume, for looking at.
+    #[must_use]
+    pub fn disk(&self, volume: &str) -> Option<&crate::disk::Volume> {
+        self.world.kube(self.kube).volume(volume)
     }
 
     /// Name resolution as a Pod of this Kubernetes sees it: a Pod's own DNS name, or a Service's.

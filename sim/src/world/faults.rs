@@ -96,11 +96,7 @@ impl Faults {
             from,
             until: Some(from + how_long),
             left: None,
-            what: Matcher {
-                kube: Some(kube),
-                api: Some(true),
-                ..Matcher::default()
-            },
+            what: Matcher { kube: Some(kube), api: Some(true), ..Matcher::default() },
             point: Point::Sent,
             cut: Cut::Lose,
         });
@@ -121,7 +117,7 @@ impl Matcher {
 
 fn changes_something(what: &What) -> bool {
     match what {
-        What::Request(request) => !matches!(request.verb, Verb::Get { .. } | Verb::List { .. }),
+        What::Request(request) => !matches!(request.verb, Verb::Get(_) | Verb::List { .. }),
         What::Exec { command, .. } => {
             !matches!(**command, ivory_core::command::Command::WalDirectory)
         }

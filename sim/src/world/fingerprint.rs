@@ -64,12 +64,7 @@ impl World {
 /// Feeds an object in its normal form.
 pub fn hash_object(object: &Object, hash: &mut Digest) {
     (object.kind, &*object.meta.namespace, &*object.meta.name).hash(hash);
-    (
-        object.terminating(),
-        &*object.meta.labels,
-        &*object.meta.finalizers,
-    )
-        .hash(hash);
+    (object.terminating(), &*object.meta.labels, &*object.meta.finalizers).hash(hash);
     for (key, value) in object.meta.annotations.iter() {
         if !VOLATILE.contains(&key.as_str()) {
             (key, value).hash(hash);

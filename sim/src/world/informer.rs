@@ -7,7 +7,7 @@ use ivory_core::Kind;
 use ivory_core::object::Object;
 use ivory_core::read::Selector;
 
-use crate::kube::{Change, ChangeKind};
+use crate::kube::{Change, ChangeType};
 use crate::world::actor::{Cx, Input, WatchId};
 
 /// Namespace and name.
@@ -45,13 +45,28 @@ pub enum Learned {
 impl Informer {
     /// Opens the watch.
     pub fn open(cx: &mut Cx<'_>, kind: Kind, namespace: Option<&str>, selector: Selector) -> Self {
-        let watch = cx.watch(kind, namespace, selector);
+        Self::new(kind, cx.watch(kind, namespace, selector))
+    }
+
+    /// Opens a watch of the Pods that are bound to a node.
+    pub fn pods_of(cx: &mut Cx<'_>, node: &str) -> Self {
+        Self::new(Kind::Pod, cx.watch_pods_of(node))
+    }
+
+    fn new(kind: Kind, watch: WatchId) -> Self {
+        Self { kind, watch, objects: Arc::default(), synced: false, seen: 0 }
+    }
+
+    /// A cache that has seen these objects and hears of nothing more; for calling on pure functions.
+    #[must_use]
+    pub fn filled(kind: Kind, objects: impl IntoIterator<Item = Arc<Object>>) -> Self {
+        let objects: BTreeMap<_, _> = objects.into_iter().map(|o| (key_of(&o), o)).collect();
         Self {
             kind,
-            watch,
-            objects: Arc::default(),
-            synced: false,
-            seen: 0,
+            watch: WatchId(0),
+            seen: objects.values().map(|o| o.meta.resource_version).max().unwrap_or(0),
+            objects: Arc::new(objects),
+            synced: true,
         }
     }
 
@@ -71,15 +86,14 @@ impl Informer {
     }
 
     fn take(&mut self, change: &Change) -> Learned {
-        self.seen = self.seen.max(change.rv);
+        self.seen = self.seen.max(change.resource_version);
         let key = key_of(&change.object);
         let objects = Arc::make_mut(&mut self.objects);
-        let (old, new) = match change.kind {
-            ChangeKind::Deleted => (objects.remove(&key), None),
-            ChangeKind::Added | ChangeKind::Modified => (
-                objects.insert(key.clone(), change.object.clone()),
-                Some(change.object.clone()),
-            ),
+        let (old, new) = match change.what {
+            ChangeType::Deleted => (objects.remove(&key), None),
+            ChangeType::Added | ChangeType::Modified => {
+                (objects.insert(key.clone(), change.object.clone()), Some(change.object.clone()))
+            }
         };
         Learned::One { key, old, new }
     }
@@ -114,10 +128,7 @@ impl Informer {
     ) -> impl Iterator<Item = &'a Arc<Object>> + use<'a> {
         let namespace: Arc<str> = namespace.into();
         let from: Key = (namespace.clone(), "".into());
-        self.objects
-            .range(from..)
-            .take_while(move |((ns, _), _)| *ns == namespace)
-            .map(|(_, o)| o)
+        self.objects.range(from..).take_while(move |((ns, _), _)| *ns == namespace).map(|(_, o)| o)
     }
 }
 

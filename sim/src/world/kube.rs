@@ -7,6 +7,7 @@ use ivory_core::Kind;
 
 use crate::disk::Volume;
 use crate::kube::ApiServer;
+use crate::node::Registry;
 use crate::world::actor::{ActorId, Place, WatchId};
 
 /// One Kubernetes.
@@ -14,6 +15,8 @@ use crate::world::actor::{ActorId, Place, WatchId};
 pub struct Kube {
     /// Its API server.
     pub api: ApiServer,
+    /// Which images its nodes can pull.
+    pub registry: Registry,
     volumes: BTreeMap<Arc<str>, Arc<Volume>>,
     listeners: BTreeMap<(Arc<str>, u16), ActorId>,
     processes: BTreeMap<ProcessKey, Process>,
@@ -35,13 +38,15 @@ impl Kube {
     /// A Kubernetes around an API server.
     #[must_use]
     pub fn new(api: ApiServer) -> Self {
+        let handed_out = api.resource_version();
         Self {
             api,
+            registry: Registry::default(),
             volumes: BTreeMap::new(),
             listeners: BTreeMap::new(),
             processes: BTreeMap::new(),
             watchers: BTreeMap::new(),
-            handed_out: 0,
+            handed_out,
         }
     }
 
@@ -58,9 +63,7 @@ impl Kube {
 
     /// All volumes by name.
     pub fn volumes(&self) -> impl Iterator<Item = (&str, &Volume)> {
-        self.volumes
-            .iter()
-            .map(|(name, volume)| (&**name, &**volume))
+        self.volumes.iter().map(|(name, volume)| (&**name, &**volume))
     }
 
     /// Makes an empty volume.
@@ -87,29 +90,15 @@ impl Kube {
     }
 
     pub(super) fn moved_in(&mut self, place: &Place, actor: ActorId) {
-        let key = (
-            place.namespace.clone(),
-            place.pod.clone(),
-            place.container.clone(),
-        );
-        self.processes.insert(
-            key,
-            Process {
-                uid: place.pod_uid.clone(),
-                actor,
-            },
-        );
+        let key = (place.namespace.clone(), place.pod.clone(), place.container.clone());
+        self.processes.insert(key, Process { uid: place.pod_uid.clone(), actor });
         for &port in &place.ports {
             self.listeners.insert((place.ip.clone(), port), actor);
         }
     }
 
     pub(super) fn moved_out(&mut self, place: &Place, actor: ActorId) {
-        let key = (
-            place.namespace.clone(),
-            place.pod.clone(),
-            place.container.clone(),
-        );
+        let key = (place.namespace.clone(), place.pod.clone(), place.container.clone());
         if self.processes.get(&key).is_some_and(|p| p.actor == actor) {
             self.processes.remove(&key);
         }

@@ -5,7 +5,7 @@ mod actor;
 pub mod call;
 mod faults;
 mod fingerprint;
-mod informer;
+pub mod informer;
 pub mod journal;
 mod kube;
 mod message;
@@ -18,9 +18,10 @@ use std::sync::Arc;
 
 pub use actor::{Actor, ActorId, Cx, Input, KubeId, Place, Probe, Signal, WatchId};
 pub use faults::{Faults, Matcher, Rule};
-pub use informer::Informer;
+pub use informer::{Informer, Key, Learned, key_of};
 pub use kube::Kube;
 pub use message::{Back, Cut, Envelope, Point, Ticket, What, Where};
+pub use net::{CONTROL_PLANE, OUTSIDE};
 pub use trace::Trace;
 
 use crate::rng::Streams;
@@ -46,6 +47,10 @@ pub struct World {
     pub faults: Faults,
     net: Net,
     journal: Arc<Vec<Entry>>,
+    /// Looks at the world whenever something worth telling happened.
+    check: Option<fn(&World) -> Vec<String>>,
+    checked: usize,
+    findings: Arc<Vec<String>>,
     /// The machine's record of the run.
     pub trace: Trace,
 }
@@ -83,6 +88,9 @@ impl World {
             faults: Faults::default(),
             net: Net::default(),
             journal: Arc::default(),
+            check: None,
+            checked: 0,
+            findings: Arc::default(),
             trace: Trace::default(),
         }
     }
@@ -114,22 +122,12 @@ impl World {
     /// Writes a line into the journal.
     pub fn note(&mut self, kube: KubeId, by: ActorId, what: Milestone) {
         let actor = self.name_of(by);
-        Arc::make_mut(&mut self.journal).push(Entry {
-            at: self.now,
-            kube,
-            actor,
-            what,
-        });
+        Arc::make_mut(&mut self.journal).push(Entry { at: self.now, kube, actor, what });
     }
 
     /// Writes a line into the journal that no actor wrote: a step, a fault.
     pub fn remark(&mut self, what: Milestone) {
-        let entry = Entry {
-            at: self.now,
-            kube: KubeId(0),
-            actor: "world".into(),
-            what,
-        };
+        let entry = Entry { at: self.now, kube: KubeId(0), actor: "world".into(), what };
         Arc::make_mut(&mut self.journal).push(entry);
     }
 
@@ -147,7 +145,6 @@ impl World {
     }
 
     /// How many Kubernetes there are.
-    #[must_use]
     pub fn kube_ids(&self) -> impl Iterator<Item = KubeId> + use<> {
         (0..self.kubes.len()).map(|i| KubeId(u8::try_from(i).expect("fewer than 256")))
     }
@@ -174,17 +171,8 @@ impl World {
         if let Some(place) = &place {
             self.kube_mut(kube).moved_in(place, id);
         }
-        let info = Arc::new(Info {
-            name,
-            kube,
-            parent,
-            place,
-            node,
-        });
-        self.slots.push(Some(Slot {
-            actor: Some(actor),
-            info,
-        }));
+        let info = Arc::new(Info { name, kube, parent, place, node });
+        self.slots.push(Some(Slot { actor: Some(actor), info }));
         self.queue.push(self.now, Event::Start(id));
         id
     }
@@ -202,13 +190,10 @@ impl World {
     #[must_use]
     pub fn find(&self, kube: KubeId, name: &str) -> Option<ActorId> {
         let alive = |slot: &Option<Slot>| {
-            slot.as_ref()
-                .is_some_and(|s| s.info.kube == kube && &*s.info.name == name)
+            slot.as_ref().is_some_and(|s| s.info.kube == kube && &*s.info.name == name)
         };
         let index = self.slots.iter().rposition(alive)?;
-        Some(ActorId(
-            u32::try_from(index).expect("fewer than 2^32 actors"),
-        ))
+        Some(ActorId(u32::try_from(index).expect("fewer than 2^32 actors")))
     }
 
     /// All living actors, in the order of their birth.
@@ -223,13 +208,7 @@ impl World {
     /// A living actor's state, if it is of this type.
     #[must_use]
     pub fn actor<T: 'static>(&self, id: ActorId) -> Option<&T> {
-        self.slots
-            .get(id.0 as usize)?
-            .as_ref()?
-            .actor
-            .as_deref()?
-            .any()
-            .downcast_ref()
+        self.slots.get(id.0 as usize)?.as_ref()?.actor.as_deref()?.any().downcast_ref()
     }
 
     /// Whether an actor lives.
@@ -263,7 +242,33 @@ impl World {
                 }
             }
         }
+        self.look();
         true
+    }
+
+    /// Lets a checker look at the world after every event that left an entry in the journal: a change of
+    /// roles always does.
+    pub fn check_with(&mut self, check: fn(&World) -> Vec<String>) {
+        self.check = Some(check);
+    }
+
+    /// What the checker found, each sentence once.
+    #[must_use]
+    pub fn findings(&self) -> &[String] {
+        &self.findings
+    }
+
+    fn look(&mut self) {
+        if self.checked == self.journal.len() {
+            return;
+        }
+        self.checked = self.journal.len();
+        let Some(check) = self.check else { return };
+        for finding in check(self) {
+            if !self.findings.contains(&finding) {
+                Arc::make_mut(&mut self.findings).push(finding);
+            }
+        }
     }
 
     /// Handles all events up to a moment, and makes it now. The only way in which time moves.
@@ -293,15 +298,8 @@ impl World {
         if Arc::get_mut(&mut actor).is_none() {
             actor = actor.boxed();
         }
-        let mut cx = Cx {
-            world: self,
-            me: id,
-            kube,
-            gone: None,
-        };
-        Arc::get_mut(&mut actor)
-            .expect("just made unique")
-            .on(&mut cx, input);
+        let mut cx = Cx { world: self, me: id, kube, gone: None };
+        Arc::get_mut(&mut actor).expect("just made unique").on(&mut cx, input);
         let gone = cx.gone;
         if let Some(Some(slot)) = self.slots.get_mut(id.0 as usize) {
             slot.actor = Some(actor);
@@ -324,19 +322,29 @@ impl World {
         if let Some(parent) = slot.info.parent
             && self.alive(parent)
         {
-            self.queue.push(
-                self.now,
-                Event::Exited {
-                    parent,
-                    child: id,
-                    code,
-                },
-            );
+            self.queue.push(self.now, Event::Exited { parent, child: id, code });
         }
     }
 
     pub(crate) fn push_timer(&mut self, at: Time, actor: ActorId, token: u64) {
         self.queue.push(at, Event::Timer(actor, token));
+    }
+
+    pub(crate) fn deliver_mounts(&mut self, to: ActorId, mounts: Arc<crate::node::Mounts>) {
+        self.queue.push(self.now, Event::Mounts(to, mounts));
+    }
+
+    /// The living processes whose place satisfies a condition, in the order of their birth.
+    pub fn processes_where(&self, kube: KubeId, wanted: impl Fn(&Place) -> bool) -> Vec<ActorId> {
+        let here = |slot: &Option<Slot>| {
+            let info = &slot.as_ref()?.info;
+            let place = info.place.as_ref()?;
+            (info.kube == kube && wanted(place)).then_some(())
+        };
+        let ids = self.slots.iter().enumerate();
+        ids.filter(|(_, slot)| here(slot).is_some())
+            .filter_map(|(index, _)| u32::try_from(index).ok().map(ActorId))
+            .collect()
     }
 
     /// Sends a signal to a process. SIGKILL ends it here and now.

@@ -13,10 +13,13 @@ pub const CONTROL_PLANE: &str = "control-plane";
 /// Where people and applications outside the nodes are.
 pub const OUTSIDE: &str = "outside";
 
+/// Two places of a Kubernetes, in order.
+type Pair = (KubeId, Arc<str>, Arc<str>);
+
 /// Pairs of places between which nothing passes, in either direction.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Net {
-    cut: Arc<BTreeSet<(KubeId, Arc<str>, Arc<str>)>>,
+    cut: Arc<BTreeSet<Pair>>,
 }
 
 /// Where an actor without a place is: a kubelet on its node, people outside, all others beside the API server.
@@ -61,10 +64,7 @@ impl World {
         // A Pod's name under its headless Service.
         if let Some(pod) = api.get(Kind::Pod, namespace, first) {
             let ip = pod.str_at(&["status", "podIP"])?;
-            return Some(Where::Address {
-                ip: ip.into(),
-                port,
-            });
+            return Some(Where::Address { ip: ip.into(), port });
         }
         self.resolve_service(kube, namespace, first, port, 2)
     }
@@ -81,12 +81,7 @@ impl World {
         api.get(Kind::Service, namespace, service)?;
         let endpoints = api.get(Kind::Endpoints, namespace, service)?;
         let subset = endpoints.at(&["subsets"])?.as_array()?.first()?;
-        let ip = subset
-            .get("addresses")?
-            .as_array()?
-            .first()?
-            .get("ip")?
-            .as_str()?;
+        let ip = subset.get("addresses")?.as_array()?.first()?.get("ip")?.as_str()?;
         let target = subset
             .get("ports")
             .and_then(|p| p.as_array()?.first()?.get("port")?.as_u64())
@@ -100,10 +95,7 @@ impl World {
             Some(next) if hops > 0 => {
                 self.resolve_service(kube, namespace, &next.meta.name.clone(), target, hops - 1)
             }
-            _ => Some(Where::Address {
-                ip: ip.into(),
-                port: target,
-            }),
+            _ => Some(Where::Address { ip: ip.into(), port: target }),
         }
     }
 }

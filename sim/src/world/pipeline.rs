@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use ivory_core::Kind;
 use ivory_core::command::Command;
+use ivory_core::object::Object;
 use ivory_core::read::{Output, Selector, Target};
 
-use crate::kube::{Change, ChangeKind, Request, Status};
+use crate::kube::{Change, ChangeType, Request, Status};
 use crate::time::{Span, Time};
 use crate::world::actor::{ActorId, Input, KubeId, WatchId};
 use crate::world::call::{Call, CallError, Reply};
@@ -32,6 +33,8 @@ pub(super) struct Watch {
     kind: Kind,
     namespace: Option<Arc<str>>,
     selector: Arc<Selector>,
+    /// Only Pods that are bound to this node.
+    node: Option<Arc<str>>,
     /// Added to every delivery: a cache that lags.
     lag: Span,
     /// When the last event was delivered, so that none overtakes another.
@@ -58,12 +61,7 @@ impl World {
     pub fn submit(&mut self, from: ActorId, kube: KubeId, request: Request) -> Ticket {
         let ticket = self.ticket();
         let what = What::Request(Arc::new(request));
-        self.send(Envelope {
-            ticket,
-            from,
-            kube,
-            what,
-        });
+        self.send(Envelope { ticket, from, kube, what });
         ticket
     }
 
@@ -77,15 +75,7 @@ impl World {
     ) -> Ticket {
         let ticket = self.ticket();
         self.await_answer(ticket, from, false, deadline);
-        self.send(Envelope {
-            ticket,
-            from,
-            kube,
-            what: What::Call {
-                to,
-                call: Arc::new(call),
-            },
-        });
+        self.send(Envelope { ticket, from, kube, what: What::Call { to, call: Arc::new(call) } });
         ticket
     }
 
@@ -100,30 +90,13 @@ impl World {
         let ticket = self.ticket();
         self.await_answer(ticket, from, true, deadline);
         let (target, command) = (Arc::new(target.clone()), Arc::new(command.clone()));
-        self.send(Envelope {
-            ticket,
-            from,
-            kube,
-            what: What::Exec {
-                target,
-                command,
-                deadline,
-            },
-        });
+        self.send(Envelope { ticket, from, kube, what: What::Exec { target, command, deadline } });
         ticket
     }
 
     fn await_answer(&mut self, ticket: Ticket, from: ActorId, exec: bool, deadline: Span) {
-        Arc::make_mut(&mut self.pending).insert(
-            ticket,
-            Pending {
-                from,
-                to: None,
-                exec,
-            },
-        );
-        self.queue
-            .push(self.now + deadline, Event::Deadline(ticket));
+        Arc::make_mut(&mut self.pending).insert(ticket, Pending { from, to: None, exec });
+        self.queue.push(self.now + deadline, Event::Deadline(ticket));
     }
 
     fn cut(&mut self, point: Point, envelope: &Envelope) -> Cut {
@@ -137,9 +110,9 @@ impl World {
     fn send(&mut self, envelope: Envelope) {
         let here = self.location(envelope.from);
         let there: Arc<str> = match &envelope.what {
-            What::Call { to, .. } => self
-                .listener(envelope.kube, to)
-                .map_or(here.clone(), |a| self.location(a)),
+            What::Call { to, .. } => {
+                self.listener(envelope.kube, to).map_or(here.clone(), |a| self.location(a))
+            }
             _ => net::CONTROL_PLANE.into(),
         };
         if self.net.blocked(envelope.kube, &here, &there) {
@@ -148,12 +121,9 @@ impl World {
         let at = self.now + HOP;
         match self.cut(Point::Sent, &envelope) {
             Cut::Pass => self.queue.push(at, Event::Arrive(Box::new(envelope))),
-            Cut::Delay(span) => self
-                .queue
-                .push(at + span, Event::Arrive(Box::new(envelope))),
+            Cut::Delay(span) => self.queue.push(at + span, Event::Arrive(Box::new(envelope))),
             Cut::Double => {
-                self.queue
-                    .push(at, Event::Arrive(Box::new(envelope.clone())));
+                self.queue.push(at, Event::Arrive(Box::new(envelope.clone())));
                 self.queue.push(at + HOP, Event::Arrive(Box::new(envelope)));
             }
             Cut::Lose => self.lose(&envelope),
@@ -194,9 +164,7 @@ impl World {
         match self.cut(Point::Arrived, &envelope) {
             Cut::Pass | Cut::Double => {}
             Cut::Delay(span) => {
-                return self
-                    .queue
-                    .push(self.now + span, Event::Arrive(Box::new(envelope)));
+                return self.queue.push(self.now + span, Event::Arrive(Box::new(envelope)));
             }
             Cut::Lose => return self.lose(&envelope),
             Cut::Refuse(status) => return self.refuse(&envelope, *status),
@@ -204,9 +172,7 @@ impl World {
         }
         match envelope.what.clone() {
             What::Request(request) => self.apply(&envelope, &request),
-            What::Exec {
-                target, command, ..
-            } => self.pass_on_exec(&envelope, &target, &command),
+            What::Exec { target, command, .. } => self.pass_on_exec(&envelope, &target, &command),
             What::Call { to, call } => self.pass_on_call(&envelope, &to, &call),
             What::Watch(watch) => self.list_watch(watch),
         }
@@ -216,7 +182,7 @@ impl World {
         let (now, label) = (self.now.timestamp(), format!("uid/{}", envelope.kube.0));
         let kube = Arc::make_mut(&mut self.kubes[usize::from(envelope.kube.0)]);
         let streams = &mut self.streams;
-        let mut uid = || streams.stream(&label).uuid();
+        let mut uid = || streams.stream(&label).u128();
         let response = kube.api.handle(now, &mut uid, request);
         self.hand_out_changes(envelope.kube);
         let mut at = self.now + API_WORK + HOP;
@@ -230,10 +196,7 @@ impl World {
             }
         }
         let back = Back::Response(Box::new(response));
-        self.queue.push(
-            at,
-            Event::Back(envelope.from, envelope.ticket, Box::new(back)),
-        );
+        self.queue.push(at, Event::Back(envelope.from, envelope.ticket, Box::new(back)));
     }
 
     fn pass_on_exec(&mut self, envelope: &Envelope, target: &Target, command: &Command) {
@@ -250,11 +213,7 @@ impl World {
             let text = format!("container {} is not running", target.container);
             return self.refuse(envelope, Status::internal(&text));
         };
-        if self.net.blocked(
-            envelope.kube,
-            &net::CONTROL_PLANE.into(),
-            &self.location(actor),
-        ) {
+        if self.net.blocked(envelope.kube, &net::CONTROL_PLANE.into(), &self.location(actor)) {
             return self.lose(envelope);
         }
         self.hear_call(envelope, actor, Call::Exec(command.clone()));
@@ -280,10 +239,7 @@ impl World {
             return;
         };
         let (from, kube) = (pending.from, self.kube_of(by));
-        if self
-            .net
-            .blocked(kube, &self.location(by), &self.location(from))
-        {
+        if self.net.blocked(kube, &self.location(by), &self.location(from)) {
             return;
         }
         self.answer(ticket, Ok(reply));
@@ -297,6 +253,11 @@ impl World {
         self.queue.push(self.now + HOP, event);
     }
 
+    /// Whether somebody still waits for the answer to a call.
+    pub(super) fn awaited(&self, ticket: Ticket) -> bool {
+        self.pending.get(&ticket).is_some_and(|p| self.alive(p.from))
+    }
+
     pub(super) fn expire(&mut self, ticket: Ticket) {
         if self.pending.contains_key(&ticket) {
             let from = self.pending[&ticket].from;
@@ -306,12 +267,8 @@ impl World {
 
     pub(super) fn reset_calls_to(&mut self, dead: ActorId) {
         let lost = |p: &Pending| p.to == Some(dead);
-        let tickets: Vec<_> = self
-            .pending
-            .iter()
-            .filter(|(_, p)| lost(p))
-            .map(|(t, _)| *t)
-            .collect();
+        let tickets: Vec<_> =
+            self.pending.iter().filter(|(_, p)| lost(p)).map(|(t, _)| *t).collect();
         for ticket in tickets {
             self.answer(ticket, Err(CallError::Reset));
         }
@@ -352,10 +309,10 @@ impl World {
         match to {
             Where::Actor(actor) => self.alive(*actor).then_some(*actor),
             // Addresses are unique in a world, so that clusters side by side reach each other.
-            Where::Address { ip, port } => self.kube(kube).listener(ip, *port).or_else(|| {
-                self.kube_ids()
-                    .find_map(|other| self.kube(other).listener(ip, *port))
-            }),
+            Where::Address { ip, port } => self
+                .kube(kube)
+                .listener(ip, *port)
+                .or_else(|| self.kube_ids().find_map(|other| self.kube(other).listener(ip, *port))),
         }
     }
 
@@ -367,27 +324,26 @@ impl World {
         namespace: Option<&str>,
         selector: Selector,
     ) -> WatchId {
-        self.next_watch += 1;
-        let id = WatchId(self.next_watch);
-        let watch = Watch {
-            actor,
-            kube,
-            kind,
+        self.begin_watch(Watch {
             namespace: namespace.map(Arc::from),
             selector: Arc::new(selector),
-            lag: Span::ZERO,
-            last_at: self.now,
-            open: false,
-            broken: false,
-        };
+            ..Watch::of_all(actor, kube, kind)
+        })
+    }
+
+    /// A watch of the Pods that are bound to a node.
+    pub(super) fn open_node_watch(&mut self, actor: ActorId, kube: KubeId, node: &str) -> WatchId {
+        self.begin_watch(Watch { node: Some(node.into()), ..Watch::of_all(actor, kube, Kind::Pod) })
+    }
+
+    fn begin_watch(&mut self, watch: Watch) -> WatchId {
+        self.next_watch += 1;
+        let id = WatchId(self.next_watch);
+        let (actor, kube) = (watch.actor, watch.kube);
+        let watch = Watch { last_at: self.now, ..watch };
         Arc::make_mut(&mut self.watches).insert(id, watch);
         let ticket = self.ticket();
-        self.send(Envelope {
-            ticket,
-            from: actor,
-            kube,
-            what: What::Watch(id),
-        });
+        self.send(Envelope { ticket, from: actor, kube, what: What::Watch(id) });
         id
     }
 
@@ -401,7 +357,7 @@ impl World {
         let objects: Vec<_> = kube
             .api
             .list(watch.kind, watch.namespace.as_deref())
-            .filter(|o| watch.selector.matches(&o.meta.labels))
+            .filter(|o| watch.matches(o))
             .cloned()
             .collect();
         let watchers = kube.watchers.entry(watch.kind).or_default();
@@ -422,7 +378,10 @@ impl World {
             return;
         }
         kube.handed_out = kube.api.resource_version();
-        for change in kube.api.changes_after(from) {
+        // The log is longer than what one request changes.
+        let changes = kube.api.changes_since(from, None);
+        for change in changes.expect("the log is longer than what one request changes") {
+            let change = &Arc::new(change.clone());
             let Some(watchers) = kube.watchers.get(&change.object.kind) else {
                 continue;
             };
@@ -449,10 +408,7 @@ impl World {
             return;
         };
         let (actor, kube) = (watch.actor, watch.kube);
-        if self
-            .net
-            .blocked(kube, &net::CONTROL_PLANE.into(), &self.location(actor))
-        {
+        if self.net.blocked(kube, &net::CONTROL_PLANE.into(), &self.location(actor)) {
             return self.break_watch(id);
         }
         self.tell(actor, Input::Changed(id, change));
@@ -460,10 +416,7 @@ impl World {
 
     /// Makes every watch of an actor lag by so much more from now on.
     pub fn lag_watches(&mut self, actor: ActorId, lag: Span) {
-        for watch in Arc::make_mut(&mut self.watches)
-            .values_mut()
-            .filter(|w| w.actor == actor)
-        {
+        for watch in Arc::make_mut(&mut self.watches).values_mut().filter(|w| w.actor == actor) {
             watch.lag = lag;
         }
     }
@@ -485,12 +438,7 @@ impl World {
             .collect();
         for (id, from, kube) in broken {
             let ticket = self.ticket();
-            self.send(Envelope {
-                ticket,
-                from,
-                kube,
-                what: What::Watch(id),
-            });
+            self.send(Envelope { ticket, from, kube, what: What::Watch(id) });
         }
     }
 
@@ -516,37 +464,46 @@ impl World {
 }
 
 impl Watch {
+    fn of_all(actor: ActorId, kube: KubeId, kind: Kind) -> Self {
+        Self {
+            actor,
+            kube,
+            kind,
+            namespace: None,
+            selector: Arc::default(),
+            node: None,
+            lag: Span::ZERO,
+            last_at: Time::START,
+            open: false,
+            broken: false,
+        }
+    }
+
+    fn matches(&self, object: &Object) -> bool {
+        self.selector.matches(&object.meta.labels)
+            && self.node.as_ref().is_none_or(|n| object.str_at(&["spec", "nodeName"]) == Some(&**n))
+    }
+
     /// The change as this watch sees it: an object that begins or ceases to match is added or deleted.
     fn sees(&self, change: &Arc<Change>) -> Option<Arc<Change>> {
-        if self
-            .namespace
-            .as_ref()
-            .is_some_and(|n| *n != change.object.meta.namespace)
-        {
+        if self.namespace.as_ref().is_some_and(|n| *n != change.object.meta.namespace) {
             return None;
         }
-        if self.selector.0.is_empty() {
+        if self.selector.0.is_empty() && self.node.is_none() {
             return Some(change.clone());
         }
-        let before = change
-            .old
-            .as_ref()
-            .is_some_and(|o| self.selector.matches(&o.meta.labels));
-        let after =
-            change.kind != ChangeKind::Deleted && self.selector.matches(&change.object.meta.labels);
-        let kind = match (before, after) {
+        let before = change.old.as_ref().is_some_and(|o| self.matches(o));
+        let after = change.what != ChangeType::Deleted && self.matches(&change.object);
+        let what = match (before, after) {
             (false, false) => return None,
-            (false, true) => ChangeKind::Added,
-            (true, true) => ChangeKind::Modified,
-            (true, false) => ChangeKind::Deleted,
+            (false, true) => ChangeType::Added,
+            (true, true) => ChangeType::Modified,
+            (true, false) => ChangeType::Deleted,
         };
-        Some(if kind == change.kind {
+        Some(if what == change.what {
             change.clone()
         } else {
-            Arc::new(Change {
-                kind,
-                ..(**change).clone()
-            })
+            Arc::new(Change { what, ..(**change).clone() })
         })
     }
 }

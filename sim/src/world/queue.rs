@@ -5,6 +5,7 @@ use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 use crate::kube::Change;
+use crate::node::Mounts;
 use crate::time::Time;
 use crate::world::actor::{ActorId, Input, Signal, WatchId};
 use crate::world::message::{Back, Envelope, Ticket};
@@ -26,6 +27,8 @@ pub enum Event {
     Change(WatchId, Arc<Change>),
     /// A signal reaches a process.
     Signal(ActorId, Signal),
+    /// New files reach a process.
+    Mounts(ActorId, Arc<Mounts>),
     /// A process has ended; its parent hears of it.
     Exited {
         /// The parent.
@@ -72,11 +75,7 @@ impl Queue {
     /// Queues an event.
     pub fn push(&mut self, at: Time, event: Event) {
         self.seq += 1;
-        self.heap.push(Reverse(Queued {
-            at,
-            seq: self.seq,
-            event,
-        }));
+        self.heap.push(Reverse(Queued { at, seq: self.seq, event }));
     }
 
     /// When the next event happens.
@@ -89,18 +88,6 @@ impl Queue {
     pub fn pop(&mut self) -> Option<(Time, Event)> {
         self.heap.pop().map(|q| (q.0.at, q.0.event))
     }
-
-    /// How many events wait.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.heap.len()
-    }
-
-    /// Whether nothing waits.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.heap.is_empty()
-    }
 }
 
 impl Event {
@@ -110,11 +97,8 @@ impl Event {
             Event::Start(actor) => Some((actor, Input::Start)),
             Event::Timer(actor, token) => Some((actor, Input::Timer(token))),
             Event::Signal(actor, signal) => Some((actor, Input::Signal(signal))),
-            Event::Exited {
-                parent,
-                child,
-                code,
-            } => Some((parent, Input::Exited(child, code))),
+            Event::Mounts(actor, mounts) => Some((actor, Input::Mounts(mounts))),
+            Event::Exited { parent, child, code } => Some((parent, Input::Exited(child, code))),
             _ => None,
         }
     }

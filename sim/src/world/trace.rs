@@ -65,25 +65,18 @@ fn facts(input: &Input) -> (&'static str, u64, u64) {
     match input {
         Input::Start => ("start", 0, 0),
         Input::Timer(token) => ("timer", *token, 0),
-        Input::Response(ticket, response) => (
-            "response",
-            ticket.0,
-            response
-                .as_ref()
-                .map_or_else(|s| u64::from(s.code), |_| 200),
-        ),
+        Input::Response(ticket, response) => {
+            ("response", ticket.0, response.as_ref().map_or_else(|s| u64::from(s.code), |_| 200))
+        }
         Input::Listed(watch, objects) => ("listed", u64::from(watch.0), objects.len() as u64),
-        Input::Changed(watch, change) => ("changed", u64::from(watch.0), change.rv),
+        Input::Changed(watch, change) => ("changed", u64::from(watch.0), change.resource_version),
         Input::Call(ticket, call) => (call.word(), ticket.0, 0),
         Input::Reply(ticket, reply) => ("reply", ticket.0, u64::from(reply.is_ok())),
-        Input::Output(ticket, output) => (
-            "output",
-            ticket.0,
-            output
-                .as_ref()
-                .map_or(999, |o| u64::from(o.exit.unsigned_abs())),
-        ),
+        Input::Output(ticket, output) => {
+            ("output", ticket.0, output.as_ref().map_or(999, |o| u64::from(o.exit.unsigned_abs())))
+        }
         Input::Signal(signal) => ("signal", *signal as u64, 0),
+        Input::Mounts(mounts) => ("mounts", mounts.version(), 0),
         Input::Exited(child, code) => {
             ("exited", u64::from(child.0), u64::from(code.unsigned_abs()))
         }

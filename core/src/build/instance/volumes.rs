@@ -1,9 +1,9 @@
 //! The volumes of an instance's Pod and who mounts them (`reference/reconcile.md` §2.10).
 
 use k8s_openapi::api::core::v1::{
-    DownwardAPIVolumeFile, DownwardAPIVolumeSource, EmptyDirVolumeSource,
-    KeyToPath, ObjectFieldSelector, PersistentVolumeClaimVolumeSource, PodSpec,
-    ProjectedVolumeSource, ResourceFieldSelector, SecretProjection, Volume, VolumeProjection,
+    DownwardAPIVolumeFile, DownwardAPIVolumeSource, EmptyDirVolumeSource, KeyToPath,
+    ObjectFieldSelector, PersistentVolumeClaimVolumeSource, PodSpec, ProjectedVolumeSource,
+    ResourceFieldSelector, SecretProjection, Volume, VolumeProjection,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
@@ -16,7 +16,13 @@ use crate::names;
 
 pub(super) fn add(pod: &mut PodSpec, cluster: &Cluster, set: &Set<'_>, instance: &Instance) {
     projected(pod, "cert-volume", certificates(cluster), Some(0o600));
-    mount_in(pod, &["database", "replication-cert-copy", "ivory-startup"], "cert-volume", "/pgconf/tls", true);
+    mount_in(
+        pod,
+        &["database", "replication-cert-copy", "ivory-startup"],
+        "cert-volume",
+        "/pgconf/tls",
+        true,
+    );
     claim(pod, "ivory-data", &instance.data_claim);
     let data = ["database", "pgbackrest", "ivory-startup"];
     mount_in(pod, &data, "ivory-data", "/pgdata", false);

@@ -1,3 +1,5 @@
+//! What programs say, and what that means for a command.
+
 use super::super::UserStatement;
 use super::*;
 use crate::sensitive::Sensitive;
@@ -12,19 +14,12 @@ fn switchover() -> Command {
 }
 
 fn stanza() -> Command {
-    Command::StanzaCreate {
-        config_hash: "65bb57b6b5".into(),
-        postgres_version: 18,
-    }
+    Command::StanzaCreate { config_hash: "65bb57b6b5".into(), postgres_version: 18 }
 }
 
 /// Word for the outcome: `ok` or the name of the failure.
 fn check(command: &Command, exit: i32, stdout: &str, stderr: &str) -> &'static str {
-    let output = Output {
-        exit,
-        stdout: stdout.into(),
-        stderr: stderr.into(),
-    };
+    let output = Output { exit, stdout: stdout.into(), stderr: stderr.into() };
     match command.outcome(&output) {
         Ok(()) => "ok",
         Err(Failure::NotYet(_)) => "not yet",
@@ -37,80 +32,26 @@ fn check(command: &Command, exit: i32, stdout: &str, stderr: &str) -> &'static s
 
 #[test]
 fn outcomes() {
-    let failover = Command::Failover {
-        scope: "s".into(),
-        candidate: "c".into(),
-    };
-    let restart = Command::RestartPending {
-        scope: "s".into(),
-        role: "leader".into(),
-    };
-    let databases = Command::Databases {
-        databases: vec![],
-        extensions: vec!["pgaudit".into()],
-    };
-    let upgrade = Command::StanzaUpgrade {
-        config_hash: "x".into(),
-        postgres_version: 18,
-    };
+    let failover = Command::Failover { scope: "s".into(), candidate: "c".into() };
+    let restart = Command::RestartPending { scope: "s".into(), role: "leader".into() };
+    let databases = Command::Databases { databases: vec![], extensions: vec!["pgaudit".into()] };
+    let upgrade = Command::StanzaUpgrade { config_hash: "x".into(), postgres_version: 18 };
     let foreign = "ERROR: [028]: backup and archive info files exist but do not match the database";
     let all = [
-        (
-            switchover(),
-            0,
-            "Successfully switched over to \"hippo-00-bbbb-0\"",
-            "",
-            "ok",
-        ),
-        (
-            switchover(),
-            0,
-            "Switched over to \"x\" instead of \"hippo-00-bbbb-0\"",
-            "",
-            "refused",
-        ),
-        (
-            switchover(),
-            0,
-            "Switchover failed, details: 412, no good candidates",
-            "",
-            "refused",
-        ),
+        (switchover(), 0, "Successfully switched over to \"hippo-00-bbbb-0\"", "", "ok"),
+        (switchover(), 0, "Switched over to \"x\" instead of \"hippo-00-bbbb-0\"", "", "refused"),
+        (switchover(), 0, "Switchover failed, details: 412, no good candidates", "", "refused"),
         (switchover(), 0, "", "", "refused"),
-        (
-            switchover(),
-            2,
-            "",
-            "Error: No such option: --master",
-            "exit",
-        ),
-        (
-            failover.clone(),
-            0,
-            "Successfully failed over to \"c\"",
-            "",
-            "ok",
-        ),
+        (switchover(), 2, "", "Error: No such option: --master", "exit"),
+        (failover.clone(), 0, "Successfully failed over to \"c\"", "", "ok"),
         (failover, 0, "Failover failed, details: 503", "", "refused"),
         (restart.clone(), 0, "Success: restart on member a", "", "ok"),
-        (
-            restart,
-            0,
-            "Failed: restart for member a, status code=503",
-            "",
-            "refused",
-        ),
+        (restart, 0, "Failed: restart for member a, status code=503", "", "refused"),
         (stanza(), 0, "", "", "ok"),
         (stanza(), 1, "", HASH_MISMATCH, "not yet"),
         (stanza(), 28, foreign, "", "foreign"),
         (stanza(), 28, "", foreign, "foreign"),
-        (
-            stanza(),
-            56,
-            "",
-            "ERROR: [056]: unable to find primary cluster",
-            "exit",
-        ),
+        (stanza(), 56, "", "ERROR: [056]: unable to find primary cluster", "exit"),
         (upgrade.clone(), 1, "", HASH_MISMATCH, "not yet"),
         (upgrade, 28, "", foreign, "exit"),
         (databases.clone(), 20, "", "ERROR: extension", "extensions"),
@@ -119,11 +60,7 @@ fn outcomes() {
         (Command::BackupInfo, 0, "[]", "", "ok"),
     ];
     for (command, exit, stdout, stderr, expected) in all {
-        assert_eq!(
-            check(&command, exit, stdout, stderr),
-            expected,
-            "{command:?} {stdout}{stderr}"
-        );
+        assert_eq!(check(&command, exit, stdout, stderr), expected, "{command:?} {stdout}{stderr}");
     }
 }
 
@@ -138,36 +75,20 @@ fn commands() -> impl Strategy<Value = Command> {
         },
     );
     prop_oneof![
-        (
-            prop::collection::vec(".*", 0..4),
-            prop::collection::vec(name(), 0..3)
-        )
-            .prop_map(|(databases, extensions)| Command::Databases {
-                databases,
-                extensions
-            }),
+        (prop::collection::vec(".*", 0..4), prop::collection::vec(name(), 0..3))
+            .prop_map(|(databases, extensions)| Command::Databases { databases, extensions }),
         prop::collection::vec(user, 0..4).prop_map(|users| Command::Users { users }),
         ".*".prop_map(|config| Command::ReplaceDynamicConfiguration { config }),
         (name(), name(), prop::option::of(name())).prop_map(|(scope, leader, candidate)| {
-            Command::Switchover {
-                scope,
-                leader,
-                candidate,
-            }
+            Command::Switchover { scope, leader, candidate }
         }),
         (name(), name()).prop_map(|(scope, candidate)| Command::Failover { scope, candidate }),
         (name(), name()).prop_map(|(scope, role)| Command::RestartPending { scope, role }),
         (name(), 10..40i32).prop_map(|(config_hash, postgres_version)| {
-            Command::StanzaCreate {
-                config_hash,
-                postgres_version,
-            }
+            Command::StanzaCreate { config_hash, postgres_version }
         }),
         (name(), 10..40i32).prop_map(|(config_hash, postgres_version)| {
-            Command::StanzaUpgrade {
-                config_hash,
-                postgres_version,
-            }
+            Command::StanzaUpgrade { config_hash, postgres_version }
         }),
         Just(Command::BackupInfo),
         any::<u32>().prop_map(|timeout_s| Command::Checkpoint { timeout_s }),

@@ -1,4 +1,7 @@
+//! Authorities and leaves: issuing, reading back, and every reason not to keep one.
+
 use super::*;
+use x509_cert::ext::pkix::AuthorityKeyIdentifier;
 
 const NOW: Timestamp = Timestamp::constant(1_790_000_000, 0);
 
@@ -24,12 +27,7 @@ fn days(n: i64) -> Timestamp {
 fn the_same_seed_gives_the_same_bytes() {
     assert_eq!(root(1).0, root(1).0);
     assert_ne!(root(1).0, root(2).0);
-    let leaf = |n| {
-        root(1)
-            .1
-            .issue(&[n; 32], "_ivoryrepl", &[], NOW)
-            .expect("issued")
-    };
+    let leaf = |n| root(1).1.issue(&[n; 32], "_ivoryrepl", &[], NOW).expect("issued");
     assert_eq!(leaf(3), leaf(3));
     assert_ne!(leaf(3), leaf(4));
 }
@@ -40,11 +38,7 @@ fn a_leaf_is_checked_for_every_reason() {
     let cn = &names()[0];
     assert!(cn.len() > 64 && cn.ends_with('.'));
     let made = ca.issue(&[9; 32], cn, &names(), NOW).expect("issued");
-    assert!(
-        made.key
-            .expose()
-            .starts_with(b"-----BEGIN EC PRIVATE KEY-----\n")
-    );
+    assert!(made.key.expose().starts_with(b"-----BEGIN EC PRIVATE KEY-----\n"));
     let leaf = Leaf::read(&made.certificate, &made.key).expect("readable");
     let reversed: Vec<String> = names().into_iter().rev().collect();
     let check =
@@ -58,32 +52,31 @@ fn a_leaf_is_checked_for_every_reason() {
     assert_eq!(check(&ca, cn, &names(), days(243)), Ok(()));
     assert_eq!(check(&ca, cn, &names(), leaf.renew_at()), Err(Why::Due));
     assert_eq!(check(&ca, cn, &names(), days(244)), Err(Why::Due));
-    assert_eq!(
-        check(&ca, cn, &names(), leaf.not_after()),
-        Err(Why::Expired)
-    );
+    assert_eq!(check(&ca, cn, &names(), leaf.not_after()), Err(Why::Expired));
     // A clock that went back is no reason to throw a certificate away.
     assert_eq!(check(&ca, cn, &names(), days(-30)), Ok(()));
 
     let stranger = ca.issue(&[8; 32], cn, &names(), NOW).expect("issued");
     let mixed = Leaf::read(&made.certificate, &stranger.key).expect("readable");
-    assert_eq!(
-        mixed.check(ca.authority(), cn, &names(), NOW),
-        Err(Why::KeyMismatch)
-    );
-    for (certificate, key) in [
-        ("", made.key.clone()),
-        (&made.certificate, Sensitive::text("x")),
-    ] {
+    assert_eq!(mixed.check(ca.authority(), cn, &names(), NOW), Err(Why::KeyMismatch));
+    for (certificate, key) in [("", made.key.clone()), (&made.certificate, Sensitive::text("x"))] {
         assert_eq!(Leaf::read(certificate, &key).err(), Some(Why::Unreadable));
     }
+    // The same key under another name: verifiers would not find the issuer.
+    let contents = Contents {
+        common_name: "other",
+        dns_names: &[],
+        not_before: NOW,
+        not_after: days(1),
+        key: ca.key.verifying_key(),
+        serial: [1; 16],
+    };
+    let renamed = x509::build_authority(&contents, &ca.key).expect("built");
+    assert!(!leaf.signed_by(&Authority(renamed)));
     // A root under a leaf's name is still no leaf.
     let (issued, _) = root(1);
     let leaf = Leaf::read(&issued.certificate, &issued.key).expect("readable");
-    assert_eq!(
-        leaf.check(ca.authority(), ROOT_NAME, &[], NOW),
-        Err(Why::OtherAuthority)
-    );
+    assert_eq!(leaf.check(ca.authority(), ROOT_NAME, &[], NOW), Err(Why::OtherAuthority));
 }
 
 #[test]
@@ -95,19 +88,10 @@ fn a_root_is_checked_for_every_reason() {
     assert_eq!(ca.check(days(3650)), Err(Why::Expired));
     let read = |certificate: &str, key: &Sensitive| Root::read(certificate, key).err();
     assert_eq!(read("", &issued.key), Some(Why::Unreadable));
-    assert_eq!(
-        read(&issued.certificate, &Sensitive::text("")),
-        Some(Why::Unreadable)
-    );
-    assert_eq!(
-        read(&issued.certificate, &root(2).0.key),
-        Some(Why::KeyMismatch)
-    );
+    assert_eq!(read(&issued.certificate, &Sensitive::text("")), Some(Why::Unreadable));
+    assert_eq!(read(&issued.certificate, &root(2).0.key), Some(Why::KeyMismatch));
     let leaf = ca.issue(&[3; 32], "x", &[], NOW).expect("issued");
-    assert_eq!(
-        read(&leaf.certificate, &leaf.key),
-        Some(Why::NotAnAuthority)
-    );
+    assert_eq!(read(&leaf.certificate, &leaf.key), Some(Why::NotAnAuthority));
 }
 
 #[test]
@@ -115,17 +99,17 @@ fn a_bundle_holds_each_authority_once_in_order() {
     let ((a, old), (b, new)) = (root(1), root(2));
     let bundle = Authority::bundle([new.authority(), old.authority(), new.authority()]);
     assert_eq!(bundle, format!("{}{}", b.certificate, a.certificate));
-    let list = Authority::list(&format!(
-        "# a comment\n{bundle}\n-----BEGIN CERTIFICATE-----"
-    ));
+    let list = Authority::list(&format!("# a comment\n{bundle}\n-----BEGIN CERTIFICATE-----"));
     assert_eq!(list, [new.authority().clone(), old.authority().clone()]);
     assert!(list[0].not_after() > days(3649));
     // A leaf of the old root is told from one of the new root in the bundle.
-    let made = old
-        .issue(&[5; 32], "x", &["x".into()], NOW)
-        .expect("issued");
+    let made = old.issue(&[5; 32], "x", &["x".into()], NOW).expect("issued");
     let leaf = Leaf::read(&made.certificate, &made.key).expect("readable");
     assert!(!leaf.signed_by(&list[0]) && leaf.signed_by(&list[1]));
+    // Two bundles go together if some authority is in both.
+    assert!(Authority::shared(&bundle, &a.certificate));
+    assert!(!Authority::shared(&b.certificate, &a.certificate));
+    assert!(!Authority::shared("", ""));
 }
 
 /// Written with openssl 3.0: a SHA-384 root as the Go operator makes, a leaf with a PKCS#8 key.
@@ -140,14 +124,16 @@ fn certificates_of_other_tools_are_read() {
     .expect("leaf");
     let sans = ["a.b.svc.cluster.local.".to_owned(), "a_b".to_owned()];
     let at: Timestamp = leaf.renew_at() - SignedDuration::from_hours(1);
-    assert_eq!(
-        leaf.check(root.authority(), "a.b.svc.cluster.local.", &sans, at),
-        Ok(())
-    );
-    // Our leaves under a foreign root carry its own key identifier.
+    assert_eq!(leaf.check(root.authority(), "a.b.svc.cluster.local.", &sans, at), Ok(()));
+    // Our leaves carry the root's own key identifier, whatever rule it was made by; verifiers look
+    // for the issuer by it.
     let made = root.issue(&[1; 32], "x", &[], NOW).expect("issued");
     let ours = Leaf::read(&made.certificate, &made.key).expect("readable");
     assert_eq!(ours.check(root.authority(), "x", &[], NOW), Ok(()));
+    let extension = ours.certificate.tbs_certificate().get_extension();
+    let id: Option<(bool, AuthorityKeyIdentifier)> = extension.expect("readable");
+    let id = id.and_then(|(_, id)| id.key_identifier).expect("there");
+    assert_eq!(id.as_bytes(), [1, 2, 3, 4]);
 }
 
 #[test]

@@ -22,10 +22,7 @@ pub(crate) const LIST: &str = "SELECT datname FROM pg_catalog.pg_database \
 /// The script that creates databases, for `psql` in the maintenance database.
 #[must_use]
 pub fn create(databases: &[String]) -> String {
-    let rows: String = databases
-        .iter()
-        .map(|d| row(&json!({ "database": d })))
-        .collect();
+    let rows: String = databases.iter().map(|d| row(&json!({ "database": d }))).collect();
     [PREAMBLE, COPY, &rows, END, CREATE].concat()
 }
 

@@ -54,10 +54,7 @@ mod tests {
     #[test]
     fn a_row_survives_json_and_copy() {
         let written = row(&serde_json::json!({"x": "a\\b\n\"c\"", "w": "é"}));
-        assert_eq!(
-            written,
-            "{\"w\":\"é\",\"x\":\"a\\\\\\\\b\\\\n\\\\\"c\\\\\"\"}\n"
-        );
+        assert_eq!(written, "{\"w\":\"é\",\"x\":\"a\\\\\\\\b\\\\n\\\\\"c\\\\\"\"}\n");
     }
 
     proptest::proptest! {

@@ -84,9 +84,7 @@ fn user(value: &Value) -> Option<UserStatement> {
     Some(UserStatement {
         name: text("username")?.to_owned(),
         options: text("options")?.to_owned(),
-        databases: databases
-            .map(|d| d.as_str().map(str::to_owned))
-            .collect::<Option<_>>()?,
+        databases: databases.map(|d| d.as_str().map(str::to_owned)).collect::<Option<_>>()?,
         verifier: Sensitive::text(text("verifier")?),
     })
 }

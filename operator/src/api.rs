@@ -1,0 +1,320 @@
+//! Requests to the API server, one function each, in core's types. Every one has a time limit; none is
+//! repeated here, since whoever repeats must read first.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ivory_core::command::Command;
+use ivory_core::grants::Grant;
+use ivory_core::names::FIELD_MANAGER;
+use ivory_core::plan::Propagation;
+use ivory_core::read::{Output, Read, Target};
+use ivory_core::{Kind, Object};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
+use kube::Client;
+use kube::api::PropagationPolicy;
+use kube::api::{Api, AttachParams, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
+
+use crate::fault::{Fault, FaultKind};
+use crate::metrics::Metrics;
+use crate::wire::Wire;
+
+/// A request that takes longer has an unknown outcome.
+const REQUEST_MAX: Duration = Duration::from_secs(10);
+/// A program that says more is cut off here; `pgbackrest info` of years of backups stays below 1 MB.
+const OUTPUT_MAX_BYTES: u64 = 8 << 20;
+
+/// The API server, as the driver uses it.
+#[derive(Clone)]
+pub struct ApiServer {
+    client: Client,
+    metrics: Arc<Metrics>,
+}
+
+impl ApiServer {
+    /// Speaks through a client.
+    #[must_use]
+    pub fn new(client: Client, metrics: Arc<Metrics>) -> Self {
+        Self { client, metrics }
+    }
+
+    /// The client, for watches.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    /// Requests about one kind; an empty namespace means all, or none for kinds that have none.
+    #[must_use]
+    pub fn of(&self, kind: Kind, namespace: &str) -> Api<Wire> {
+        if namespace.is_empty() {
+            Api::all_with(self.client(), &kind)
+        } else {
+            Api::namespaced_with(self.client(), namespace, &kind)
+        }
+    }
+
+    /// One object by name.
+    pub async fn get(&self, kind: Kind, namespace: &str, name: &str) -> Read<Arc<Object>> {
+        let api = self.of(kind, namespace);
+        let needs = || vec![Grant::new(kind, "get")];
+        let found = self.within("get", kind, needs, api.get_opt(name)).await;
+        match found.and_then(|found| found.map(|wire| object(wire, kind)).transpose()) {
+            Ok(Some(object)) => Read::Known(Arc::new(object)),
+            Ok(None) => Read::Absent,
+            Err(fault) => Read::Unknown(fault.text.into()),
+        }
+    }
+
+    /// Server-side apply with our field manager and force.
+    ///
+    /// # Errors
+    /// As the request fails.
+    pub async fn apply(&self, desired: &Object, needs: Vec<Grant>) -> Result<Object, Fault> {
+        let api = self.of(desired.kind, &desired.meta.namespace);
+        let params = PatchParams::apply(FIELD_MANAGER).force();
+        let patch = Patch::Apply(Wire::of(desired));
+        let request = api.patch(&desired.meta.name, &params, &patch);
+        let answer = self.within("apply", desired.kind, || needs, request).await?;
+        object(answer, desired.kind)
+    }
+
+    /// Creates an object that must not exist yet.
+    ///
+    /// # Errors
+    /// As the request fails.
+    pub async fn create(&self, new: &Object, needs: Vec<Grant>) -> Result<Object, Fault> {
+        let api = self.of(new.kind, &new.meta.namespace);
+        let wire = Wire::of(new);
+        let params = post_params();
+        let request = api.create(&params, &wire);
+        let answer = self.within("create", new.kind, || needs, request).await?;
+        object(answer, new.kind)
+    }
+
+    /// Replaces an object; fails if it changed since it was read.
+    ///
+    /// # Errors
+    /// As the request fails.
+    pub async fn replace(&self, new: &Object) -> Result<Object, Fault> {
+        let api = self.of(new.kind, &new.meta.namespace);
+        let wire = Wire::of(new);
+        let needs = || vec![Grant::new(new.kind, "update")];
+        let params = post_params();
+        let request = api.replace(&new.meta.name, &params, &wire);
+        let answer = self.within("update", new.kind, needs, request).await?;
+        object(answer, new.kind)
+    }
+
+    /// Deletes one life of an object. Gives the object if it stays for a while.
+    ///
+    /// # Errors
+    /// As the request fails.
+    pub async fn delete(
+        &self,
+        life: &Life<'_>,
+        needs: Vec<Grant>,
+    ) -> Result<Option<Object>, Fault> {
+        let api = self.of(life.kind, life.namespace);
+        let params = DeleteParams {
+            preconditions: Some(Preconditions {
+                uid: Some(life.uid.to_owned()),
+                resource_version: life.resource_version.map(|v| v.to_string()),
+            }),
+            propagation_policy: Some(match life.propagation {
+                Propagation::Background => PropagationPolicy::Background,
+                Propagation::Foreground => PropagationPolicy::Foreground,
+                Propagation::Orphan => PropagationPolicy::Orphan,
+            }),
+            ..DeleteParams::default()
+        };
+        let request = api.delete(life.name, &params);
+        let answer = self.within("delete", life.kind, || needs, request).await?;
+        let still_there = answer.left().map(|wire| object(wire, life.kind));
+        Ok(still_there.transpose()?.filter(|o| *o.meta.uid == *life.uid))
+    }
+
+    /// JSON merge patch, of the object or of its status.
+    ///
+    /// # Errors
+    /// As the request fails.
+    pub async fn merge(
+        &self,
+        (kind, namespace, name): (Kind, &str, &str),
+        patch: &Value,
+        status: bool,
+        needs: Vec<Grant>,
+    ) -> Result<Object, Fault> {
+        let api = self.of(kind, namespace);
+        let params =
+            PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        let patch = Patch::Merge(patch);
+        let answer = if status {
+            let request = api.patch_status(name, &params, &patch);
+            self.within("status", kind, || needs, request).await?
+        } else {
+            let request = api.patch(name, &params, &patch);
+            self.within("patch", kind, || needs, request).await?
+        };
+        object(answer, kind)
+    }
+
+    /// Runs a command in a container, at most for `deadline`. Closing the stream does not stop the program.
+    ///
+    /// # Errors
+    /// As the request fails; a program that ran is no failure, whatever its exit status.
+    pub async fn exec(
+        &self,
+        target: &Target,
+        command: &Command,
+        deadline: Duration,
+        needs: Vec<Grant>,
+    ) -> Result<Output, Fault> {
+        let run = self.exec_unbounded(target, command, needs);
+        let result = timeout(deadline, run).await.unwrap_or_else(|_| {
+            let text = format!("no end of it within {} s", deadline.as_secs());
+            Err(Fault::unknown(text))
+        });
+        result.inspect_err(|fault| self.metrics.api_error("exec", Kind::Pod, &fault.code()))
+    }
+
+    async fn exec_unbounded(
+        &self,
+        target: &Target,
+        command: &Command,
+        needs: Vec<Grant>,
+    ) -> Result<Output, Fault> {
+        let rendered = command.render();
+        let params = AttachParams {
+            container: Some(target.container.clone()),
+            stdin: rendered.stdin.is_some(),
+            max_stdin_buf_size: Some(64 << 10),
+            max_stdout_buf_size: Some(64 << 10),
+            max_stderr_buf_size: Some(64 << 10),
+            ..AttachParams::default()
+        };
+        let api = self.of(Kind::Pod, &target.namespace);
+        let mut process = api
+            .exec(&target.pod, rendered.argv, &params)
+            .await
+            .map_err(|error| Fault::of(error, || needs))?;
+        let status = process.take_status();
+        let (stdin, stdout, stderr) = (process.stdin(), process.stdout(), process.stderr());
+        let feed = async {
+            if let (Some(mut stdin), Some(text)) = (stdin, &rendered.stdin) {
+                // A program may end without reading all; its exit status tells.
+                let _ = stdin.write_all(text.expose()).await;
+                let _ = stdin.shutdown().await;
+            }
+        };
+        let status = async {
+            match status {
+                Some(status) => status.await,
+                None => None,
+            }
+        };
+        let ((), stdout, stderr, status) = tokio::join!(feed, drain(stdout), drain(stderr), status);
+        Ok(Output {
+            exit: exit_status(status.as_ref())?,
+            stdout: stdout.into(),
+            stderr: stderr.into(),
+        })
+    }
+
+    async fn within<T>(
+        &self,
+        verb: &'static str,
+        kind: Kind,
+        needs: impl FnOnce() -> Vec<Grant>,
+        request: impl Future<Output = kube::Result<T>>,
+    ) -> Result<T, Fault> {
+        let result = match timeout(REQUEST_MAX, request).await {
+            Ok(answer) => answer.map_err(|error| Fault::of(error, needs)),
+            Err(_) => Err(Fault::unknown(format!("no answer within {} s", REQUEST_MAX.as_secs()))),
+        };
+        self.metrics.api_request(verb, kind);
+        result.inspect_err(|fault| self.metrics.api_error(verb, kind, &fault.code()))
+    }
+}
+
+/// One life of an object, to be deleted.
+pub struct Life<'a> {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its namespace.
+    pub namespace: &'a str,
+    /// Its name.
+    pub name: &'a str,
+    /// Its UID.
+    pub uid: &'a str,
+    /// Only if unchanged since this version.
+    pub resource_version: Option<u64>,
+    /// What becomes of the objects that it owns.
+    pub propagation: Propagation,
+}
+
+fn post_params() -> PostParams {
+    PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() }
+}
+
+/// An answer that can't be read: the request was carried out all the same.
+fn object(wire: Wire, kind: Kind) -> Result<Object, Fault> {
+    wire.object(kind).map_err(|error| Fault::unknown(error.to_string()))
+}
+
+async fn drain(stream: Option<impl AsyncRead + Unpin>) -> String {
+    let Some(stream) = stream else {
+        return String::new();
+    };
+    let mut stream = stream.take(OUTPUT_MAX_BYTES);
+    let mut bytes = Vec::new();
+    // What came before the stream broke still counts; that it broke is seen by the missing status.
+    let _ = stream.read_to_end(&mut bytes).await;
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// The exit status, from the Status object that ends a command's stream.
+fn exit_status(status: Option<&Status>) -> Result<i32, Fault> {
+    let Some(status) = status else {
+        return Err(Fault::unknown("the stream broke before the command ended"));
+    };
+    if status.status.as_deref() == Some("Success") {
+        return Ok(0);
+    }
+    let causes = status.details.as_ref().and_then(|d| d.causes.as_ref());
+    let code = causes
+        .into_iter()
+        .flatten()
+        .find(|c| c.reason.as_deref() == Some("ExitCode"))
+        .and_then(|c| c.message.as_deref()?.parse().ok());
+    code.ok_or_else(|| Fault {
+        kind: FaultKind::Unknown,
+        text: status.message.clone().unwrap_or_else(|| "the command could not be run".into()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn exit_statuses_are_read_from_the_last_message() {
+        let failure = |details: Value| json!({"status": "Failure", "message": "command terminated", "details": details});
+        let exit = |n: &str| failure(json!({"causes": [{"reason": "ExitCode", "message": n}]}));
+        for (status, expected) in [
+            (json!({"status": "Success"}), Some(0)),
+            (exit("2"), Some(2)),
+            (exit("126"), Some(126)),
+            (failure(json!({})), None),
+            (failure(json!({"causes": [{"reason": "Other"}]})), None),
+        ] {
+            let status: Status = serde_json::from_value(status).unwrap();
+            assert_eq!(exit_status(Some(&status)).ok(), expected);
+        }
+        assert_eq!(exit_status(None).unwrap_err().kind, FaultKind::Unknown);
+    }
+}

@@ -1,0 +1,88 @@
+//! What can go wrong with a request, as far as the driver treats it differently.
+
+use std::fmt;
+
+use ivory_core::grants::Grant;
+
+/// Why a request did not do what it should.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Fault {
+    /// What kind of failure.
+    pub kind: FaultKind,
+    /// For people. Holds what the API server said, never a body that was sent.
+    pub text: String,
+}
+
+/// Kinds of failure.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum FaultKind {
+    /// The object is not there.
+    NotFound,
+    /// It exists already, is another life of it, or changed meanwhile.
+    Conflict,
+    /// A permission is missing. Nothing was done.
+    Forbidden(Vec<Grant>),
+    /// The API server said no, for another reason. Nothing was done.
+    Refused(u16),
+    /// Nobody knows whether it was done.
+    Unknown,
+    /// A command ran, and failed.
+    Command,
+}
+
+impl Fault {
+    /// A failure of which nobody knows whether it did something.
+    pub fn unknown(text: impl Into<String>) -> Self {
+        Self { kind: FaultKind::Unknown, text: text.into() }
+    }
+
+    /// A short word for metrics: the status code, or what there is instead.
+    #[must_use]
+    pub fn code(&self) -> String {
+        match &self.kind {
+            FaultKind::NotFound => "404".into(),
+            FaultKind::Conflict => "409".into(),
+            FaultKind::Forbidden(_) => "403".into(),
+            FaultKind::Refused(code) => code.to_string(),
+            FaultKind::Unknown => "unknown".into(),
+            FaultKind::Command => "command".into(),
+        }
+    }
+
+    /// Sorts an error of the client. `needs` is what the request would have needed.
+    pub fn of(error: kube::Error, needs: impl FnOnce() -> Vec<Grant>) -> Self {
+        let kube::Error::Api(status) = error else {
+            return Self::unknown(innermost(&error));
+        };
+        let kind = match status.code {
+            403 if status.reason == "Forbidden" => FaultKind::Forbidden(needs()),
+            404 => FaultKind::NotFound,
+            409 => FaultKind::Conflict,
+            // Timeouts and crashed handlers may have done their work.
+            408 | 500..=599 => FaultKind::Unknown,
+            code => FaultKind::Refused(code),
+        };
+        let text = match status.message.as_str() {
+            "" => format!("status {}", status.code),
+            message => message.to_owned(),
+        };
+        Self { kind, text }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl std::error::Error for Fault {}
+
+/// The errors of the client name layers; what happened is said by the last of the chain.
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut last = error;
+    while let Some(source) = last.source() {
+        last = source;
+    }
+    last.to_string()
+}

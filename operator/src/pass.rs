@@ -1,0 +1,274 @@
+//! One pass over one cluster: see, ask, plan, check, carry out.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use ivory_core::check::{Finding, check};
+use ivory_core::context::{Config, Context, Entropy};
+use ivory_core::memo::Memos;
+use ivory_core::observed::Observed;
+use ivory_core::plan::Plan;
+use ivory_core::queries::queries;
+use ivory_core::read::{Answer, Query, Read, Target};
+use ivory_core::report::{Outcome, Report};
+use ivory_core::rules::events;
+use ivory_core::{Kind, Object, Sensitive, grants, steps};
+use jiff::{Timestamp, Unit};
+use tokio::sync::watch;
+use tokio::task::{JoinSet, spawn_blocking};
+use tokio::time::Instant;
+
+use crate::caches::{Caches, Written};
+use crate::execute::execute;
+use crate::fault::{Fault, FaultKind};
+use crate::metrics::Metrics;
+use crate::observe::observe;
+use crate::queue::End;
+use crate::store::Key;
+
+/// A pass ends within this; commands are given a little less.
+pub const PASS_MAX: Duration = Duration::from_secs(60);
+/// Core is asked for more questions so often at most, and for so long.
+const ROUNDS_MAX: u32 = 4;
+const ASKING_MAX: Duration = Duration::from_secs(20);
+
+/// What all passes share.
+pub struct Shell {
+    /// What the watches have seen, and the API server.
+    pub caches: Arc<Caches>,
+    /// The settings.
+    pub config: Config,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Until when this replica may act; none while another one does.
+    pub leads: watch::Receiver<Option<Instant>>,
+    /// Whether the process was told to stop.
+    pub stop: watch::Receiver<bool>,
+}
+
+impl Shell {
+    /// Whether a write may be sent now.
+    #[must_use]
+    pub fn may_act(&self) -> bool {
+        let leads = self.leads.borrow().is_some_and(|until| until > Instant::now());
+        leads && !*self.stop.borrow()
+    }
+
+    /// A command is meant for one life of a Pod, and its name may have passed on to the next.
+    ///
+    /// # Errors
+    /// When the Pod is gone or is another one.
+    pub fn same_life(&self, target: &Target) -> Result<(), Fault> {
+        let lives = self.caches.of(Kind::Pod, &target.namespace).any(|watch| {
+            let store = watch.store();
+            let life = store.life(&target.namespace, &target.pod);
+            life.is_some_and(|(uid, ..)| *uid == target.uid)
+        });
+        if lives {
+            return Ok(());
+        }
+        Err(Fault {
+            kind: FaultKind::Conflict,
+            text: format!("Pod {} is no longer the same", target.pod),
+        })
+    }
+}
+
+/// What is remembered of one cluster between passes; losing it changes only timing.
+#[derive(Default)]
+pub struct Memory {
+    memos: Memos,
+    answers: BTreeMap<Query, Answer>,
+    written: Vec<Written>,
+    /// What was last said of it, so that it is not said again.
+    report: String,
+    fault: String,
+    news: String,
+}
+
+/// One pass.
+pub async fn pass(shell: &Shell, key: &Key, mut memory: Memory) -> (Memory, End) {
+    let deadline = Instant::now() + PASS_MAX - Duration::from_secs(2);
+    if !shell.caches.caught_up(&memory.written).await {
+        tracing::debug!("not all own writes came back");
+    }
+    memory.written.clear();
+    let Some(mut observed) = observe(&shell.caches, key).await else {
+        shell.caches.keep_named(key, &Default::default());
+        return (Memory::default(), End::Gone);
+    };
+    ask(shell, &mut memory, &mut observed).await;
+    let made = Instant::now();
+    let (plan, findings, observed) = match decide(shell, &mut memory, observed).await {
+        Ok(decided) => decided,
+        Err(error) => {
+            tracing::error!(error = format!("{error:#}"), "no plan");
+            return (memory, End::Failed);
+        }
+    };
+    say(shell, &mut memory, &plan.report);
+    if !findings.is_empty() {
+        let text: Vec<String> = findings.iter().map(ToString::to_string).collect();
+        let text = format!("the plan {}", text.join("; it "));
+        shell.metrics.refused();
+        tracing::error!(finding = text, "a plan was refused");
+        tell(shell, &mut memory, &observed.cluster, "PlanRefused", &text).await;
+        return (memory, End::Failed);
+    }
+    let done = execute(shell, &plan, made, deadline).await;
+    memory.written = done.written;
+    if !done.denied.is_empty() {
+        let text = denial(&done.denied);
+        tell(shell, &mut memory, &observed.cluster, "Forbidden", &text).await;
+    }
+    let end = match done.fault {
+        Some((what, fault)) => {
+            let text = format!("{what}: {fault}");
+            if memory.fault == text || fault.kind == FaultKind::Conflict {
+                tracing::debug!(error = text, "write failed");
+            } else {
+                tracing::warn!(error = text, "write failed");
+            }
+            memory.fault = text;
+            match fault.kind {
+                FaultKind::Conflict => End::Conflict,
+                _ => End::Failed,
+            }
+        }
+        None if !done.denied.is_empty() => End::Failed,
+        None if done.count > 0 => End::Wrote,
+        None => End::Quiet(plan.requeue),
+    };
+    if matches!(end, End::Wrote | End::Quiet(_)) {
+        memory.fault.clear();
+        memory.news.clear();
+    }
+    if matches!(end, End::Quiet(_)) {
+        // Nothing will be asked of them for long, and for a thousand clusters they are what is biggest.
+        memory.memos = Memos::default();
+        memory.answers.clear();
+    }
+    (memory, end)
+}
+
+/// Asks what core wants to know, until it wants nothing more.
+async fn ask(shell: &Shell, memory: &mut Memory, observed: &mut Observed) {
+    let end = Instant::now() + ASKING_MAX;
+    for _ in 0..ROUNDS_MAX {
+        let wanted = queries(observed, &shell.config);
+        let wanted: Vec<Query> =
+            wanted.into_iter().filter(|q| !observed.answers.contains_key(q)).collect();
+        if wanted.is_empty() {
+            return;
+        }
+        let mut out = JoinSet::new();
+        for query in wanted {
+            if let Some(known) = memory.answers.get(&query).filter(|a| fresh(&query, a)) {
+                observed.answers.insert(query, Read::Known(known.clone()));
+                continue;
+            }
+            let time = Duration::from_secs(u64::from(query.deadline_s));
+            let time = time.min(end.saturating_duration_since(Instant::now()));
+            let same = shell.same_life(&query.target);
+            let api = shell.caches.api().clone();
+            out.spawn(async move {
+                let needs = grants::of_exec();
+                let output = match same {
+                    Ok(()) => api.exec(&query.target, &query.command, time, needs).await,
+                    Err(fault) => Err(fault),
+                };
+                (query, output)
+            });
+        }
+        while let Some(Ok((query, output))) = out.join_next().await {
+            let answer = match output {
+                Ok(output) if output.exit == 0 => {
+                    let at = now();
+                    let answer = Answer { output, at };
+                    memory.answers.insert(query.clone(), answer.clone());
+                    Read::Known(answer)
+                }
+                Ok(output) => Read::Unknown(format!("exit status {}", output.exit).into()),
+                Err(fault) => Read::Unknown(fault.text.into()),
+            };
+            observed.answers.insert(query, answer);
+        }
+    }
+}
+
+fn fresh(query: &Query, answer: &Answer) -> bool {
+    now().as_second() - answer.at.as_second() < i64::from(query.max_age_s)
+}
+
+/// Makes the plan and has it checked, on a thread of its own: a plan that would not end holds up nobody.
+async fn decide(
+    shell: &Shell,
+    memory: &mut Memory,
+    observed: Observed,
+) -> anyhow::Result<(Plan, Vec<Finding>, Observed)> {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).context("no entropy")?;
+    let context = Context {
+        now: now(),
+        entropy: Entropy(Sensitive::new(seed.to_vec())),
+        config: shell.config.clone(),
+    };
+    let mut memos = std::mem::take(&mut memory.memos);
+    let span = tracing::Span::current();
+    let work = spawn_blocking(move || {
+        let _entered = span.enter();
+        let plan = steps::plan(&observed, &context, &mut memos);
+        let findings = check(&observed, &plan);
+        (plan, findings, observed, memos)
+    });
+    let (plan, findings, observed, memos) = work.await.context("the planner panicked")?;
+    memory.memos = memos;
+    Ok((plan, findings, observed))
+}
+
+/// Counts what is awaited, and logs it when it changes.
+fn say(shell: &Shell, memory: &mut Memory, report: &Report) {
+    let mut text = String::new();
+    for (step, outcome) in &report.lines {
+        if let Outcome::Waiting(reason) | Outcome::Blocked(reason) = outcome {
+            shell.metrics.waits(step.to_string(), reason.word());
+            // Writing into a String does not fail.
+            let _ = write!(text, "{}{step} {outcome}", if text.is_empty() { "" } else { "; " });
+        }
+    }
+    if memory.report != text {
+        let text = if text.is_empty() { "nothing" } else { &text };
+        tracing::info!(waits = text, "waits for");
+    }
+    memory.report = text;
+}
+
+/// An Event about something that no plan can know; the same news once.
+async fn tell(shell: &Shell, memory: &mut Memory, cluster: &Object, reason: &str, text: &str) {
+    if memory.news == text {
+        return;
+    }
+    let at = now();
+    let second = at.as_second().unsigned_abs();
+    let event = events::of(cluster, at, true, reason, text, second);
+    match shell.caches.api().create(&event, Vec::new()).await {
+        Ok(_) => memory.news = text.to_owned(),
+        Err(fault) => tracing::warn!(error = %fault, "an Event could not be written"),
+    }
+}
+
+fn denial(denied: &[grants::Grant]) -> String {
+    let mut lines: Vec<String> =
+        denied.iter().map(|g| format!("{} {}", g.verb, g.resource)).collect();
+    lines.sort();
+    lines.dedup();
+    format!("the operator lacks permission: {}", lines.join(", "))
+}
+
+fn now() -> Timestamp {
+    let now = Timestamp::now();
+    now.round(Unit::Microsecond).unwrap_or(now)
+}

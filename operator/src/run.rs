@@ -1,0 +1,175 @@
+//! The loop that gives clusters their turns. A pass is a task of its own: its error, panic or hang
+//! costs its own cluster a pause and others nothing.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ivory_core::context::Config;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tracing::Instrument as _;
+
+use crate::api::ApiServer;
+use crate::caches::Caches;
+use crate::health::Health;
+use crate::lease;
+use crate::metrics::Metrics;
+use crate::pass::{Memory, PASS_MAX, Shell, pass};
+use crate::queue::{End, Queue};
+use crate::store::Key;
+
+/// How long passes under way are given to come to an end of a write when the process stops.
+const GRACE: Duration = Duration::from_secs(10);
+/// The loop shows so often that it lives.
+const BEAT: Duration = Duration::from_secs(5);
+
+/// What the operator is told at start.
+pub struct Setup {
+    /// The API server.
+    pub api: ApiServer,
+    /// Core's settings.
+    pub config: Config,
+    /// The namespaces whose clusters are looked after; an empty name means all.
+    pub namespaces: Vec<String>,
+    /// How many passes may be under way at once.
+    pub workers: usize,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Whether it lives and is ready.
+    pub health: Arc<Health>,
+    /// Until when this replica may act.
+    pub leads: watch::Receiver<Option<Instant>>,
+    /// Whether the process was told to stop.
+    pub stop: watch::Receiver<bool>,
+}
+
+type Ended = (Key, Memory, End);
+
+/// Looks after all clusters until leadership is lost or the process is told to stop.
+pub async fn operate(setup: &Setup) {
+    let (wake, mut woken) = mpsc::unbounded_channel();
+    let mut watches = JoinSet::new();
+    let caches = Caches::open(
+        setup.api.clone(),
+        setup.metrics.clone(),
+        &setup.namespaces,
+        wake,
+        &mut watches,
+    );
+    let shell = Arc::new(Shell {
+        caches: caches.clone(),
+        config: setup.config.clone(),
+        metrics: setup.metrics.clone(),
+        leads: setup.leads.clone(),
+        stop: setup.stop.clone(),
+    });
+    let mut end = std::pin::pin!(over(setup));
+    tokio::select! {
+        () = caches.settle() => setup.health.ready(true),
+        () = &mut end => {}
+    }
+    let mut queue = Queue::default();
+    let mut memories: BTreeMap<Key, Memory> = BTreeMap::new();
+    let mut passes: JoinSet<Ended> = JoinSet::new();
+    loop {
+        setup.health.beat();
+        let now = Instant::now();
+        while passes.len() < setup.workers
+            && let Some(key) = queue.take(now)
+        {
+            let memory = memories.remove(&key).unwrap_or_default();
+            passes.spawn(guarded(shell.clone(), key, memory));
+        }
+        let (clusters, waiting, running) = queue.load(now);
+        setup.metrics.load(clusters, waiting, running);
+        let due = queue.next().filter(|_| passes.len() < setup.workers);
+        tokio::select! {
+            Some(key) = woken.recv() => queue.wake(&key, Instant::now()),
+            Some(ended) = passes.join_next() => match ended {
+                Ok((key, memory, end)) => {
+                    queue.ended(&key, Instant::now(), end, jitter());
+                    if end != End::Gone {
+                        memories.insert(key, memory);
+                    }
+                }
+                Err(error) => tracing::error!(%error, "a guard of a pass failed"),
+            },
+            () = sleep_until(due.unwrap_or(now + BEAT)), if due.is_some() => {}
+            () = sleep(BEAT) => {}
+            Some(ended) = watches.join_next() => {
+                tracing::error!(error = ?ended.err(), "a watch ended, so all begin again");
+                break;
+            }
+            () = &mut end => break,
+        }
+    }
+    let finish = async { while passes.join_next().await.is_some() {} };
+    if timeout(GRACE, finish).await.is_err() {
+        tracing::warn!("passes did not end in time");
+    }
+    caches.close();
+    setup.metrics.load(0, 0, 0);
+    setup.health.rest();
+}
+
+/// Ends when this replica is to act no more.
+async fn over(setup: &Setup) {
+    let mut stop = setup.stop.clone();
+    tokio::select! {
+        () = lease::lost(setup.leads.clone()) => tracing::warn!("leadership is lost"),
+        // An error means that nobody is left to say stop.
+        _ = stop.wait_for(|stop| *stop) => {}
+    }
+}
+
+/// A pass that can neither hang nor panic, as far as the loop can see.
+async fn guarded(shell: Arc<Shell>, key: Key, memory: Memory) -> Ended {
+    let span = tracing::info_span!("pass", id = correlation(), cluster = %format_args!("{}/{}", key.0, key.1));
+    let began = Instant::now();
+    let task = {
+        let (shell, key) = (shell.clone(), key.clone());
+        let work = async move { pass(&shell, &key, memory).await };
+        tokio::spawn(work.instrument(span.clone()))
+    };
+    let abort = task.abort_handle();
+    let (memory, end, result) = match timeout(PASS_MAX, task).await {
+        Ok(Ok((memory, end))) => (memory, end, result_of(end)),
+        Ok(Err(error)) => {
+            span.in_scope(|| tracing::error!(%error, "a pass panicked"));
+            (Memory::default(), End::Failed, "panicked")
+        }
+        Err(_) => {
+            abort.abort();
+            span.in_scope(|| tracing::error!("a pass took too long"));
+            (Memory::default(), End::Failed, "timed_out")
+        }
+    };
+    shell.metrics.pass(result, began.elapsed());
+    (key, memory, end)
+}
+
+fn result_of(end: End) -> &'static str {
+    match end {
+        End::Gone => "gone",
+        End::Wrote => "wrote",
+        End::Quiet(_) => "in_sync",
+        End::Conflict => "conflict",
+        End::Failed => "failed",
+    }
+}
+
+/// Ties together the lines of one pass in the log.
+fn correlation() -> String {
+    format!("{:08x}", random())
+}
+
+fn jitter() -> f64 {
+    f64::from(random()) / f64::from(u32::MAX)
+}
+
+/// For what needs no secrecy; without entropy it is no longer spread, and nothing worse.
+fn random() -> u32 {
+    getrandom::u32().unwrap_or_default()
+}

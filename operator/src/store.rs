@@ -1,0 +1,308 @@
+//! What one watch has seen. Objects are kept as compact JSON, which is a tenth of the size of the tree that
+//! it becomes while a plan reads it; most objects are not read for hours.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ivory_core::labels;
+use ivory_core::object::Uid;
+use ivory_core::{Kind, Object};
+use serde_json::Value;
+use tokio::time::Instant;
+
+/// Namespace and name.
+pub type Key = (Arc<str>, Arc<str>);
+
+/// A watch that fails for longer than this knows nothing any more.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Failures further apart than this are not the same trouble: retries come every 30 s at most.
+const STREAK: Duration = Duration::from_secs(70);
+
+/// A change of one object: created, changed, deleted.
+pub type Change = (Option<Object>, Option<Object>);
+
+/// What one watch has seen.
+pub struct Store {
+    kind: Kind,
+    objects: BTreeMap<Key, Packed>,
+    /// Namespace, cluster, name of those with the cluster's label.
+    labelled: BTreeSet<(Arc<str>, Arc<str>, Arc<str>)>,
+    /// What a new list has brought so far.
+    listing: Option<BTreeMap<Key, Packed>>,
+    synced: bool,
+    seen: u64,
+    trouble: Option<Trouble>,
+}
+
+struct Trouble {
+    first: Instant,
+    last: Instant,
+    text: String,
+}
+
+struct Packed {
+    cluster: Option<Arc<str>>,
+    uid: Uid,
+    resource_version: u64,
+    terminating: bool,
+    json: Box<[u8]>,
+}
+
+impl Packed {
+    fn new(object: &Object, value: &Value) -> Self {
+        Self {
+            cluster: object.label(labels::CLUSTER).map(Arc::from),
+            uid: object.meta.uid.clone(),
+            resource_version: object.meta.resource_version,
+            terminating: object.terminating(),
+            // A value that was parsed can be written.
+            json: serde_json::to_vec(value).unwrap_or_default().into(),
+        }
+    }
+
+    fn object(&self) -> Option<Object> {
+        let value = serde_json::from_slice(&self.json).ok()?;
+        Object::from_value(value).ok()
+    }
+}
+
+impl Store {
+    /// An empty one, which knows nothing yet.
+    #[must_use]
+    pub fn new(kind: Kind) -> Self {
+        Self {
+            kind,
+            objects: BTreeMap::new(),
+            labelled: BTreeSet::new(),
+            listing: None,
+            synced: false,
+            seen: 0,
+            trouble: None,
+        }
+    }
+
+    /// A list begins.
+    pub fn begin(&mut self) {
+        self.listing = Some(BTreeMap::new());
+    }
+
+    /// The list brought an object.
+    pub fn listed(&mut self, object: &Object, value: &Value) {
+        if let Some(listing) = &mut self.listing {
+            listing.insert(key_of(object), Packed::new(object, value));
+        }
+    }
+
+    /// The list is complete. Gives what differs from before.
+    pub fn complete(&mut self) -> Vec<Change> {
+        self.synced = true;
+        self.trouble = None;
+        let listing = self.listing.take().unwrap_or_default();
+        let before = std::mem::take(&mut self.objects);
+        let mut changes = Vec::new();
+        for (key, old) in &before {
+            if !listing.contains_key(key) {
+                changes.push((old.object(), None));
+            }
+        }
+        for (key, new) in &listing {
+            let old = before.get(key);
+            if old.is_none_or(|old| old.resource_version != new.resource_version) {
+                changes.push((old.and_then(Packed::object), new.object()));
+            }
+            self.seen = self.seen.max(new.resource_version);
+        }
+        self.labelled = listing.iter().filter_map(|(k, p)| index(k, p)).collect();
+        self.objects = listing;
+        changes
+    }
+
+    /// An object appeared or changed. Gives what it was before.
+    pub fn apply(&mut self, object: &Object, value: &Value) -> Option<Object> {
+        self.trouble = None;
+        let key = key_of(object);
+        let new = Packed::new(object, value);
+        self.seen = self.seen.max(new.resource_version);
+        let entry = index(&key, &new);
+        let old = self.objects.insert(key.clone(), new);
+        if let Some(old) = &old
+            && let Some(before) = index(&key, old)
+        {
+            self.labelled.remove(&before);
+        }
+        self.labelled.extend(entry);
+        old.as_ref().and_then(Packed::object)
+    }
+
+    /// An object went away.
+    pub fn delete(&mut self, object: &Object) {
+        self.trouble = None;
+        self.seen = self.seen.max(object.meta.resource_version);
+        let key = key_of(object);
+        if let Some(old) = self.objects.remove(&key)
+            && let Some(entry) = index(&key, &old)
+        {
+            self.labelled.remove(&entry);
+        }
+    }
+
+    /// The watch failed. Whether that is news.
+    pub fn failed(&mut self, now: Instant, text: String) -> bool {
+        match &mut self.trouble {
+            Some(t) if now - t.last < STREAK => {
+                t.last = now;
+                std::mem::replace(&mut t.text, text.clone()) != text
+            }
+            trouble => {
+                *trouble = Some(Trouble { first: now, last: now, text });
+                true
+            }
+        }
+    }
+
+    /// Why nothing can be said now, if that is so. A short interruption is none: what was planned from a
+    /// slightly old view is refused by its preconditions.
+    #[must_use]
+    pub fn unknown(&self, now: Instant) -> Option<String> {
+        let trouble = self.trouble.as_ref().filter(|t| now - t.last < STREAK);
+        match trouble {
+            Some(t) if !self.synced || now - t.first > PATIENCE => {
+                Some(format!("{} can't be watched: {}", self.kind.plural(), t.text))
+            }
+            None if !self.synced => Some(format!("{} are not listed yet", self.kind.plural())),
+            _ => None,
+        }
+    }
+
+    /// Whether the first list came, or failed.
+    #[must_use]
+    pub fn settled(&self) -> bool {
+        self.synced || self.trouble.is_some()
+    }
+
+    /// One object.
+    #[must_use]
+    pub fn get(&self, namespace: &str, name: &str) -> Option<Arc<Object>> {
+        let packed = self.objects.get(&(namespace.into(), name.into()))?;
+        packed.object().map(Arc::new)
+    }
+
+    /// UID and version of an object, and whether it is being deleted.
+    #[must_use]
+    pub fn life(&self, namespace: &str, name: &str) -> Option<(&Uid, u64, bool)> {
+        let packed = self.objects.get(&(namespace.into(), name.into()))?;
+        Some((&packed.uid, packed.resource_version, packed.terminating))
+    }
+
+    /// The newest version of any object that was seen.
+    #[must_use]
+    pub fn seen(&self) -> u64 {
+        self.seen
+    }
+
+    /// All objects with the cluster's label, in name order.
+    #[must_use]
+    pub fn of_cluster(&self, namespace: &str, cluster: &str) -> Vec<Arc<Object>> {
+        let (namespace, cluster): (Arc<str>, Arc<str>) = (namespace.into(), cluster.into());
+        let from = (namespace.clone(), cluster.clone(), Arc::from(""));
+        self.labelled
+            .range(from..)
+            .take_while(|(ns, c, _)| *ns == namespace && *c == cluster)
+            .filter_map(|(ns, _, name)| self.objects.get(&(ns.clone(), name.clone()))?.object())
+            .map(Arc::new)
+            .collect()
+    }
+
+    /// All objects, in order of namespace and name.
+    #[must_use]
+    pub fn all(&self) -> Vec<Arc<Object>> {
+        let objects = self.objects.values().filter_map(Packed::object);
+        objects.map(Arc::new).collect()
+    }
+
+    /// All names.
+    #[must_use]
+    pub fn keys(&self) -> Vec<Key> {
+        self.objects.keys().cloned().collect()
+    }
+}
+
+fn key_of(object: &Object) -> Key {
+    (object.meta.namespace.clone(), object.meta.name.clone())
+}
+
+fn index(key: &Key, packed: &Packed) -> Option<(Arc<str>, Arc<str>, Arc<str>)> {
+    Some((key.0.clone(), packed.cluster.clone()?, key.1.clone()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn object(name: &str, cluster: Option<&str>, version: u64) -> (Object, Value) {
+        let labels = cluster.map_or(json!({}), |c| json!({labels::CLUSTER: c}));
+        let value = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {
+            "namespace": "ns", "name": name, "uid": name, "resourceVersion": version.to_string(), "labels": labels,
+        }});
+        (Object::from_value(value.clone()).unwrap(), value)
+    }
+
+    fn names(store: &Store, cluster: &str) -> Vec<String> {
+        let all = store.of_cluster("ns", cluster);
+        all.iter().map(|o| o.meta.name.to_string()).collect()
+    }
+
+    #[test]
+    fn objects_are_found_by_the_label_that_they_have_now() {
+        let mut store = Store::new(Kind::Secret);
+        store.begin();
+        for (o, v) in [
+            object("b", Some("hippo"), 1),
+            object("a", Some("hippo"), 2),
+            object("c", Some("hippo2"), 3),
+            object("d", None, 4),
+        ] {
+            store.listed(&o, &v);
+        }
+        assert!(store.unknown(Instant::now()).is_some());
+        assert_eq!(store.complete().len(), 4);
+        assert_eq!(store.unknown(Instant::now()), None);
+        assert_eq!(names(&store, "hippo"), ["a", "b"]);
+        let (o, v) = object("a", Some("hippo2"), 5);
+        assert_eq!(store.apply(&o, &v).unwrap().meta.resource_version, 2);
+        assert_eq!(names(&store, "hippo"), ["b"]);
+        assert_eq!(names(&store, "hippo2"), ["a", "c"]);
+        store.delete(&o);
+        assert_eq!(names(&store, "hippo2"), ["c"]);
+        assert_eq!(store.seen(), 5);
+        // A new list after a gap tells what happened in the gap.
+        store.begin();
+        let (o, v) = object("b", Some("hippo"), 9);
+        store.listed(&o, &v);
+        let changes = store.complete();
+        let tell = |(old, new): &Change| {
+            let name = |o: &Option<Object>| o.as_ref().map(|o| o.meta.name.to_string());
+            (name(old), name(new))
+        };
+        let (b, gone) = (Some("b".to_owned()), |n: &str| (Some(n.to_owned()), None));
+        let told: Vec<_> = changes.iter().map(tell).collect();
+        assert_eq!(told, [gone("c"), gone("d"), (b.clone(), b)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_that_fails_for_long_knows_nothing() {
+        let mut store = Store::new(Kind::Secret);
+        store.begin();
+        store.complete();
+        assert!(store.failed(Instant::now(), "no answer".into()));
+        assert_eq!(store.unknown(Instant::now()), None);
+        tokio::time::advance(Duration::from_secs(31)).await;
+        assert!(!store.failed(Instant::now(), "no answer".into()));
+        assert!(store.unknown(Instant::now()).is_some());
+        // Quiet means that the watch stands again: a failing one would have said so.
+        tokio::time::advance(STREAK).await;
+        assert_eq!(store.unknown(Instant::now()), None);
+    }
+}

@@ -1,0 +1,136 @@
+//! One watch: list, then follow, and begin again whenever the stream breaks.
+
+use std::pin::pin;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use futures_util::StreamExt as _;
+use ivory_core::{Kind, Object};
+use kube::runtime::WatchStreamExt as _;
+use kube::runtime::watcher::{self, Event};
+use tokio::time::Instant;
+
+use crate::api::ApiServer;
+use crate::fault::Fault;
+use crate::metrics::Metrics;
+use crate::store::Store;
+use crate::wire::Wire;
+
+/// What one watch follows, and what it has seen.
+pub struct Watched {
+    /// The kind.
+    pub kind: Kind,
+    /// The namespace; empty for all, and for kinds that have none.
+    pub namespace: String,
+    /// Which objects of it.
+    pub which: Which,
+    store: Mutex<Store>,
+}
+
+/// Which objects of a kind are followed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Which {
+    /// All.
+    All,
+    /// Those with a label, whatever its value.
+    Labelled(&'static str),
+    /// Those of a name.
+    Named(String),
+}
+
+impl Watched {
+    /// A watch that has not begun.
+    #[must_use]
+    pub fn new(kind: Kind, namespace: &str, which: Which) -> Self {
+        Self { kind, namespace: namespace.to_owned(), which, store: Mutex::new(Store::new(kind)) }
+    }
+
+    /// What it has seen. A panic while it was held left at worst one object out.
+    pub fn store(&self) -> MutexGuard<'_, Store> {
+        self.store.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether it follows objects of a namespace.
+    #[must_use]
+    pub fn covers(&self, namespace: &str) -> bool {
+        self.namespace.is_empty() || self.namespace == namespace
+    }
+
+    /// Follows for ever. Every change is given to `tell`, after the store knows it; `None` for both
+    /// says that the store became complete or failed.
+    pub async fn follow(
+        &self,
+        api: &ApiServer,
+        metrics: &Metrics,
+        tell: impl Fn(Option<&Object>, Option<&Object>),
+    ) {
+        let config = match &self.which {
+            Which::All => watcher::Config::default(),
+            Which::Labelled(key) => watcher::Config::default().labels(key),
+            Which::Named(name) => {
+                watcher::Config::default().fields(&format!("metadata.name={name}"))
+            }
+        };
+        let stream = watcher::watcher(api.of(self.kind, &self.namespace), config);
+        let mut stream = pin!(stream.default_backoff());
+        while let Some(event) = stream.next().await {
+            match event {
+                Ok(event) => self.learn(event, &tell),
+                Err(error) => {
+                    metrics.watch_failed(self.kind);
+                    let text = reason(error);
+                    if self.store().failed(Instant::now(), text.clone()) {
+                        tracing::warn!(kind = %self.kind, namespace = %self.namespace, error = %text, "watch failed");
+                    }
+                    tell(None, None);
+                }
+            }
+        }
+    }
+
+    fn learn(&self, event: Event<Wire>, tell: &impl Fn(Option<&Object>, Option<&Object>)) {
+        match event {
+            Event::Init => self.store().begin(),
+            Event::InitApply(wire) => {
+                if let Some((object, value)) = self.read(wire) {
+                    self.store().listed(&object, &value);
+                }
+            }
+            Event::InitDone => {
+                let changes = self.store().complete();
+                for (old, new) in &changes {
+                    tell(old.as_ref(), new.as_ref());
+                }
+                tell(None, None);
+            }
+            Event::Apply(wire) => {
+                if let Some((object, value)) = self.read(wire) {
+                    let old = self.store().apply(&object, &value);
+                    tell(old.as_ref(), Some(&object));
+                }
+            }
+            Event::Delete(wire) => {
+                if let Some((object, _)) = self.read(wire) {
+                    self.store().delete(&object);
+                    tell(Some(&object), None);
+                }
+            }
+        }
+    }
+
+    fn read(&self, wire: Wire) -> Option<(Object, serde_json::Value)> {
+        let read = wire.read(self.kind);
+        read.inspect_err(
+            |error| tracing::error!(kind = %self.kind, %error, "an object can't be read"),
+        )
+        .ok()
+    }
+}
+
+fn reason(error: watcher::Error) -> String {
+    use watcher::Error::{InitialListFailed, WatchError, WatchFailed, WatchStartFailed};
+    match error {
+        InitialListFailed(e) | WatchStartFailed(e) | WatchFailed(e) => Fault::of(e, Vec::new).text,
+        WatchError(status) => status.message,
+        other @ watcher::Error::NoResourceVersion => other.to_string(),
+    }
+}

@@ -1,0 +1,67 @@
+//! `ivory-sim bench`: prints figures that others measure.
+
+#![expect(clippy::disallowed_macros, reason = "the command line prints")]
+
+use serde_json::{Map, Value};
+
+use super::Trouble;
+use super::ui::Ui;
+
+/// One figure.
+#[derive(Clone, Copy)]
+pub struct Bench {
+    /// Its key in JSON, which ends with its unit: `plan_us`.
+    pub key: &'static str,
+    /// What it is, for people.
+    pub what: &'static str,
+    /// What it should be at most, or at least.
+    pub goal: Goal,
+    /// Measures it.
+    pub measure: fn() -> f64,
+}
+
+/// What a figure should be.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Goal {
+    /// At most this.
+    AtMost(f64),
+    /// At least this.
+    AtLeast(f64),
+}
+
+pub(super) fn run(json: bool, benches: &[Bench]) -> Result<(), Trouble> {
+    if benches.is_empty() {
+        return Err(Trouble::Broken("this build measures nothing".to_owned()));
+    }
+    if json {
+        let figures: Map<String, Value> =
+            benches.iter().map(|b| (b.key.to_owned(), (b.measure)().into())).collect();
+        println!("{}", Value::Object(figures));
+        return Ok(());
+    }
+    let ui = Ui::of_stdout();
+    // Each as soon as it is there: some take a while.
+    for bench in benches {
+        let value = (bench.measure)();
+        let (goal, met) = match bench.goal {
+            Goal::AtMost(most) => (format!("≤ {}", number(most)), value <= most),
+            Goal::AtLeast(least) => (format!("≥ {}", number(least)), value >= least),
+        };
+        let mark = if met { "✓" } else { "✗" };
+        println!("{mark} {:<17} {:>10}  {goal:<10} {}", bench.key, number(value), bench.what);
+    }
+    if cfg!(debug_assertions) {
+        println!("{}", ui.dim("  measured without optimisation; use a release build"));
+    }
+    Ok(())
+}
+
+fn number(value: f64) -> String {
+    if value >= 1000.0 {
+        format!("{value:.0}")
+    } else if value >= 10.0 {
+        format!("{value:.1}")
+    } else {
+        format!("{value:.2}")
+    }
+}

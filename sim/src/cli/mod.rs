@@ -1,0 +1,153 @@
+//! The command `ivory-sim`: its arguments, and what it prints. What a story, a world or a figure is,
+//! other modules say; this one is the only part of the library that prints.
+
+#![expect(clippy::disallowed_macros, reason = "the command line prints")]
+
+mod bench;
+mod figures;
+mod input;
+mod run;
+mod schema;
+mod then;
+mod try_;
+mod ui;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+pub use bench::{Bench, Goal};
+pub use figures::BENCHES;
+pub use run::whole;
+
+use crate::scenario::driver::Build;
+use crate::scenario::node::InputError;
+
+/// A Kubernetes in memory, with the operator, Patroni, PostgreSQL and pgBackRest in it: apply a manifest
+/// and watch what comes of it, break it, or ask what an edit would do, all in virtual time.
+#[derive(Parser, Debug)]
+#[command(
+    name = "ivory-sim",
+    version,
+    max_term_width = 100,
+    subcommand_required = true,
+    after_help = "Colours go with NO_COLOR=1, and when the output is no terminal.\n\
+    Exit status: 0 all is well, 1 a story failed or a cluster did not become ready, 2 the input is wrong."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Plays scenarios, and says of each whether it came out as it should.
+    #[command(after_help = "Examples:\n  \
+        ivory-sim run                                  all stories of the folder scenarios\n  \
+        ivory-sim run scenarios/create.yaml --seed 7   one of them, with other random numbers\n  \
+        ivory-sim run --json                           for machines\n\n\
+        How to write one: scenarios/README.md")]
+    Run(RunArgs),
+    /// Applies manifests to a fresh cluster, tells what happens until all is ready, and shows what exists.
+    #[command(after_help = "Examples:\n  \
+        ivory-sim try examples/kustomize/ivory         a kustomize folder\n  \
+        ivory-sim try cluster.yaml --objects           and every object as YAML\n  \
+        ivory-sim try old.yaml --then new.yaml         what would this edit do?\n  \
+        kubectl kustomize DIR | ivory-sim try -        what only kubectl can render")]
+    Try(TryArgs),
+    /// Measures this machine: planning, simulating, memory.
+    Bench(BenchArgs),
+}
+
+#[derive(Args, Debug)]
+struct RunArgs {
+    /// Scenarios, or folders of them.
+    #[arg(value_name = "PATH", default_value = "scenarios")]
+    paths: Vec<PathBuf>,
+    /// The seed of all random numbers, instead of each story's own.
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Writes the machine's record of all runs into a file.
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
+    /// Tells each story.
+    #[arg(long, short)]
+    verbose: bool,
+    /// Prints one JSON document instead.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args, Debug)]
+struct TryArgs {
+    /// A manifest, several with `---`, a kustomize folder, or `-` for standard input.
+    #[arg(value_name = "PATH")]
+    path: PathBuf,
+    /// Prints every object as YAML; values of Secrets are shown by their length.
+    #[arg(long)]
+    objects: bool,
+    /// Applies these manifests to the ready cluster, and reports what changes, what restarts, and for how
+    /// long nobody can write.
+    #[arg(long, value_name = "NEW")]
+    then: Option<PathBuf>,
+    /// How many nodes there are.
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=100))]
+    nodes: u64,
+    /// The seed of all random numbers.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+}
+
+#[derive(Args, Debug)]
+struct BenchArgs {
+    /// Prints one JSON document instead.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Why a command did not do what it was asked for.
+enum Trouble {
+    /// The input is wrong: exit status 2.
+    Input(InputError),
+    /// Something did not come out as it should, and was told already: exit status 1.
+    Failed,
+    /// The program itself could not go on: exit status 1.
+    Broken(String),
+}
+
+impl From<InputError> for Trouble {
+    fn from(error: InputError) -> Self {
+        Self::Input(error)
+    }
+}
+
+impl From<String> for Trouble {
+    fn from(message: String) -> Self {
+        Self::Broken(message)
+    }
+}
+
+/// Runs the command that the arguments of the process name.
+#[must_use]
+pub fn main(build: &Build<'_>, benches: &[Bench]) -> ExitCode {
+    let cli = Cli::parse();
+    let done = match &cli.command {
+        Command::Run(args) => run::run(args, build),
+        Command::Try(args) => try_::run(args, build),
+        Command::Bench(args) => bench::run(args.json, benches),
+    };
+    let ui = ui::Ui::of_stderr();
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Trouble::Failed) => ExitCode::from(1),
+        Err(Trouble::Broken(message)) => {
+            eprintln!("{} {message}", ui.red("error:"));
+            ExitCode::from(1)
+        }
+        Err(Trouble::Input(error)) => {
+            eprintln!("{} {error}", ui.red("error:"));
+            ExitCode::from(2)
+        }
+    }
+}

@@ -1,0 +1,304 @@
+//! Custom resources: registered by their definition, pruned, defaulted and validated by its schema.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ivory_core::Kind;
+use ivory_core::object::{Object, time_text};
+use ivory_core::ssa::Schema;
+use jiff::Timestamp;
+use kube_cel::{CompiledSchema, Validator, compile_schema};
+use serde_json::{Map, Value, json};
+
+use super::status::{FieldError, Wrong};
+use super::store::ApiServer;
+
+mod check;
+
+/// A custom kind that is served.
+pub(crate) struct CustomKind {
+    /// Ownership of fields.
+    pub(crate) schema: Schema,
+    /// Whether status is a subresource.
+    pub(crate) has_status: bool,
+    open_api: Value,
+    rules: CompiledSchema,
+    has_rules: bool,
+    validator: Validator,
+}
+
+impl ApiServer {
+    /// Serves what a stored definition defines, if it is one of our kinds.
+    pub(crate) fn register(&mut self, definition: &Object) {
+        let Some((kind, custom)) = CustomKind::of(definition) else {
+            return;
+        };
+        Arc::make_mut(&mut self.custom).insert(kind, custom);
+    }
+
+    pub(crate) fn unregister(&mut self, definition: &Object) {
+        if let Some((kind, _)) = kind_of(definition) {
+            Arc::make_mut(&mut self.custom).remove(&kind);
+        }
+    }
+}
+
+/// The kind that a definition defines, and its version that we speak.
+fn kind_of(definition: &Object) -> Option<(Kind, &Value)> {
+    let spec = definition.body.get("spec")?;
+    let group = spec.get("group")?.as_str()?;
+    let name = spec.get("names")?.get("kind")?.as_str()?;
+    spec.get("versions")?.as_array()?.iter().find_map(|version| {
+        let api_version = format!("{group}/{}", version.get("name")?.as_str()?);
+        Some((Kind::of_manifest(&api_version, name)?, version))
+    })
+}
+
+/// The status of a definition that was just created.
+pub(crate) fn first_status(definition: &Object) -> Value {
+    let names = json!({"kind": "", "plural": ""});
+    json!({"acceptedNames": names, "conditions": null, "storedVersions": stored(definition)})
+}
+
+fn stored(definition: &Object) -> Vec<Value> {
+    let versions = definition.at(&["spec", "versions"]).and_then(Value::as_array);
+    versions
+        .into_iter()
+        .flatten()
+        .filter(|v| v.get("storage") == Some(&Value::Bool(true)))
+        .filter_map(|v| v.get("name").cloned())
+        .collect()
+}
+
+/// The status of a definition whose names are accepted.
+pub(crate) fn established_status(definition: &Object, now: Timestamp) -> Value {
+    let spec = definition.body.get("spec").unwrap_or(&Value::Null);
+    let time = time_text(now);
+    let condition = |kind: &str, reason: &str, message: &str| {
+        json!({"type": kind, "status": "True", "reason": reason, "message": message,
+            "lastTransitionTime": time})
+    };
+    json!({
+        "acceptedNames": spec.get("names"),
+        "conditions": [
+            condition("NamesAccepted", "NoConflicts", "no conflicts found"),
+            condition("Established", "InitialNamesAccepted", "the initial names have been accepted"),
+        ],
+        "storedVersions": stored(definition),
+    })
+}
+
+/// Definitions that were compiled before in this process, by their text. Compiling the rules of a large one
+/// takes longer than a whole story.
+static COMPILED: Mutex<BTreeMap<String, (Kind, Arc<CustomKind>)>> = Mutex::new(BTreeMap::new());
+
+impl CustomKind {
+    fn of(definition: &Object) -> Option<(Kind, Arc<Self>)> {
+        let text = Value::Object((*definition.body).clone()).to_string();
+        let mut compiled = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = compiled.get(&text) {
+            return Some(known.clone());
+        }
+        let (kind, custom) = Self::new(definition)?;
+        let custom = Arc::new(custom);
+        compiled.insert(text, (kind, custom.clone()));
+        Some((kind, custom))
+    }
+
+    fn new(definition: &Object) -> Option<(Kind, Self)> {
+        let (kind, version) = kind_of(definition)?;
+        let open_api = version.get("schema")?.get("openAPIV3Schema")?.clone();
+        let rules = compile_schema(&open_api);
+        let has_rules = open_api.to_string().contains("x-kubernetes-validations");
+        let subresources = version.get("subresources");
+        let custom = Self {
+            schema: Schema::of_crd(&open_api),
+            has_status: subresources.is_some_and(|s| s.get("status").is_some()),
+            open_api,
+            rules,
+            has_rules,
+            validator: Validator::new(),
+        };
+        Some((kind, custom))
+    }
+
+    /// Prunes and defaults a body in place; returns the paths of what was pruned.
+    pub(crate) fn decode(&self, body: &mut Map<String, Value>) -> Vec<String> {
+        let mut unknown = Vec::new();
+        let mut value = Value::Object(std::mem::take(body));
+        prune(&self.open_api, &mut value, "", &mut unknown);
+        drop_nulls(&self.open_api, &mut value);
+        default(&self.open_api, &mut value);
+        if let Value::Object(map) = value {
+            *body = map;
+            // The schema's root has metadata, which lives elsewhere.
+            body.remove("metadata");
+            body.remove("apiVersion");
+            body.remove("kind");
+        }
+        unknown
+    }
+
+    /// Validates by schema, and then by rules if nothing stands in their way.
+    pub(crate) fn validate(&self, new: &Object, old: Option<&Object>, out: &mut Vec<FieldError>) {
+        let whole = new.to_value();
+        let before = out.len();
+        check::check(&self.open_api, &whole, "", out);
+        let blocking = |e: &FieldError| {
+            matches!(
+                e.wrong,
+                Wrong::Required
+                    | Wrong::NotSupported(_)
+                    | Wrong::TypeInvalid(_)
+                    | Wrong::TooLong
+                    | Wrong::TooMany
+            )
+        };
+        if !self.has_rules {
+            return;
+        }
+        if out[before..].iter().any(blocking) {
+            out.push(FieldError::invalid(
+                "<nil>",
+                Value::Null,
+                "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation",
+            ));
+            return;
+        }
+        let previous = old.map(Object::to_value);
+        let found = self.validator.validate_compiled(&self.rules, &whole, previous.as_ref());
+        for error in found.err().into_iter().flat_map(|e| e.into_vec()) {
+            let field = error.field_path;
+            let value = value_at(&whole, &field);
+            out.push(match error.reason.as_deref() {
+                Some("FieldValueForbidden") => FieldError::forbidden(field, &error.message),
+                Some("FieldValueRequired") => FieldError::required(field, &error.message),
+                Some("FieldValueDuplicate") => {
+                    FieldError::new(field, Wrong::Duplicate(value), error.message)
+                }
+                _ => FieldError::invalid(field, value, error.message),
+            });
+        }
+    }
+}
+
+/// What messages show of a value at a dotted path: the name of its type.
+fn value_at(whole: &Value, path: &str) -> Value {
+    let mut value = whole;
+    for step in path.split(['.', '[', ']']).filter(|s| !s.is_empty()) {
+        let below = match value {
+            Value::Array(list) => step.parse::<usize>().ok().and_then(|at| list.get(at)),
+            other => other.get(step),
+        };
+        match below {
+            Some(below) => value = below,
+            None => return Value::Null,
+        }
+    }
+    match value {
+        Value::Object(_) => "object".into(),
+        Value::Array(_) => "array".into(),
+        Value::String(_) => "string".into(),
+        Value::Bool(_) => "boolean".into(),
+        Value::Number(n) if n.is_f64() => "number".into(),
+        Value::Number(_) => "integer".into(),
+        Value::Null => "null".into(),
+    }
+}
+
+fn flag(schema: &Value, key: &str) -> bool {
+    schema.get(key) == Some(&Value::Bool(true))
+}
+
+fn prune(schema: &Value, value: &mut Value, path: &str, unknown: &mut Vec<String>) {
+    match value {
+        Value::Object(map) => {
+            let properties = schema.get("properties").and_then(Value::as_object);
+            let rest = schema.get("additionalProperties");
+            let open = flag(schema, "x-kubernetes-preserve-unknown-fields")
+                || rest == Some(&Value::Bool(true));
+            let embedded = flag(schema, "x-kubernetes-embedded-resource");
+            map.retain(|key, below| {
+                let dotted = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                let always = (path.is_empty() || embedded)
+                    && matches!(key.as_str(), "metadata" | "apiVersion" | "kind");
+                if let Some(below_schema) = properties.and_then(|p| p.get(key)) {
+                    if !always {
+                        prune(below_schema, below, &dotted, unknown);
+                    }
+                    return true;
+                }
+                if let Some(rest) = rest.filter(|r| r.is_object()) {
+                    prune(rest, below, &dotted, unknown);
+                    return true;
+                }
+                if open || always {
+                    return true;
+                }
+                unknown.push(dotted);
+                false
+            });
+        }
+        Value::Array(list) => {
+            if let Some(items) = schema.get("items") {
+                for (at, below) in list.iter_mut().enumerate() {
+                    prune(items, below, &format!("{path}[{at}]"), unknown);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Nulls vanish where the schema does not allow them; a default may then take their place.
+fn drop_nulls(schema: &Value, value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            let properties = schema.get("properties").and_then(Value::as_object);
+            let rest = schema.get("additionalProperties").filter(|r| r.is_object());
+            map.retain(|key, below| {
+                let Some(schema) = properties.and_then(|p| p.get(key)).or(rest) else {
+                    return true;
+                };
+                drop_nulls(schema, below);
+                !below.is_null() || flag(schema, "nullable")
+            });
+        }
+        Value::Array(list) => {
+            if let Some(items) = schema.get("items") {
+                list.iter_mut().for_each(|below| drop_nulls(items, below));
+            }
+        }
+        _ => {}
+    }
+}
+
+fn default(schema: &Value, value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            let properties = schema.get("properties").and_then(Value::as_object);
+            for (key, below) in properties.into_iter().flatten() {
+                if let Some(default) = below.get("default")
+                    && !map.contains_key(key)
+                {
+                    map.insert(key.clone(), default.clone());
+                }
+                if let Some(value) = map.get_mut(key) {
+                    self::default(below, value);
+                }
+            }
+            if let Some(rest) = schema.get("additionalProperties").filter(|r| r.is_object()) {
+                let named = |key: &str| properties.is_some_and(|p| p.contains_key(key));
+                for (_, below) in map.iter_mut().filter(|(key, _)| !named(key)) {
+                    self::default(rest, below);
+                }
+            }
+        }
+        Value::Array(list) => {
+            if let Some(items) = schema.get("items") {
+                list.iter_mut().for_each(|below| self::default(items, below));
+            }
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,169 @@
+//! A whole world from a few words: Kubernetes clusters with their control planes and nodes, the custom
+//! resources, and an operator in each. What is in it is the actors' business.
+
+pub mod site;
+
+use std::sync::{Arc, OnceLock};
+
+use ivory_core::context::Config;
+use ivory_core::{Kind, Object, api};
+use serde_json::{Value, json};
+
+use crate::controllers;
+use crate::kube::{ApiServer, Request, Verb};
+use crate::node::{self, NodeConfig, Programs};
+use crate::operator::Operator;
+use crate::patroni::config::Version;
+use crate::patroni::programs::DatabasePrograms;
+use crate::scenario::language::{KubeSpec, StorageSpec, WorldSpec};
+use crate::time::Span;
+use crate::world::{ActorId, Kube, KubeId, World};
+
+/// The namespace in which the operator lives, and clusters unless they say otherwise.
+pub const NAMESPACE: &str = "ivory-operator";
+/// The operator's name as an actor.
+pub const OPERATOR: &str = "operator";
+/// How long a control plane and its nodes take to settle before anything is asked of them.
+const SETTLES: Span = Span::s(5);
+
+/// A world, ready for users.
+#[derive(Clone)]
+pub struct Lab {
+    /// The world.
+    pub world: World,
+    /// Its Kubernetes clusters, in the order of the specification.
+    pub kubes: Vec<KubeId>,
+}
+
+impl Lab {
+    /// Builds a world and lets it settle.
+    #[must_use]
+    pub fn new(spec: &WorldSpec) -> Self {
+        let mut world = World::new(spec.seed);
+        let kubes = spec.kubes.iter().map(|kube| build(&mut world, kube, spec.patroni)).collect();
+        world.check_with(crate::patroni::check::everywhere);
+        world.advance(SETTLES);
+        Self { world, kubes }
+    }
+
+    /// Starts the operator of a Kubernetes, unless it runs.
+    pub fn start_operator(&mut self, kube: KubeId) {
+        if self.operator(kube).is_none() {
+            let operator = Operator::new(OPERATOR, config());
+            self.world.spawn(kube, Arc::new(operator), None, None);
+        }
+    }
+
+    /// Stops the operator of a Kubernetes as a crash does.
+    pub fn stop_operator(&mut self, kube: KubeId) {
+        if let Some(operator) = self.operator(kube) {
+            self.world.kill(operator, 137);
+        }
+    }
+
+    /// The operator of a Kubernetes, while it runs.
+    #[must_use]
+    pub fn operator(&self, kube: KubeId) -> Option<ActorId> {
+        self.world.find(kube, OPERATOR)
+    }
+}
+
+/// The operator's settings: images as the release names them.
+#[must_use]
+pub fn config() -> Config {
+    let image = |name: &str| format!("docker.io/ivorysql/{name}");
+    let images = [
+        ("RELATED_IMAGE_IVORY_18", image("ivorysql:ubi9-5.4-5.4-1")),
+        ("RELATED_IMAGE_IVORY_18_GIS_3.5", image("ivorysql-postgis:ubi9-3.5-5.4-1")),
+        ("RELATED_IMAGE_PGBACKREST", image("pgbackrest:ubi9-2.58.0-5.4-1")),
+        ("RELATED_IMAGE_PGBOUNCER", image("pgbouncer:ubi9-1.25.2-5.4-1")),
+        ("RELATED_IMAGE_PGEXPORTER", image("postgres-exporter:ubi9-0.17.0-5.4-1")),
+        ("RELATED_IMAGE_PGADMIN", image("pgadmin:ubi9-9.11-5.4-1")),
+    ];
+    let images = images.into_iter().map(|(name, image)| (name.to_owned(), image)).collect();
+    Config { images, ..Config::default() }
+}
+
+fn build(world: &mut World, spec: &KubeSpec, patroni: u8) -> KubeId {
+    let mut kube = Kube::new(ApiServer::new());
+    for image in &spec.images_failing {
+        kube.registry.withhold(image);
+    }
+    let id = world.add_kube(kube);
+    for object in furniture(spec) {
+        create(world, id, object);
+    }
+    controllers::spawn_all(world, id);
+    node::spawn_scheduler(world, id);
+    let programs: Arc<dyn Programs> = Arc::new(programs(patroni));
+    for (number, node) in (1..).zip(&spec.nodes) {
+        let config = NodeConfig {
+            zone: node.zone.clone(),
+            cpu: node.cpu.clone(),
+            memory: node.memory.clone(),
+            labels: node.labels.clone(),
+            taints: node.taints.clone(),
+            ..NodeConfig::new(&node.name, number)
+        };
+        node::spawn_node(world, id, config, programs.clone());
+    }
+    world.spawn(id, Arc::new(Operator::new(OPERATOR, config())), None, None);
+    id
+}
+
+/// Databases whose images bring a major version of Patroni.
+fn programs(patroni: u8) -> DatabasePrograms {
+    let version = if patroni < 4 { Version(3, 3, 9) } else { Version::BASELINE };
+    DatabasePrograms { patroni: version, ..DatabasePrograms::default() }
+}
+
+/// What a cluster's administrator has put there before.
+fn furniture(spec: &KubeSpec) -> Vec<Object> {
+    let mut all: Vec<Object> = ["default", "kube-system", "kube-node-lease", NAMESPACE]
+        .map(|name| Object::new(Kind::Namespace, "", name))
+        .into();
+    all.extend(definitions().iter().cloned());
+    let classes = spec.storage.iter().enumerate();
+    all.extend(
+        classes
+            .filter_map(|(index, class)| Object::from_value(storage_class(class, index == 0)).ok()),
+    );
+    all
+}
+
+/// The custom resources; made once, since they are large and always the same.
+fn definitions() -> &'static [Object] {
+    static DEFINITIONS: OnceLock<Vec<Object>> = OnceLock::new();
+    DEFINITIONS.get_or_init(|| {
+        let all = [api::crd_ivorycluster(), api::crd_ivyupgrade()];
+        all.into_iter().filter_map(|crd| Object::from_value(crd).ok()).collect()
+    })
+}
+
+fn storage_class(class: &StorageSpec, default: bool) -> Value {
+    let mode = if class.waits_for_pod { "WaitForFirstConsumer" } else { "Immediate" };
+    json!({
+        "apiVersion": "storage.k8s.io/v1",
+        "kind": "StorageClass",
+        "metadata": {
+            "name": class.name,
+            "annotations": {"storageclass.kubernetes.io/is-default-class": default.to_string()},
+        },
+        "provisioner": "sim.ivorysql.org/disk",
+        "reclaimPolicy": "Delete",
+        "volumeBindingMode": mode,
+        "allowVolumeExpansion": class.expands,
+    })
+}
+
+/// Creates an object before time begins.
+fn create(world: &mut World, kube: KubeId, object: Object) {
+    let now = world.now().timestamp();
+    let label = format!("uid/{}", kube.0);
+    let mut stream = world.streams.stream(&label).clone();
+    let name = object.full_name();
+    let request = Request::new("kubectl", Verb::Create(Arc::new(object)));
+    let done = world.kube_mut(kube).api.handle(now, &mut || stream.u128(), &request);
+    *world.streams.stream(&label) = stream;
+    debug_assert!(done.is_ok(), "{name}: {done:?}");
+}

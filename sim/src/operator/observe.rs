@@ -1,0 +1,109 @@
+//! From watch caches to `Observed`: exactly what core's `reads` names, nothing decided.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use ivory_core::Kind;
+use ivory_core::labels;
+use ivory_core::object::Object;
+use ivory_core::observed::Observed;
+use ivory_core::read::{Answer, Objects, Query, Read, ReadKey, Selector};
+use ivory_core::reads::{LABELLED, reads};
+
+use crate::world::{Cx, Informer, Key};
+
+/// Kinds of which objects without the cluster's label are read too, by name.
+const UNLABELLED: [Kind; 3] = [Kind::Secret, Kind::Endpoints, Kind::ConfigMap];
+
+/// Opens a watch for every kind that core may read.
+pub(super) fn open(cx: &mut Cx<'_>) -> Vec<Informer> {
+    let ours = Selector([(labels::CLUSTER.to_owned(), None)].into());
+    let mut all = vec![
+        Informer::open(cx, Kind::IvoryCluster, None, Selector::default()),
+        Informer::open(cx, Kind::StorageClass, None, Selector::default()),
+    ];
+    for &kind in LABELLED {
+        let selector = if UNLABELLED.contains(&kind) { Selector::default() } else { ours.clone() };
+        all.push(Informer::open(cx, kind, None, selector));
+    }
+    all
+}
+
+fn of(informers: &[Informer], kind: Kind) -> Option<&Informer> {
+    informers.iter().find(|i| i.kind == kind)
+}
+
+/// All clusters.
+pub(super) fn clusters(informers: &[Informer]) -> Vec<Key> {
+    let all = of(informers, Kind::IvoryCluster).into_iter().flat_map(Informer::iter);
+    all.map(|c| (c.meta.namespace.clone(), c.meta.name.clone())).collect()
+}
+
+/// The clusters whose plans may see a change.
+pub(super) fn concerned(
+    informers: &[Informer],
+    kind: Kind,
+    key: &Key,
+    old: Option<&Object>,
+    new: Option<&Object>,
+) -> BTreeSet<Key> {
+    if kind == Kind::IvoryCluster {
+        return BTreeSet::from([key.clone()]);
+    }
+    let named = [old, new]
+        .into_iter()
+        .flatten()
+        .filter_map(|o| Some((o.meta.namespace.clone(), Arc::from(o.label(labels::CLUSTER)?))));
+    let mut keys: BTreeSet<Key> = named.collect();
+    if kind == Kind::StorageClass || UNLABELLED.contains(&kind) {
+        let reads_it = |cluster: &&Arc<Object>| {
+            reads(cluster).iter().any(|read| match read {
+                ReadKey::One { kind: k, namespace, name } => {
+                    *k == kind && **namespace == *key.0 && **name == *key.1
+                }
+                ReadKey::Select { kind: k, .. } => *k == kind && kind == Kind::StorageClass,
+            })
+        };
+        let all = of(informers, Kind::IvoryCluster).into_iter().flat_map(Informer::iter);
+        // Only objects without a label can concern a cluster that they don't name.
+        if keys.is_empty() {
+            let near = all.filter(|c| kind == Kind::StorageClass || c.meta.namespace == key.0);
+            keys.extend(
+                near.filter(reads_it).map(|c| (c.meta.namespace.clone(), c.meta.name.clone())),
+            );
+        }
+    }
+    keys
+}
+
+/// Everything that a plan may read, from the caches.
+pub(super) fn observed(
+    informers: &[Informer],
+    key: &Key,
+    answers: BTreeMap<Query, Read<Answer>>,
+) -> Option<Observed> {
+    let cluster = of(informers, Kind::IvoryCluster)?.get(&key.0, &key.1)?.clone();
+    let objects = reads(&cluster).into_iter().map(|read| {
+        let found = read_one(informers, &read);
+        (read, found)
+    });
+    Some(Observed { objects: objects.collect(), cluster, answers })
+}
+
+fn read_one(informers: &[Informer], read: &ReadKey) -> Objects {
+    let kind = match read {
+        ReadKey::One { kind, .. } | ReadKey::Select { kind, .. } => *kind,
+    };
+    let Some(cache) = of(informers, kind).filter(|i| i.synced()) else {
+        return Read::Unknown("its watch has not begun".into());
+    };
+    match read {
+        ReadKey::One { namespace, name, .. } => {
+            cache.get(namespace, name).map_or(Read::Absent, |o| Read::Known(vec![o.clone()]))
+        }
+        ReadKey::Select { namespace, selector, .. } => {
+            let matching = |o: &&Arc<Object>| selector.matches(&o.meta.labels);
+            Read::Known(cache.in_namespace(namespace).filter(matching).cloned().collect())
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! One pass under way: asking, then writing, one message at a time.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ivory_core::observed::Observed;
+use ivory_core::plan::{Op, Plan, Write};
+use ivory_core::queries::queries;
+use ivory_core::read::{Answer, Output, Query, Read};
+
+use crate::kube::{Body, DeleteOptions, ObjectRef, Request, Response, Subresource, Verb};
+use crate::operator::{Operator, owner};
+use crate::time::{Span, Time};
+use crate::world::call::CallError;
+use crate::world::journal::Milestone;
+use crate::world::{Cx, Key, Ticket};
+
+/// After so long a plan is too old to go on with.
+const PLAN_AGE_MAX: Span = Span::s(10);
+/// Core is asked for more questions so often at most.
+const ROUNDS_MAX: u32 = 4;
+
+/// A pass under way.
+#[derive(Clone)]
+pub(super) enum Run {
+    /// Questions are out.
+    Asking { observed: Arc<Observed>, round: u32, out: BTreeMap<Ticket, Query> },
+    /// A write is out.
+    Writing { plan: Arc<Plan>, index: usize, ticket: Ticket, began: Time },
+}
+
+impl Run {
+    pub(super) fn awaits(&self, ticket: Ticket) -> bool {
+        match self {
+            Run::Asking { out, .. } => out.contains_key(&ticket),
+            Run::Writing { ticket: t, .. } => *t == ticket,
+        }
+    }
+}
+
+impl Operator {
+    /// Asks what core wants to know; plans at once when it wants nothing.
+    pub(super) fn ask(&mut self, cx: &mut Cx<'_>, key: &Key, observed: Observed) {
+        self.ask_more(cx, key, observed, 0);
+    }
+
+    fn ask_more(&mut self, cx: &mut Cx<'_>, key: &Key, observed: Observed, round: u32) {
+        let wanted: Vec<Query> = queries(&observed, self.config())
+            .into_iter()
+            .filter(|q| !observed.answers.contains_key(q))
+            .collect();
+        if wanted.is_empty() || round >= ROUNDS_MAX {
+            return self.plan(cx, key, &observed);
+        }
+        let out = wanted
+            .into_iter()
+            .map(|q| (cx.exec(&q.target, &q.command, Span::s(i64::from(q.deadline_s))), q))
+            .collect();
+        self.state(key).run = Some(Run::Asking { observed: Arc::new(observed), round, out });
+    }
+
+    /// Begins to carry out a plan.
+    pub(super) fn carry_out(&mut self, cx: &mut Cx<'_>, key: &Key, plan: Plan) {
+        let began = cx.now();
+        self.next_write(cx, key, Arc::new(plan), 0, began);
+    }
+
+    fn next_write(
+        &mut self,
+        cx: &mut Cx<'_>,
+        key: &Key,
+        plan: Arc<Plan>,
+        index: usize,
+        began: Time,
+    ) {
+        let Some(write) = plan.writes.get(index) else {
+            return self.finished(cx, key, &plan);
+        };
+        if cx.now() - began > PLAN_AGE_MAX {
+            let what = "the plan".to_owned();
+            return self.failed(cx, key, what, "it grew too old".into(), true);
+        }
+        self.writes += 1;
+        let ticket = match &write.op {
+            Op::Exec { target, command, deadline_s } => {
+                cx.exec(target, command, Span::s(i64::from(*deadline_s)))
+            }
+            op => cx.submit(request(op)),
+        };
+        self.state(key).run = Some(Run::Writing { plan, index, ticket, began });
+    }
+
+    pub(super) fn answered(&mut self, cx: &mut Cx<'_>, ticket: Ticket, response: Response) {
+        let Some(key) = owner(&self.clusters, ticket) else {
+            return;
+        };
+        let Some(Run::Writing { plan, index, began, .. }) = self.state(&key).run.take() else {
+            return;
+        };
+        let write = &plan.writes[index];
+        match response {
+            Ok(reply) => {
+                if let Some(object) = reply.into_object() {
+                    let version = object.meta.resource_version;
+                    let seen = self.state(&key).written.entry(object.kind).or_default();
+                    *seen = version.max(*seen);
+                }
+                self.wrote(cx, &key, write);
+                self.next_write(cx, &key, plan, index + 1, began);
+            }
+            // What was to be deleted is gone; what was to be told is told.
+            Err(status) if is_done(&write.op, status.code) => {
+                self.next_write(cx, &key, plan, index + 1, began);
+            }
+            Err(status) => {
+                let soon = status.code == 409;
+                self.failed(cx, &key, object_of(&write.op), status.to_string(), soon);
+            }
+        }
+    }
+
+    pub(super) fn output(
+        &mut self,
+        cx: &mut Cx<'_>,
+        ticket: Ticket,
+        output: Result<Output, CallError>,
+    ) {
+        let Some(key) = owner(&self.clusters, ticket) else {
+            return;
+        };
+        match self.state(&key).run.take() {
+            Some(Run::Asking { observed, round, mut out }) => {
+                let mut observed = Arc::unwrap_or_clone(observed);
+                if let Some(query) = out.remove(&ticket) {
+                    let at = cx.now().timestamp();
+                    let answer = match output {
+                        Ok(output) if output.exit == 0 => Read::Known(Answer { output, at }),
+                        Ok(output) => Read::Unknown(format!("exit status {}", output.exit).into()),
+                        Err(error) => Read::Unknown(format!("{error:?}").into()),
+                    };
+                    observed.answers.insert(query, answer);
+                }
+                if out.is_empty() {
+                    self.ask_more(cx, &key, observed, round + 1);
+                } else {
+                    self.state(&key).run =
+                        Some(Run::Asking { observed: Arc::new(observed), round, out });
+                }
+            }
+            Some(Run::Writing { plan, index, began, .. }) => {
+                let write = &plan.writes[index];
+                let result = match (&write.op, output) {
+                    (Op::Exec { command, .. }, Ok(output)) => {
+                        command.outcome(&output).map_err(|failure| failure.to_string())
+                    }
+                    (_, Ok(_)) => Ok(()),
+                    (_, Err(error)) => Err(error_text(&error)),
+                };
+                match result {
+                    Ok(()) => {
+                        self.wrote(cx, &key, write);
+                        self.next_write(cx, &key, plan, index + 1, began);
+                    }
+                    Err(error) => self.failed(cx, &key, object_of(&write.op), error, false),
+                }
+            }
+            None => {}
+        }
+    }
+
+    fn wrote(&mut self, cx: &mut Cx<'_>, key: &Key, write: &Write) {
+        let step = step_name(write);
+        cx.note(Milestone::Wrote {
+            cluster: key.1.clone(),
+            step,
+            verb: verb_of(write),
+            object: object_of(&write.op),
+            reason: write.reason.to_string(),
+        });
+    }
+}
+
+fn error_text(error: &CallError) -> String {
+    match error {
+        CallError::Refused => "nobody answered".into(),
+        CallError::TimedOut => "no answer in time".into(),
+        CallError::Reset => "the container went away".into(),
+        CallError::Api(status) => status.to_string(),
+    }
+}
+
+fn is_done(op: &Op, code: u16) -> bool {
+    match op {
+        Op::Delete { .. } => code == 404,
+        Op::Event { .. } => code == 409,
+        _ => false,
+    }
+}
+
+fn step_name(write: &Write) -> &'static str {
+    use ivory_core::report::Step;
+    match write.step {
+        Step::Validate => "validate",
+        Step::Finalizer => "finalizer",
+        Step::Paused => "paused",
+        Step::Pki => "pki",
+        Step::Services => "services",
+        Step::Rbac => "rbac",
+        Step::Patroni => "patroni",
+        Step::Repository => "repository",
+        Step::Instances => "instances",
+        Step::Disruption => "disruption",
+        Step::Rollout => "rollout",
+        Step::Databases => "databases",
+        Step::Users => "users",
+        Step::Backups => "backups",
+        Step::Status => "status",
+    }
+}
+
+fn verb_of(write: &Write) -> &'static str {
+    use ivory_core::report::Reason;
+    match (&write.op, &write.reason) {
+        (Op::Create { .. }, _) | (Op::Apply { .. }, Reason::Missing { .. }) => "create",
+        (Op::Apply { .. } | Op::MergePatch { .. }, _) => "update",
+        (Op::Delete { .. }, _) => "delete",
+        (Op::Status { .. }, _) => "status",
+        (Op::Event { .. }, _) => "event",
+        (Op::Exec { .. }, _) => "exec",
+    }
+}
+
+fn object_of(op: &Op) -> String {
+    match op {
+        Op::Apply { object } | Op::Create { object } => {
+            format!("{} {}", object.kind, object.meta.name)
+        }
+        Op::Event { object } => {
+            format!("Event {}", object.str_at(&["reason"]).unwrap_or("?"))
+        }
+        Op::Delete { kind, name, .. }
+        | Op::MergePatch { kind, name, .. }
+        | Op::Status { kind, name, .. } => {
+            format!("{kind} {name}")
+        }
+        Op::Exec { target, command, .. } => format!("{} in Pod {}", command.label(), target.pod),
+    }
+}
+
+/// The request that a write amounts to.
+fn request(op: &Op) -> Request {
+    let target = |kind, namespace: &str, name: &str| ObjectRef::new(kind, namespace, name);
+    let verb = match op {
+        Op::Apply { object } => Verb::Patch {
+            target: ObjectRef::of(object),
+            subresource: Subresource::None,
+            body: Body::Apply { object: object.clone(), force: true },
+        },
+        Op::Create { object } | Op::Event { object } => Verb::Create(object.clone()),
+        Op::Delete { kind, namespace, name, uid, resource_version, propagation } => Verb::Delete {
+            target: target(*kind, namespace, name),
+            options: DeleteOptions {
+                uid: Some(uid.clone()),
+                resource_version: *resource_version,
+                propagation: Some(*propagation),
+                grace_s: None,
+            },
+        },
+        Op::MergePatch { kind, namespace, name, patch } => Verb::Patch {
+            target: target(*kind, namespace, name),
+            subresource: Subresource::None,
+            body: Body::Merge(Arc::new(patch.clone())),
+        },
+        Op::Status { kind, namespace, name, patch } => Verb::Patch {
+            target: target(*kind, namespace, name),
+            subresource: Subresource::Status,
+            body: Body::Merge(Arc::new(patch.clone())),
+        },
+        Op::Exec { .. } => unreachable!("commands go by exec"),
+    };
+    let mut request = Request::new(ivory_core::names::FIELD_MANAGER, verb);
+    request.manager = Some(ivory_core::names::FIELD_MANAGER.into());
+    request
+}

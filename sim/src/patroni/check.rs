@@ -1,0 +1,90 @@
+//! Invariants of a cluster of members (patroni.md §8.4), for checkers that look after every event.
+
+use std::sync::Arc;
+
+use ivory_core::Kind;
+
+use crate::patroni::member::Member;
+use crate::world::{ActorId, KubeId, World};
+
+/// All living members of a scope, in the order of their birth.
+pub fn members<'a>(
+    world: &'a World,
+    kube: KubeId,
+    namespace: &'a str,
+    scope: &'a str,
+) -> impl Iterator<Item = (ActorId, &'a Member)> {
+    world.actors().filter_map(move |(id, at, actor)| {
+        let member = actor.any().downcast_ref::<Member>()?;
+        let config = member.config();
+        let mine = at == kube && &*config.namespace == namespace && &*config.scope == scope;
+        mine.then_some((id, member))
+    })
+}
+
+/// The members of a scope whose PostgreSQL accepts writes now. More than one is the window of §8.4-3, and
+/// allowed only while the older one's Patroni hangs.
+#[must_use]
+pub fn writable_primaries(
+    world: &World,
+    kube: KubeId,
+    namespace: &str,
+    scope: &str,
+) -> Vec<ActorId> {
+    members(world, kube, namespace, scope).filter(|(_, m)| m.writable()).map(|(id, _)| id).collect()
+}
+
+/// What is wrong with any scope of the world now, in words.
+#[must_use]
+pub fn everywhere(world: &World) -> Vec<String> {
+    let mut found = Vec::new();
+    for kube in world.kube_ids() {
+        for cluster in world.kube(kube).api.list(Kind::IvoryCluster, None) {
+            let scope = ivory_core::names::scope(&cluster.meta.name);
+            found.extend(violations(world, kube, &cluster.meta.namespace, &scope));
+        }
+    }
+    found
+}
+
+/// What is wrong with a scope now, in words; empty when nothing is. Checks invariants 3 (one writable
+/// primary), 5 (at most one address in the leader's Endpoints) and 7 (one system identifier).
+#[must_use]
+pub fn violations(world: &World, kube: KubeId, namespace: &str, scope: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let writable: Vec<Arc<str>> = members(world, kube, namespace, scope)
+        .filter(|(_, m)| m.writable() && !m.hung())
+        .map(|(_, m)| m.config().name.clone())
+        .collect();
+    if writable.len() > 1 {
+        found.push(format!("{} members are writable: {}", writable.len(), writable.join(", ")));
+    }
+    let api = &world.kube(kube).api;
+    if let Some(leader) = api.get(Kind::Endpoints, namespace, scope) {
+        let addresses = leader
+            .at(&["subsets"])
+            .and_then(|s| s.as_array())
+            .into_iter()
+            .flatten()
+            .filter_map(|s| s.get("addresses")?.as_array())
+            .map(Vec::len)
+            .sum::<usize>();
+        if addresses > 1 {
+            found.push(format!("{scope} has {addresses} addresses"));
+        }
+    }
+    let config = format!("{scope}-config");
+    let initialize = api
+        .get(Kind::Endpoints, namespace, &config)
+        .and_then(|o| o.annotation("initialize")?.parse::<u64>().ok());
+    if let Some(id) = initialize {
+        for (_, member) in members(world, kube, namespace, scope) {
+            let volume = world.kube(kube).volume(member.volume());
+            let data = volume.and_then(|v| v.directories.get(&member.config().directory));
+            if member.accepts() && data.is_some_and(|d| d.system_id != id) {
+                found.push(format!("{} runs another cluster's data", member.config().name));
+            }
+        }
+    }
+    found
+}

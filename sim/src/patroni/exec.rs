@@ -1,0 +1,326 @@
+//! Commands in the container `database`, as the operator sends them; answered with the texts of psql,
+//! patronictl and pgbackrest that matter (reconcile.md §3.5, components.md §1.9).
+
+use std::sync::Arc;
+
+use ivory_core::command::{Command, UserStatement};
+use ivory_core::read::Output;
+use serde_json::{Map, Value};
+
+use crate::patroni::config::Dynamic;
+use crate::patroni::dcs::{Dcs, Slot};
+use crate::patroni::durations;
+use crate::patroni::member::{Alarm, Member, Side, Talk};
+use crate::patroni::rest::RestRequest;
+use crate::patroni::switchover::{failed, printed};
+use crate::pgbackrest::{BackrestReply, BackrestRequest};
+use crate::postgres::server::State;
+use crate::postgres::wal::Change;
+use crate::time::Span;
+use crate::world::call::{Call, CallError, Reply};
+use crate::world::{Cx, Ticket};
+
+/// What the operator's script prints when the mounted configuration is not the one meant.
+const HASH_MISMATCH: &str = "ivory operator error: pgBackRest config hash mismatch";
+
+impl Member {
+    pub(super) fn exec(&mut self, cx: &mut Cx<'_>, asker: Ticket, command: Command) {
+        let output = match &command {
+            Command::Databases { databases, .. } => self.sql_command(cx, |member, cx| {
+                for name in databases {
+                    if !member.look(cx).is_some_and(|d| d.contents.has_database(name)) {
+                        member.change(cx, Change::Database(name.as_str().into()));
+                    }
+                }
+            }),
+            Command::Users { users } => self.sql_command(cx, |member, cx| {
+                users.iter().for_each(|user| member.alter_user(cx, user));
+            }),
+            Command::Checkpoint { .. } if self.pg.up() => {
+                let now = cx.now();
+                let primary = self.pg.primary();
+                if let (true, Some(data)) = (primary, self.data(cx)) {
+                    data.checkpoint(now, false);
+                }
+                self.written(cx);
+                printed("CHECKPOINT\n")
+            }
+            Command::Checkpoint { .. } => self.no_connection(),
+            Command::WalDirectory => match self.look(cx) {
+                Some(data) => printed(format!("{}\n", data.wal_directory)),
+                None => failed(1, "realpath: No such file or directory"),
+            },
+            Command::ReplaceDynamicConfiguration { .. }
+            | Command::Switchover { .. }
+            | Command::Failover { .. }
+            | Command::RestartPending { .. } => {
+                self.alarm(cx, durations::PATRONICTL, Alarm::Ctl { asker, command });
+                return;
+            }
+            Command::StanzaCreate { config_hash, .. } => {
+                return self.create_stanza(cx, asker, config_hash, false);
+            }
+            Command::StanzaUpgrade { config_hash, .. } => {
+                return self.create_stanza(cx, asker, config_hash, true);
+            }
+            Command::BackupInfo => return self.backup_info(cx, asker),
+        };
+        cx.reply(asker, Reply::Exec(output));
+    }
+
+    /// patronictl has started, and has read the store.
+    pub(super) fn ctl(&mut self, cx: &mut Cx<'_>, asker: Ticket, command: &Command) {
+        match command {
+            Command::ReplaceDynamicConfiguration { config } => {
+                self.replace_configuration(cx, asker, config)
+            }
+            Command::Switchover { leader, candidate, .. } => {
+                self.ctl_switchover(cx, asker, leader, candidate.as_deref(), false);
+            }
+            Command::Failover { candidate, .. } => {
+                self.ctl_switchover(cx, asker, "", Some(candidate), true)
+            }
+            Command::RestartPending { role, .. } => self.restart_pending(cx, asker, role),
+            _ => {}
+        }
+    }
+
+    fn no_connection(&self) -> Output {
+        let why = match self.pg.state {
+            State::Starting => "FATAL:  the database system is starting up",
+            State::Stopping => "FATAL:  the database system is shutting down",
+            _ => {
+                "No such file or directory\n\tIs the server running locally and accepting connections on that socket?"
+            }
+        };
+        failed(
+            2,
+            format!(
+                "psql: error: connection to server on socket \"/tmp/postgres/.s.PGSQL.5432\" failed: {why}"
+            ),
+        )
+    }
+
+    /// SQL that changes something: needs a primary.
+    fn sql_command(
+        &mut self,
+        cx: &mut Cx<'_>,
+        work: impl FnOnce(&mut Self, &mut Cx<'_>),
+    ) -> Output {
+        match self.pg.state {
+            State::Primary => {
+                work(self, cx);
+                self.written(cx);
+                printed("")
+            }
+            State::Standby => {
+                failed(3, "ERROR:  cannot execute CREATE DATABASE in a read-only transaction")
+            }
+            _ => self.no_connection(),
+        }
+    }
+
+    fn change(&self, cx: &mut Cx<'_>, change: Change) {
+        let now = cx.now();
+        if let Some(data) = self.data(cx) {
+            data.write(now, change);
+        }
+    }
+
+    fn alter_user(&self, cx: &mut Cx<'_>, user: &UserStatement) {
+        let verifier = (!user.verifier.is_empty()).then(|| user.verifier.clone());
+        let databases: Arc<[Arc<str>]> = user.databases.iter().map(|d| Arc::from(&**d)).collect();
+        let known = self.look(cx).and_then(|d| d.contents.role(&user.name).cloned());
+        let same = known.is_some_and(|role| {
+            (verifier.is_none() || role.verifier == verifier)
+                && databases.iter().all(|d| role.databases.contains(d))
+        });
+        if !same {
+            self.change(cx, Change::Role { name: user.name.as_str().into(), verifier, databases });
+        }
+    }
+
+    /// `patronictl edit-config --replace=- --force`.
+    fn replace_configuration(&mut self, cx: &mut Cx<'_>, asker: Ticket, config: &str) {
+        let Ok(Value::Object(new)) = serde_json::from_str::<Value>(config) else {
+            return cx.reply(asker, Reply::Exec(failed(1, "Traceback (most recent call last)")));
+        };
+        let Some(old) = self.store().annotation(Slot::Config, "config") else {
+            return cx.reply(
+                asker,
+                Reply::Exec(failed(1, "Error: The config key does not exist in the cluster")),
+            );
+        };
+        if serde_json::from_str::<Value>(old).ok() == Some(Value::Object(new.clone())) {
+            return cx.reply(asker, Reply::Exec(printed("Not changed\n")));
+        }
+        let mut map = Map::new();
+        map.insert("config".into(), Value::Object(new).to_string().into());
+        let write = self.store().write(Slot::Config, map, None, true);
+        self.submit(cx, write, Side::Talk(asker, Talk::CtlConfig));
+    }
+
+    /// `patronictl restart --pending --force --role=…`: the filter is the client's.
+    fn restart_pending(&mut self, cx: &mut Cx<'_>, asker: Ticket, role: &str) {
+        let leader = self.store().recorded_leader().map(str::to_owned);
+        let mut whom = Vec::new();
+        for pod in self.store().members() {
+            let status = pod.annotation("status").unwrap_or("");
+            let leads = leader.as_deref() == Some(&*pod.meta.name);
+            let standby_leader = status.contains("\"role\":\"standby_leader\"");
+            let meant = match role {
+                "leader" => leads,
+                "primary" | "master" => leads && !standby_leader,
+                "replica" | "standby" => !leads,
+                _ => true,
+            };
+            if meant
+                && status.contains("\"pending_restart\":true")
+                && let Some((host, port)) = Dcs::rest_of(pod)
+            {
+                whom.push((pod.meta.name.clone(), host, port));
+            }
+        }
+        let mut open = 0;
+        for (_, host, port) in whom {
+            if let Some(to) = cx.resolve(&self.config.namespace, &host, port) {
+                open += 1;
+                let call = Call::Rest(RestRequest::Restart { pending: true });
+                self.ask(cx, to, call, Span::s(60), Side::Talk(asker, Talk::CtlRestart));
+            }
+        }
+        if open == 0 {
+            return cx.reply(asker, Reply::Exec(printed("")));
+        }
+        self.talks.insert(asker, (open, false));
+    }
+
+    /// `pgbackrest stanza-create` for every repository, guarded by the configuration's hash.
+    fn create_stanza(&mut self, cx: &mut Cx<'_>, asker: Ticket, wanted: &str, upgrade: bool) {
+        if *self.config_hash != *wanted {
+            return cx.reply(asker, Reply::Exec(failed(1, HASH_MISMATCH)));
+        }
+        let Some((system_id, version)) = self.look(cx).map(|d| (d.system_id, d.version)) else {
+            return cx.reply(
+                asker,
+                Reply::Exec(failed(
+                    56,
+                    "ERROR: [056]: unable to find primary cluster - cannot proceed",
+                )),
+            );
+        };
+        let targets = self.repositories.clone();
+        let mut open = 0;
+        for target in targets.iter() {
+            if let Some(to) = self.repository(cx, target) {
+                open += 1;
+                let request = BackrestRequest::StanzaCreate {
+                    repo: target.number,
+                    system_id,
+                    version,
+                    upgrade,
+                };
+                self.ask(
+                    cx,
+                    to,
+                    Call::Backrest(request),
+                    Span::s(30),
+                    Side::Talk(asker, Talk::Stanza),
+                );
+            }
+        }
+        if open < targets.len() || open == 0 {
+            let text = "ERROR: [049]: unable to connect to the repository host: [HostConnectError]";
+            return cx.reply(asker, Reply::Exec(failed(49, text)));
+        }
+        self.talks.insert(asker, (u32::try_from(open).unwrap_or(1), true));
+    }
+
+    pub(super) fn stanza_reply(
+        &mut self,
+        cx: &mut Cx<'_>,
+        asker: Ticket,
+        reply: Result<Reply, CallError>,
+    ) {
+        let Some((open, _)) = self.talks.get_mut(&asker) else {
+            return;
+        };
+        *open -= 1;
+        let last = *open == 0;
+        let error = match reply {
+            Ok(Reply::Backrest(BackrestReply::Done)) => None,
+            Ok(Reply::Backrest(BackrestReply::Failed(text))) => Some(failed(28, text)),
+            _ => Some(failed(
+                49,
+                "ERROR: [049]: unable to connect to the repository host: [HostConnectError]",
+            )),
+        };
+        match error {
+            Some(output) => {
+                self.talks.remove(&asker);
+                cx.reply(asker, Reply::Exec(output));
+            }
+            None if last => {
+                self.talks.remove(&asker);
+                cx.reply(asker, Reply::Exec(printed("")));
+            }
+            None => {}
+        }
+    }
+
+    /// `pgbackrest info --output=json`, which asks every repository.
+    fn backup_info(&mut self, cx: &mut Cx<'_>, asker: Ticket) {
+        self.infos.insert(asker, std::collections::BTreeMap::new());
+        let targets = self.repositories.clone();
+        let mut open = 0;
+        for target in targets.iter() {
+            let number = target.number;
+            match self.repository(cx, target) {
+                Some(to) => {
+                    open += 1;
+                    let call = Call::Backrest(BackrestRequest::Info { repo: number });
+                    self.ask(cx, to, call, Span::s(10), Side::Talk(asker, Talk::Info(number)));
+                }
+                None => {
+                    self.infos.entry(asker).or_default().insert(number, None);
+                }
+            }
+        }
+        self.talks.insert(asker, (open, false));
+        self.info_complete(cx, asker);
+    }
+
+    pub(super) fn info_reply(
+        &mut self,
+        cx: &mut Cx<'_>,
+        asker: Ticket,
+        repo: u8,
+        reply: Result<Reply, CallError>,
+    ) {
+        let info = match reply {
+            Ok(Reply::Backrest(BackrestReply::Info(info))) => Some(info),
+            _ => None,
+        };
+        self.infos.entry(asker).or_default().insert(repo, info);
+        if let Some((open, _)) = self.talks.get_mut(&asker) {
+            *open -= 1;
+        }
+        self.info_complete(cx, asker);
+    }
+
+    fn info_complete(&mut self, cx: &mut Cx<'_>, asker: Ticket) {
+        if self.talks.get(&asker).is_none_or(|(open, _)| *open > 0) {
+            return;
+        }
+        self.talks.remove(&asker);
+        let infos = self.infos.remove(&asker).unwrap_or_default();
+        let text = crate::pgbackrest::info_json(&infos);
+        cx.reply(asker, Reply::Exec(printed(text)));
+    }
+
+    /// The dynamic configuration as the member understands it.
+    #[must_use]
+    pub fn dynamic(&self) -> &Dynamic {
+        &self.dynamic
+    }
+}

@@ -1,0 +1,110 @@
+//! Whether a client may come in: its password against the role's verifier, and the server's certificate
+//! against the client's root certificates.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use ivory_core::Sensitive;
+use ivory_core::crypto::pki::{Authority, Leaf};
+use ivory_core::crypto::scram;
+use ivory_core::hash::digest;
+
+/// What a server presents to its clients: PEM texts of `tls.crt` and `tls.key`.
+#[derive(Clone, Debug)]
+pub struct Certificate {
+    /// The certificate.
+    pub certificate: Arc<str>,
+    /// Its key.
+    pub key: Sensitive,
+}
+
+/// Answers to costly questions, which don't change: a digest of the question, and the answer.
+#[derive(Clone, Debug, Default)]
+pub struct Checked(Arc<BTreeMap<u64, bool>>);
+
+impl Checked {
+    fn ask(&mut self, key: u64, answer: impl FnOnce() -> bool) -> bool {
+        if let Some(known) = self.0.get(&key) {
+            return *known;
+        }
+        let fresh = answer();
+        Arc::make_mut(&mut self.0).insert(key, fresh);
+        fresh
+    }
+
+    /// Whether a password fits a SCRAM verifier.
+    pub fn password(&mut self, password: &Sensitive, verifier: &Sensitive) -> bool {
+        self.ask(digest(&(password, verifier)), || fits(password, verifier))
+    }
+
+    /// Whether a client with these roots (PEM) that connected to this host accepts the certificate
+    /// (`sslmode=verify-full`).
+    pub fn certificate(&mut self, presented: &Certificate, roots: &str, host: &str) -> bool {
+        let key = digest(&(&presented.certificate, roots, host));
+        self.ask(key, || accepts(presented, roots, host))
+    }
+}
+
+/// Computes the verifier anew with the same salt. MD5 verifiers and other iteration counts never fit.
+fn fits(password: &Sensitive, verifier: &Sensitive) -> bool {
+    let salt = verifier
+        .expose_text()
+        .and_then(|text| text.strip_prefix("SCRAM-SHA-256$4096:"))
+        .and_then(|rest| rest.split('$').next())
+        .and_then(|salt| STANDARD.decode(salt).ok())
+        .and_then(|salt| <[u8; 16]>::try_from(salt).ok());
+    salt.is_some_and(|salt| scram::verifier(password.expose(), &salt) == *verifier)
+}
+
+fn accepts(presented: &Certificate, roots: &str, host: &str) -> bool {
+    let Ok(leaf) = Leaf::read(&presented.certificate, &presented.key) else {
+        return false;
+    };
+    let host = host.trim_end_matches('.');
+    let named = leaf.dns_names();
+    named.iter().any(|n| n.trim_end_matches('.').eq_ignore_ascii_case(host))
+        && Authority::list(roots).iter().any(|a| leaf.signed_by(a))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ivory_core::crypto::pki::Root;
+
+    #[test]
+    fn a_password_fits_only_its_own_verifier() {
+        let verifier = scram::verifier(b"secret", &[7; 16]);
+        let mut checked = Checked::default();
+        for (password, expected) in [("secret", true), ("Secret", false), ("secret", true)] {
+            assert_eq!(checked.password(&Sensitive::text(password), &verifier), expected);
+        }
+        let md5 = Sensitive::text("md5aaaa");
+        assert!(!checked.password(&Sensitive::text("secret"), &md5));
+    }
+
+    #[test]
+    fn a_certificate_must_be_of_the_root_and_name_the_host() {
+        let now = crate::time::Time::START.timestamp();
+        let root = |seed: u8| {
+            let issued = Root::generate(&[seed; 32], now);
+            let root = Root::read(&issued.certificate, &issued.key).expect("a root");
+            (issued.certificate, root)
+        };
+        let ((pem, ours), (other, _)) = (root(1), root(2));
+        let names = vec!["hippo-primary.db.svc".to_owned()];
+        let leaf = ours.issue(&[3; 32], "hippo", &names, now).expect("a leaf");
+        let presented =
+            Certificate { certificate: leaf.certificate.as_str().into(), key: leaf.key };
+        let mut checked = Checked::default();
+        for (roots, host, expected) in [
+            (&pem, "hippo-primary.db.svc", true),
+            (&pem, "hippo-primary.db.svc.", true),
+            (&pem, "hippo-replicas.db.svc", false),
+            (&other, "hippo-primary.db.svc", false),
+        ] {
+            assert_eq!(checked.certificate(&presented, roots, host), expected, "{host}");
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! Doing what a step says: requests through the API as `kubectl` sends them, faults, clients.
+
+use std::sync::Arc;
+
+use ivory_core::{Kind, Object};
+use serde_json::{Value, json};
+
+use super::driver::{Ask, Break, Refusal};
+use super::language::{Act, Fault};
+use super::resolve::{Ref, Scene};
+use super::target::Target;
+
+/// What a step wants done, with all names resolved.
+pub enum Deed {
+    /// Requests, in order.
+    Requests(Vec<Ask>),
+    /// Faults, in order.
+    Breaks(Vec<Break>),
+}
+
+/// Resolves a step that acts through the API or breaks something; `None` for every other step.
+///
+/// # Errors
+/// A sentence, when a name means nothing at this moment.
+pub fn deed(scene: &Scene<'_>, act: &Act) -> Result<Option<Deed>, String> {
+    Ok(Some(match act {
+        Act::Apply(manifests) => {
+            Deed::Requests(manifests.iter().map(apply).collect::<Result<_, _>>()?)
+        }
+        Act::Patch { of, with } => {
+            let refs = existing(scene, of)?;
+            let patch = |r: &Ref| merge(r, with.clone());
+            Deed::Requests(refs.iter().map(patch).collect())
+        }
+        Act::Scale { set, to } => Deed::Requests(vec![scale(scene, set, *to)?]),
+        Act::Delete { of, grace_s, propagation } => {
+            let delete = |of: Ref| Ask::Delete { of, propagation: *propagation, grace_s: *grace_s };
+            Deed::Requests(existing(scene, of)?.into_iter().map(delete).collect())
+        }
+        Act::Fault(fault) => Deed::Breaks(breaks(scene, fault)?),
+        _ => return Ok(None),
+    }))
+}
+
+/// `kubectl apply` of one manifest.
+///
+/// # Errors
+/// When the manifest is no object of a known kind.
+pub fn apply(manifest: &Value) -> Result<Ask, String> {
+    let object = Object::from_value(manifest.clone()).map_err(|e| e.to_string())?;
+    Ok(Ask::Apply(Arc::new(object)))
+}
+
+fn merge(r: &Ref, with: Value) -> Ask {
+    Ask::Merge { of: r.clone(), with }
+}
+
+/// A merge patch replaces lists whole, so the present list goes with it.
+fn scale(scene: &Scene<'_>, set: &str, to: i64) -> Result<Ask, String> {
+    let cluster = scene
+        .cluster_object()
+        .ok_or_else(|| format!("there is no IvoryCluster {}", scene.cluster))?;
+    let mut sets =
+        cluster.at(&["spec", "instances"]).and_then(Value::as_array).cloned().unwrap_or_default();
+    let names: Vec<String> = sets.iter().enumerate().map(set_name).collect();
+    let Some(index) = names.iter().position(|n| n == set) else {
+        let known = names.join(", ");
+        return Err(format!("there is no instance set {set}; there are {known}"));
+    };
+    sets[index]["replicas"] = to.into();
+    let r = Ref {
+        kind: Kind::IvoryCluster,
+        namespace: scene.namespace.to_owned(),
+        name: scene.cluster.to_owned(),
+    };
+    Ok(merge(&r, json!({"spec": {"instances": sets}})))
+}
+
+/// The name of an instance set: its own, or its position as two digits.
+#[must_use]
+pub fn set_name((index, set): (usize, &Value)) -> String {
+    match set.get("name").and_then(Value::as_str) {
+        Some(name) if !name.is_empty() => name.to_owned(),
+        _ => format!("{index:02}"),
+    }
+}
+
+fn existing(scene: &Scene<'_>, target: &Target) -> Result<Vec<Ref>, String> {
+    let refs = scene.refs(target);
+    match refs.is_empty() {
+        true => Err(format!("there is no {target} now")),
+        false => Ok(refs),
+    }
+}
+
+fn breaks(scene: &Scene<'_>, fault: &Fault) -> Result<Vec<Break>, String> {
+    let one = |b: Break| Ok(vec![b]);
+    match fault {
+        Fault::KillPod(target) => {
+            let pods = existing(scene, target)?.into_iter();
+            Ok(pods.map(|r| Break::KillPod(r.namespace, r.name)).collect())
+        }
+        Fault::KillContainer { pod, container } => {
+            let kill = |r: Ref| Break::KillContainer(r.namespace, r.name, container.clone());
+            Ok(existing(scene, pod)?.into_iter().map(kill).collect())
+        }
+        Fault::CrashNode(node) => one(Break::CrashNode(scene.place(node)?)),
+        Fault::RestartNode(node) => one(Break::RestartNode(scene.place(node)?)),
+        Fault::LoseNode { node, volumes } => {
+            let node = scene.place(node)?;
+            let lost = match volumes {
+                true => volumes_on(scene, &node),
+                false => Vec::new(),
+            };
+            one(Break::LoseNode(node, lost))
+        }
+        Fault::Partition(a, b) => one(Break::Partition(scene.place(a)?, scene.place(b)?)),
+        Fault::HealNetwork => one(Break::HealNetwork),
+        Fault::ApiOutage(span) => one(Break::ApiOutage(*span)),
+        Fault::LoseVolume(claim) => {
+            let claims = scene.objects(claim).into_iter();
+            let volumes: Vec<Break> = claims
+                .filter_map(|c| c.str_at(&["spec", "volumeName"]).map(str::to_owned))
+                .map(Break::LoseVolume)
+                .collect();
+            match volumes.is_empty() {
+                true => Err(format!("{claim} has no volume now")),
+                false => Ok(volumes),
+            }
+        }
+        Fault::Operator(up) => one(Break::Operator(*up)),
+        Fault::Images { image, fail } => one(Break::Images(image.clone(), *fail)),
+    }
+}
+
+/// The volumes of the claims that Pods on a node use.
+fn volumes_on(scene: &Scene<'_>, node: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for pod in scene.driver.list(scene.kube, Kind::Pod, None) {
+        if pod.str_at(&["spec", "nodeName"]) != Some(node) {
+            continue;
+        }
+        let volumes = pod.at(&["spec", "volumes"]).and_then(Value::as_array);
+        for volume in volumes.into_iter().flatten() {
+            let claim = volume.pointer("/persistentVolumeClaim/claimName");
+            let Some(claim) = claim.and_then(Value::as_str) else {
+                continue;
+            };
+            let kind = Kind::PersistentVolumeClaim;
+            let claim = scene.driver.get(scene.kube, kind, &pod.meta.namespace, claim);
+            let volume = claim.and_then(|c| c.str_at(&["spec", "volumeName"]).map(str::to_owned));
+            found.extend(volume);
+        }
+    }
+    found.sort();
+    found.dedup();
+    found
+}
+
+/// A fault in words; none for what machines do, which the world itself remarks.
+#[must_use]
+pub fn break_text(fault: &Break) -> Option<String> {
+    Some(match fault {
+        Break::CrashNode(_) | Break::RestartNode(_) => return None,
+        Break::LoseNode(_, volumes) if volumes.is_empty() => return None,
+        Break::LoseNode(node, _) => format!("the disks used on {node} are lost"),
+        Break::KillPod(_, pod) => format!("all processes of {pod} die"),
+        Break::KillContainer(_, pod, container) => format!("{container} of {pod} dies"),
+        Break::Partition(a, b) => format!("nothing passes between {a} and {b}"),
+        Break::HealNetwork => "the network is whole again".to_owned(),
+        Break::ApiOutage(span) => {
+            format!("the API server answers nobody for {}", super::fields::span_text(*span))
+        }
+        Break::LoseVolume(volume) => format!("what was on {volume} is lost"),
+        Break::Operator(false) => "the operator is down".to_owned(),
+        Break::Operator(true) => "the operator is up".to_owned(),
+        Break::Images(image, true) => format!("{image} can't be pulled"),
+        Break::Images(image, false) => format!("{image} can be pulled"),
+    })
+}
+
+/// The sentence of a refused request.
+#[must_use]
+pub fn refusal(refusal: &Refusal) -> String {
+    format!("the API server refused it: {}", refusal.message)
+}
