@@ -86,3 +86,29 @@ fn innermost(error: &dyn std::error::Error) -> String {
     }
     last.to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ivory_core::Kind;
+
+    #[test]
+    fn answers_are_sorted_by_what_is_certain() {
+        let needs = || vec![Grant::new(Kind::Pod, "delete")];
+        for (code, reason, expected) in [
+            (404, "NotFound", FaultKind::NotFound),
+            (409, "Conflict", FaultKind::Conflict),
+            (409, "AlreadyExists", FaultKind::Conflict),
+            (403, "Forbidden", FaultKind::Forbidden(needs())),
+            (422, "Invalid", FaultKind::Refused(422)),
+            (429, "TooManyRequests", FaultKind::Refused(429)),
+            (500, "InternalError", FaultKind::Unknown),
+            (504, "Timeout", FaultKind::Unknown),
+        ] {
+            let status = kube::core::Status::failure("words", reason).with_code(code);
+            let fault = Fault::of(kube::Error::Api(status.boxed()), needs);
+            assert_eq!(fault.kind, expected, "{code} {reason}");
+            assert_eq!(fault.text, "words");
+        }
+    }
+}

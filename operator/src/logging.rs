@@ -16,7 +16,9 @@ pub enum LogFormat {
 
 /// Begins to log on standard output. `RUST_LOG` overrides the level.
 pub fn begin(format: LogFormat, debug: bool) {
-    let level = if debug { "info,ivory_operator=debug" } else { "info" };
+    // The client logs each failure of its own as well, without saying of what.
+    let level =
+        if debug { "info,ivory_operator=debug" } else { "info,kube_client=off,kube_runtime=off" };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
     let lines = tracing_subscriber::fmt().with_env_filter(filter);
     match format {

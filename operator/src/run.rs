@@ -124,30 +124,38 @@ async fn over(setup: &Setup) {
     }
 }
 
-/// A pass that can neither hang nor panic, as far as the loop can see.
+/// One pass, told and counted.
 async fn guarded(shell: Arc<Shell>, key: Key, memory: Memory) -> Ended {
     let span = tracing::info_span!("pass", id = correlation(), cluster = %format_args!("{}/{}", key.0, key.1));
     let began = Instant::now();
-    let task = {
+    let work = {
         let (shell, key) = (shell.clone(), key.clone());
-        let work = async move { pass(&shell, &key, memory).await };
-        tokio::spawn(work.instrument(span.clone()))
+        async move { pass(&shell, &key, memory).await }
     };
-    let abort = task.abort_handle();
-    let (memory, end, result) = match timeout(PASS_MAX, task).await {
-        Ok(Ok((memory, end))) => (memory, end, result_of(end)),
-        Ok(Err(error)) => {
-            span.in_scope(|| tracing::error!(%error, "a pass panicked"));
+    let (memory, end, result) = contained(work.instrument(span.clone())).instrument(span).await;
+    shell.metrics.pass(result, began.elapsed());
+    (key, memory, end)
+}
+
+/// A pass that can neither hang nor panic, as far as the loop can see. What it remembered is lost then.
+async fn contained(
+    work: impl Future<Output = (Memory, End)> + Send + 'static,
+) -> (Memory, End, &'static str) {
+    // The set ends its task when it is dropped, so that nothing goes on in the dark.
+    let mut task = JoinSet::new();
+    task.spawn(work);
+    match timeout(PASS_MAX, task.join_next()).await {
+        Ok(Some(Ok((memory, end)))) => (memory, end, result_of(end)),
+        Ok(failed) => {
+            let error = failed.and_then(Result::err).map(|e| e.to_string());
+            tracing::error!(error, "a pass panicked");
             (Memory::default(), End::Failed, "panicked")
         }
         Err(_) => {
-            abort.abort();
-            span.in_scope(|| tracing::error!("a pass took too long"));
+            tracing::error!("a pass took too long");
             (Memory::default(), End::Failed, "timed_out")
         }
-    };
-    shell.metrics.pass(result, began.elapsed());
-    (key, memory, end)
+    }
 }
 
 fn result_of(end: End) -> &'static str {
@@ -172,4 +180,27 @@ fn jitter() -> f64 {
 /// For what needs no secrecy; without entropy it is no longer spread, and nothing worse.
 fn random() -> u32 {
     getrandom::u32().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn panics_and_hangs_cost_their_own_cluster_a_pause() {
+        let good = contained(async { (Memory::default(), End::Wrote) }).await;
+        assert_eq!((good.1, good.2), (End::Wrote, "wrote"));
+        let bad = contained(async { panic!("a planted fault") }).await;
+        assert_eq!((bad.1, bad.2), (End::Failed, "panicked"));
+        let began = Instant::now();
+        let (alive, gone) = tokio::sync::oneshot::channel::<()>();
+        let hung = contained(async move {
+            let _alive = alive;
+            std::future::pending().await
+        });
+        let hung = hung.await;
+        assert_eq!((hung.1, hung.2), (End::Failed, "timed_out"));
+        assert_eq!(began.elapsed(), PASS_MAX);
+        assert!(gone.await.is_err(), "the hung task is ended");
+    }
 }

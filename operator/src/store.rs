@@ -22,6 +22,12 @@ const STREAK: Duration = Duration::from_secs(70);
 /// A change of one object: created, changed, deleted.
 pub type Change = (Option<Object>, Option<Object>);
 
+/// An object that a new list shows to be another than before.
+pub struct Difference {
+    key: Key,
+    old: Option<Packed>,
+}
+
 /// What one watch has seen.
 pub struct Store {
     kind: Kind,
@@ -94,28 +100,37 @@ impl Store {
         }
     }
 
-    /// The list is complete. Gives what differs from before.
-    pub fn complete(&mut self) -> Vec<Change> {
+    /// The list is complete. Gives what differs from before, to be unpacked one by one: all of it at once
+    /// would be most of the memory that this process ever needs.
+    pub fn complete(&mut self) -> Vec<Difference> {
         self.synced = true;
         self.trouble = None;
         let listing = self.listing.take().unwrap_or_default();
-        let before = std::mem::take(&mut self.objects);
+        let mut before = std::mem::replace(&mut self.objects, listing);
         let mut changes = Vec::new();
-        for (key, old) in &before {
-            if !listing.contains_key(key) {
-                changes.push((old.object(), None));
-            }
-        }
-        for (key, new) in &listing {
-            let old = before.get(key);
-            if old.is_none_or(|old| old.resource_version != new.resource_version) {
-                changes.push((old.and_then(Packed::object), new.object()));
+        for (key, new) in &self.objects {
+            let old = before.remove(key);
+            if old.as_ref().is_none_or(|old| old.resource_version != new.resource_version) {
+                let key = key.clone();
+                changes.push(Difference { key, old });
             }
             self.seen = self.seen.max(new.resource_version);
         }
-        self.labelled = listing.iter().filter_map(|(k, p)| index(k, p)).collect();
-        self.objects = listing;
+        changes.extend(before.into_iter().map(|(key, old)| {
+            let old = Some(old);
+            Difference { key, old }
+        }));
+        let entries = self.objects.iter().filter_map(|(k, p)| index(k, p));
+        self.labelled = entries.collect();
         changes
+    }
+
+    /// What a difference is about.
+    #[must_use]
+    pub fn unpack(&self, difference: &Difference) -> Change {
+        let old = difference.old.as_ref().and_then(Packed::object);
+        let new = self.objects.get(&difference.key).and_then(Packed::object);
+        (old, new)
     }
 
     /// An object appeared or changed. Gives what it was before.
@@ -287,8 +302,8 @@ mod tests {
             (name(old), name(new))
         };
         let (b, gone) = (Some("b".to_owned()), |n: &str| (Some(n.to_owned()), None));
-        let told: Vec<_> = changes.iter().map(tell).collect();
-        assert_eq!(told, [gone("c"), gone("d"), (b.clone(), b)]);
+        let told: Vec<_> = changes.iter().map(|d| tell(&store.unpack(d))).collect();
+        assert_eq!(told, [(b.clone(), b), gone("c"), gone("d")]);
     }
 
     #[tokio::test(start_paused = true)]

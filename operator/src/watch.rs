@@ -15,6 +15,9 @@ use crate::metrics::Metrics;
 use crate::store::Store;
 use crate::wire::Wire;
 
+/// So many objects are listed at once. While a page is read each object is a tree of a hundred kilobytes.
+const PAGE: u32 = 50;
+
 /// What one watch follows, and what it has seen.
 pub struct Watched {
     /// The kind.
@@ -70,6 +73,7 @@ impl Watched {
                 watcher::Config::default().fields(&format!("metadata.name={name}"))
             }
         };
+        let config = config.page_size(PAGE);
         let stream = watcher::watcher(api.of(self.kind, &self.namespace), config);
         let mut stream = pin!(stream.default_backoff());
         while let Some(event) = stream.next().await {
@@ -97,7 +101,8 @@ impl Watched {
             }
             Event::InitDone => {
                 let changes = self.store().complete();
-                for (old, new) in &changes {
+                for difference in changes {
+                    let (old, new) = self.store().unpack(&difference);
                     tell(old.as_ref(), new.as_ref());
                 }
                 tell(None, None);
