@@ -142,7 +142,13 @@ impl<'a> Pass<'a> {
                 Ensured::NotNow
             }
             Read::Absent => {
-                let reason = Reason::Missing { kind, name: name.to_string() };
+                // What was drawn at random is created bare first, which proves that it was not there.
+                let reason = if self.writes_to(kind, &name) {
+                    let text = format!("{kind} {name} gets its content");
+                    Reason::Because { word: "Content", text }
+                } else {
+                    Reason::Missing { kind, name: name.to_string() }
+                };
                 self.write(step, reason, Op::Apply { object: desired });
                 Ensured::Writes
             }

@@ -116,6 +116,16 @@ pub enum Propagation {
     Orphan,
 }
 
+impl Plan {
+    /// Whether the write at an index records what the one before it did. It is sent however old the plan has
+    /// become meanwhile, or a slow command would be run again for ever.
+    #[must_use]
+    pub fn records(&self, index: usize) -> bool {
+        let before = index.checked_sub(1).and_then(|i| self.writes.get(i));
+        before.is_some_and(|w| matches!(w.op, Op::Exec { .. }))
+    }
+}
+
 impl Op {
     /// Whether the same write may be sent again when nobody knows whether it arrived.
     #[must_use]

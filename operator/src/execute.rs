@@ -33,9 +33,15 @@ pub struct Executed {
 /// Carries out a plan that was made at `made`. Commands end before `deadline`.
 pub async fn execute(shell: &Shell, plan: &Plan, made: Instant, deadline: Instant) -> Executed {
     let mut done = Executed::default();
-    for write in &plan.writes {
+    let mut refused = false;
+    for (index, write) in plan.writes.iter().enumerate() {
+        let records = plan.records(index);
+        // What was not permitted was not done, so there is nothing to record.
+        if std::mem::take(&mut refused) && records {
+            continue;
+        }
         let what = object_of(&write.op);
-        let fault = match hindrance(shell, made) {
+        let fault = match hindrance(shell, made, records) {
             Some(text) => Some(Fault { kind: FaultKind::Conflict, text: text.into() }),
             None => match perform(shell, &write.op, deadline).await {
                 Ok(left) => {
@@ -48,6 +54,7 @@ pub async fn execute(shell: &Shell, plan: &Plan, made: Instant, deadline: Instan
                 Err(Fault { kind: FaultKind::Forbidden(grants), text }) => {
                     tracing::warn!(object = what, error = text, "not permitted");
                     done.denied.extend(grants);
+                    refused = true;
                     None
                 }
                 Err(fault) => Some(fault),
@@ -61,8 +68,8 @@ pub async fn execute(shell: &Shell, plan: &Plan, made: Instant, deadline: Instan
     done
 }
 
-fn hindrance(shell: &Shell, made: Instant) -> Option<&'static str> {
-    if made.elapsed() > PLAN_AGE_MAX {
+fn hindrance(shell: &Shell, made: Instant, records: bool) -> Option<&'static str> {
+    if made.elapsed() > PLAN_AGE_MAX && !records {
         return Some("the plan grew too old");
     }
     (!shell.may_act()).then_some("this replica no longer acts")

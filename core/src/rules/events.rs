@@ -53,7 +53,7 @@ pub fn of_changed_conditions(pass: &Pass<'_>) -> Vec<Write> {
 /// that sending it again changes nothing.
 fn event(pass: &Pass<'_>, warning: bool, reason: &str, message: &str, follows: u64) -> Write {
     let object = of(&pass.cluster.object, pass.context.now, warning, reason, message, follows);
-    let text = format!("{reason} is news");
+    let text = message.to_owned();
     let reason = Reason::Because { word: "Event", text };
     Write { step: Step::Status, reason, op: Op::Event { object: object.into() } }
 }

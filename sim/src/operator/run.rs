@@ -76,7 +76,7 @@ impl Operator {
         let Some(write) = plan.writes.get(index) else {
             return self.finished(cx, key, &plan);
         };
-        if cx.now() - began > PLAN_AGE_MAX {
+        if cx.now() - began > PLAN_AGE_MAX && !plan.records(index) {
             let what = "the plan".to_owned();
             return self.failed(cx, key, what, "it grew too old".into(), true);
         }
