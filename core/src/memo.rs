@@ -4,9 +4,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::build::instance::Instance;
+use jiff::Timestamp;
+
+use crate::build::secrets::Pair;
 use crate::cluster::Cluster;
 use crate::context::Config;
+use crate::crypto::pki::{Authority, Issued, Root};
 use crate::object::{Object, Uid};
 use crate::report::Reason;
 
@@ -17,20 +20,32 @@ const LIMIT: usize = 4096;
 #[derive(Default, Clone)]
 pub struct Memos {
     clusters: BTreeMap<(Uid, u64), (Config, ReadCluster)>,
-    workloads: BTreeMap<WorkloadKey, Arc<Object>>,
+    built: BTreeMap<BuiltKey, Arc<Object>>,
     diffs: BTreeMap<DiffKey, Diff>,
     verifiers: BTreeMap<[u8; 32], crate::Sensitive>,
+    roots: BTreeMap<(Uid, u64), (Issued, Arc<Root>)>,
+    leaves: BTreeMap<(Uid, u64, String), Leaf>,
 }
 
-/// A StatefulSet follows from one version of the cluster, the set, and which claims the instance has. The
+/// A built object follows from one version of the cluster and the inputs that its builder names. The
 /// operator's settings are the same for all entries: others clear the map.
-type WorkloadKey = (Uid, u64, String, Instance);
+type BuiltKey = (Uid, u64, String);
 
 /// A cluster that was read, or why it could not be.
 type ReadCluster = Result<Arc<Cluster>, Reason>;
 
 /// One life and version of a live object. Its comparison holds for the very same desired object.
 type DiffKey = (crate::Kind, Uid, u64);
+
+/// A certificate that was found right: for which authority and names, and until when.
+#[derive(Clone)]
+struct Leaf {
+    authority: Authority,
+    common_name: String,
+    dns_names: Vec<String>,
+    pair: Pair,
+    renew_at: Timestamp,
+}
 
 #[derive(Clone)]
 struct Diff {
@@ -55,6 +70,64 @@ impl Memos {
         fields
     }
 
+    /// The authority in one version of a Secret, read again only when that version is new or its renewal due.
+    pub fn root(
+        &mut self,
+        secret: &Object,
+        now: Timestamp,
+        read: impl FnOnce() -> Option<(Issued, Root)>,
+    ) -> Option<(Issued, Arc<Root>)> {
+        let key = (secret.meta.uid.clone(), secret.meta.resource_version);
+        if let Some(known) = self.roots.get(&key).filter(|(_, root)| now < root.renew_at()) {
+            return Some(known.clone());
+        }
+        let (issued, root) = read()?;
+        let found = (issued, Arc::new(root));
+        if self.roots.len() >= LIMIT {
+            self.roots.clear();
+        }
+        self.roots.insert(key, found.clone());
+        Some(found)
+    }
+
+    /// The certificate in one version of a Secret that is right for these names, read and verified again only
+    /// when anything about it is new or its renewal due.
+    pub fn leaf(
+        &mut self,
+        secret: (&Object, &str),
+        authority: &Authority,
+        (common_name, dns_names): (&str, &[String]),
+        now: Timestamp,
+        read: impl FnOnce() -> Option<(Pair, Timestamp)>,
+    ) -> Option<(Pair, Timestamp)> {
+        let (secret, file) = secret;
+        let key = (secret.meta.uid.clone(), secret.meta.resource_version, file.to_owned());
+        let holds = |l: &&Leaf| {
+            now < l.renew_at
+                && l.common_name == common_name
+                && l.dns_names == dns_names
+                && l.authority == *authority
+        };
+        if let Some(known) = self.leaves.get(&key).filter(holds) {
+            return Some((known.pair.clone(), known.renew_at));
+        }
+        let (pair, renew_at) = read()?;
+        if self.leaves.len() >= LIMIT {
+            self.leaves.clear();
+        }
+        self.leaves.insert(
+            key,
+            Leaf {
+                authority: authority.clone(),
+                common_name: common_name.to_owned(),
+                dns_names: dns_names.to_vec(),
+                pair: pair.clone(),
+                renew_at,
+            },
+        );
+        Some((pair, renew_at))
+    }
+
     /// A cluster read from its object.
     ///
     /// # Errors
@@ -72,7 +145,7 @@ impl Memos {
         }
         let cluster = Cluster::read(object, config).map(Arc::new);
         if self.clusters.values().any(|(known, _)| known != config) {
-            self.workloads.clear();
+            self.built.clear();
             self.clusters.clear();
         }
         if self.clusters.len() >= LIMIT {
@@ -82,24 +155,23 @@ impl Memos {
         cluster
     }
 
-    /// The StatefulSet of an instance.
-    pub fn instance(
+    /// An object that follows from one version of the cluster and the inputs that `input` spells out whole.
+    pub fn built(
         &mut self,
         cluster: &Cluster,
-        set: &str,
-        instance: &Instance,
+        input: String,
         build: impl FnOnce() -> Object,
     ) -> Arc<Object> {
         let object = &cluster.object.meta;
-        let key = (object.uid.clone(), object.resource_version, set.to_owned(), instance.clone());
-        if let Some(known) = self.workloads.get(&key) {
+        let key = (object.uid.clone(), object.resource_version, input);
+        if let Some(known) = self.built.get(&key) {
             return known.clone();
         }
-        if self.workloads.len() >= LIMIT {
-            self.workloads.clear();
+        if self.built.len() >= LIMIT {
+            self.built.clear();
         }
         let built = Arc::new(build());
-        self.workloads.insert(key, built.clone());
+        self.built.insert(key, built.clone());
         built
     }
 

@@ -133,6 +133,18 @@ impl<'a> Pass<'a> {
         self.ensure_shared(step, Arc::new(desired))
     }
 
+    /// [`Pass::ensure`] for an object that follows from the cluster and from `input` alone, which spells out
+    /// everything else that `build` uses.
+    pub fn ensure_built(
+        &mut self,
+        step: Step,
+        input: String,
+        build: impl FnOnce() -> Object,
+    ) -> Ensured {
+        let desired = self.memos.built(self.cluster, input, build);
+        self.ensure_shared(step, desired)
+    }
+
     /// [`Pass::ensure`] for an object that a memo shares.
     pub fn ensure_shared(&mut self, step: Step, desired: Arc<Object>) -> Ensured {
         let (kind, name) = (desired.kind, desired.meta.name.clone());

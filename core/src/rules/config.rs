@@ -12,9 +12,10 @@ use crate::rules::members::Members;
 
 /// The cluster's own ConfigMap. Until the bootstrap it brings the dynamic configuration along.
 pub fn ensure(pass: &mut Pass<'_>, members: &Members) {
-    let bootstrap = (!members.initialized).then(|| dynamic(pass.cluster));
-    let desired = config_maps::cluster(pass.cluster, bootstrap.as_ref());
-    pass.ensure(Step::Patroni, desired);
+    let (cluster, fresh) = (pass.cluster, !members.initialized);
+    pass.ensure_built(Step::Patroni, format!("cluster config, bootstrap {fresh}"), || {
+        config_maps::cluster(cluster, fresh.then(|| dynamic(cluster)).as_ref())
+    });
 }
 
 /// The dynamic configuration that the spec gives.

@@ -54,8 +54,10 @@ fn one(
     let cluster = pass.cluster;
     pki::instance_certificates(pass, root, &set.name, name);
     let repo = replica_method(pass);
-    let config = config_maps::instance(cluster, set, name, repo.as_deref(), bootstrapped);
-    pass.ensure(Step::Instances, config);
+    let input = format!("instance config {} {name} {repo:?} {bootstrapped}", set.name);
+    pass.ensure_built(Step::Instances, input, || {
+        config_maps::instance(cluster, set, name, repo.as_deref(), bootstrapped)
+    });
     // A claim without its labels is still the one that is mounted.
     let mounted = |volume: &str| member.and_then(|m| m.mounted_claim(volume)).map(str::to_owned);
     let claim = |claim: Option<&std::sync::Arc<crate::Object>>, volume: &str, default: String| {
@@ -77,10 +79,9 @@ fn one(
         volumes::ensure(pass, Step::Instances, claim);
     }
     let instance = Instance { name: name.to_owned(), data_claim, wal_claim, replicas: 1 };
-    let desired = pass
-        .memos
-        .instance(cluster, &set.name, &instance, || stateful_set(cluster, set, &instance));
-    pass.ensure_shared(Step::Instances, desired);
+    pass.ensure_built(Step::Instances, format!("workload {} {instance:?}", set.name), || {
+        stateful_set(cluster, set, &instance)
+    });
 }
 
 /// The repository from which replicas are made, once it holds a backup.

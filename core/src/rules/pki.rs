@@ -1,6 +1,7 @@
 //! Certificates: the namespace's authority, and every leaf of the cluster. A leaf is kept as long as it
 //! is right, and renewed after two thirds of its life (`reference/reconcile.md` §5).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -17,7 +18,7 @@ use crate::report::{Reason, Step};
 
 /// The authority, or none while it can't be told. Makes it when it is missing or useless, and joins this
 /// cluster to its owners.
-pub fn root(pass: &mut Pass<'_>) -> Option<Root> {
+pub fn root(pass: &mut Pass<'_>) -> Option<Arc<Root>> {
     let name = names::ROOT_CA_SECRET;
     let live = match pass.observed.one(Kind::Secret, name) {
         Read::Unknown(_) => {
@@ -33,20 +34,19 @@ pub fn root(pass: &mut Pass<'_>) -> Option<Root> {
     };
     let now = pass.context.now;
     let kept = live.as_ref().and_then(|s| {
-        let certificate = s.data("root.crt")?;
-        let root = Root::read(certificate.expose_text()?, &s.data("root.key")?).ok()?;
-        root.check(now).ok()?;
-        Some((
-            Issued { certificate: certificate.expose_text()?.to_owned(), key: s.data("root.key")? },
-            root,
-        ))
+        pass.memos.root(s, now, || {
+            let (certificate, key) = (s.data("root.crt")?, s.data("root.key")?);
+            let root = Root::read(certificate.expose_text()?, &key).ok()?;
+            root.check(now).ok()?;
+            Some((Issued { certificate: certificate.expose_text()?.to_owned(), key }, root))
+        })
     });
     let (pair, root) = match kept {
         Some(kept) => kept,
         None => {
             let pair = Root::generate(&pass.context.entropy.derive("root"), now);
             let root = Root::read(&pair.certificate, &pair.key).ok()?;
-            (pair, root)
+            (pair, Arc::new(root))
         }
     };
     // Every cluster of the namespace is an owner; the authority goes with the last of them.
@@ -90,7 +90,9 @@ pub fn leaf(
         }
         Read::Absent => None,
         Read::Known(live) => {
-            live.data(keys.0).zip(live.data(keys.1)).and_then(|(certificate, key)| {
+            let wanted = (common_name, dns_names);
+            pass.memos.leaf((live, keys.0), root.authority(), wanted, now, || {
+                let (certificate, key) = live.data(keys.0).zip(live.data(keys.1))?;
                 let text = certificate.expose_text()?.to_owned();
                 let leaf = Leaf::read(&text, &key).ok()?;
                 leaf.check(root.authority(), common_name, dns_names, now).ok()?;

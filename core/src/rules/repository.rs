@@ -44,11 +44,14 @@ pub fn ensure(pass: &mut Pass<'_>, instances: &[String], root: &Root) {
         mounted.push((repo.name.clone(), name));
     }
     mounted.sort();
-    let settings = config_maps::pgbackrest(cluster, &config::repos(cluster), &host, instances);
-    pass.ensure(Step::Repository, settings);
+    pass.ensure_built(Step::Repository, format!("pgbackrest config {host} {instances:?}"), || {
+        config_maps::pgbackrest(cluster, &config::repos(cluster), &host, instances)
+    });
     if cluster.has_repo_host() {
         pki::pgbackrest_certificates(pass, root, &host);
-        pass.ensure(Step::Repository, repo_host::stateful_set(cluster, &host, &mounted, 1));
+        pass.ensure_built(Step::Repository, format!("repo host {host} {mounted:?}"), || {
+            repo_host::stateful_set(cluster, &host, &mounted, 1)
+        });
     }
     unwanted(pass, &claims, &hosts);
     remember(pass, &claims, &hosts);

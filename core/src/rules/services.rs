@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::build::services;
+use crate::cluster::Cluster;
 use crate::kind::Kind;
 use crate::names;
 use crate::object::Object;
@@ -14,16 +15,17 @@ use crate::report::{Reason, Step};
 /// All Services of a cluster.
 pub fn ensure(pass: &mut Pass<'_>) {
     let cluster = pass.cluster;
-    for build in [
-        services::pods,
-        services::leader,
-        services::leader_config,
-        services::primary,
-        services::replicas,
-    ] {
-        let desired = build(cluster);
+    let builders: [(&str, fn(&Cluster) -> Object); 5] = [
+        ("pods", services::pods),
+        ("leader", services::leader),
+        ("leader config", services::leader_config),
+        ("primary", services::primary),
+        ("replicas", services::replicas),
+    ];
+    for (name, build) in builders {
+        let desired = pass.memos.built(cluster, format!("service {name}"), || build(cluster));
         foreign_selector(pass, &desired);
-        pass.ensure(Step::Services, desired);
+        pass.ensure_shared(Step::Services, desired);
     }
     primary_endpoints(pass);
     for name in [names::scope(&cluster.name), names::scope_config(&cluster.name)] {

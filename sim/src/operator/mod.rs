@@ -35,6 +35,7 @@ pub struct Operator {
     name: String,
     config: Arc<Config>,
     informers: Vec<Informer>,
+    reads: observe::Reads,
     clusters: BTreeMap<Key, Arc<ClusterState>>,
     memos: Arc<Memos>,
     /// What the checker found wrong with plans; empty unless core has a bug.
@@ -67,6 +68,7 @@ impl Operator {
             name: name.to_owned(),
             config: Arc::new(config),
             informers: Vec::new(),
+            reads: observe::Reads::default(),
             clusters: BTreeMap::new(),
             memos: Arc::default(),
             findings: Vec::new(),
@@ -90,7 +92,7 @@ impl Operator {
     /// What a plan for a cluster would see now; for benchmarks.
     #[must_use]
     pub fn observed(&self, key: &Key) -> Option<Observed> {
-        observe::observed(&self.informers, key, BTreeMap::new())
+        observe::observed(&self.informers, &mut observe::Reads::default(), key, BTreeMap::new())
     }
 
     fn state(&mut self, key: &Key) -> &mut ClusterState {
@@ -114,9 +116,14 @@ impl Operator {
                 if kind == Kind::IvoryCluster {
                     self.tell_conditions(cx, key, new.as_deref());
                 }
-                for cluster in
-                    observe::concerned(&self.informers, kind, key, old.as_deref(), new.as_deref())
-                {
+                for cluster in observe::concerned(
+                    &self.informers,
+                    &mut self.reads,
+                    kind,
+                    key,
+                    old.as_deref(),
+                    new.as_deref(),
+                ) {
                     self.wake(cx, &cluster, DEBOUNCE);
                 }
             }
@@ -175,7 +182,8 @@ impl Operator {
             let at = cx.now() + Span::ms(50);
             return self.set_due(cx, key, at);
         }
-        let Some(observed) = observe::observed(&self.informers, key, BTreeMap::new()) else {
+        let observed = observe::observed(&self.informers, &mut self.reads, key, BTreeMap::new());
+        let Some(observed) = observed else {
             self.clusters.remove(key);
             return;
         };

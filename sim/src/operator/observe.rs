@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ivory_core::Kind;
 use ivory_core::labels;
-use ivory_core::object::Object;
+use ivory_core::object::{Object, Uid};
 use ivory_core::observed::Observed;
 use ivory_core::read::{Answer, Objects, Query, Read, ReadKey, Selector};
 use ivory_core::reads::{LABELLED, reads};
@@ -14,6 +14,25 @@ use crate::world::{Cx, Informer, Key};
 
 /// Kinds of which objects without the cluster's label are read too, by name.
 const UNLABELLED: [Kind; 3] = [Kind::Secret, Kind::Endpoints, Kind::ConfigMap];
+
+/// What core wants to read for each cluster; asked again when the cluster changed.
+#[derive(Clone, Default)]
+pub(super) struct Reads(BTreeMap<Key, (Uid, u64, Arc<Vec<ReadKey>>)>);
+
+impl Reads {
+    fn of(&mut self, cluster: &Object) -> Arc<Vec<ReadKey>> {
+        let meta = &cluster.meta;
+        let key = (meta.namespace.clone(), meta.name.clone());
+        if let Some((uid, version, known)) = self.0.get(&key)
+            && (uid, *version) == (&meta.uid, meta.resource_version)
+        {
+            return known.clone();
+        }
+        let fresh = Arc::new(reads(cluster));
+        self.0.insert(key, (meta.uid.clone(), meta.resource_version, fresh.clone()));
+        fresh
+    }
+}
 
 /// Opens a watch for every kind that core may read.
 pub(super) fn open(cx: &mut Cx<'_>) -> Vec<Informer> {
@@ -42,6 +61,7 @@ pub(super) fn clusters(informers: &[Informer]) -> Vec<Key> {
 /// The clusters whose plans may see a change.
 pub(super) fn concerned(
     informers: &[Informer],
+    wanted: &mut Reads,
     kind: Kind,
     key: &Key,
     old: Option<&Object>,
@@ -56,8 +76,8 @@ pub(super) fn concerned(
         .filter_map(|o| Some((o.meta.namespace.clone(), Arc::from(o.label(labels::CLUSTER)?))));
     let mut keys: BTreeSet<Key> = named.collect();
     if kind == Kind::StorageClass || UNLABELLED.contains(&kind) {
-        let reads_it = |cluster: &&Arc<Object>| {
-            reads(cluster).iter().any(|read| match read {
+        let mut reads_it = |cluster: &&Arc<Object>| {
+            wanted.of(cluster).iter().any(|read| match read {
                 ReadKey::One { kind: k, namespace, name } => {
                     *k == kind && **namespace == *key.0 && **name == *key.1
                 }
@@ -69,7 +89,8 @@ pub(super) fn concerned(
         if keys.is_empty() {
             let near = all.filter(|c| kind == Kind::StorageClass || c.meta.namespace == key.0);
             keys.extend(
-                near.filter(reads_it).map(|c| (c.meta.namespace.clone(), c.meta.name.clone())),
+                near.filter(|c| reads_it(c))
+                    .map(|c| (c.meta.namespace.clone(), c.meta.name.clone())),
             );
         }
     }
@@ -79,14 +100,13 @@ pub(super) fn concerned(
 /// Everything that a plan may read, from the caches.
 pub(super) fn observed(
     informers: &[Informer],
+    wanted: &mut Reads,
     key: &Key,
     answers: BTreeMap<Query, Read<Answer>>,
 ) -> Option<Observed> {
     let cluster = of(informers, Kind::IvoryCluster)?.get(&key.0, &key.1)?.clone();
-    let objects = reads(&cluster).into_iter().map(|read| {
-        let found = read_one(informers, &read);
-        (read, found)
-    });
+    let wanted = wanted.of(&cluster);
+    let objects = wanted.iter().map(|read| (read.clone(), read_one(informers, read)));
     Some(Observed { objects: objects.collect(), cluster, answers })
 }
 
