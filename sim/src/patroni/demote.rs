@@ -200,6 +200,10 @@ impl Member {
                 }
             }
             Stage::Releasing => {}
+            // SIGTERM came while Patroni waited after a demotion.
+            Stage::Over if stop.exit => {
+                self.alarm(cx, durations::EXIT, Alarm::Exit(0));
+            }
             Stage::Over => {
                 // After a demotion that gave the key away Patroni waits, then looks for the new leader.
                 self.stopping = None;
