@@ -12,11 +12,14 @@ use crate::plan::Op;
 use crate::read::Read;
 use crate::report::{Reason, Step};
 
+/// Builds a Service.
+type Builder = fn(&Cluster) -> Object;
+
 /// All Services of a cluster.
 pub fn ensure(pass: &mut Pass<'_>) {
     let cluster = pass.cluster;
-    let builders: [(&str, fn(&Cluster) -> Object); 5] = [
-        ("pods", services::pods),
+    let builders = [
+        ("pods", services::pods as Builder),
         ("leader", services::leader),
         ("leader config", services::leader_config),
         ("primary", services::primary),
