@@ -20,7 +20,7 @@ use super::bench::{Bench, Goal};
 use crate::kube::{Request, Verb};
 use crate::lab::{Lab, NAMESPACE};
 use crate::operator::Operator;
-use crate::scenario::parse::default_world;
+use crate::scenario::parse::{default_world, plain_nodes};
 use crate::time::{Span, Time};
 
 /// The figures, in the order in which they are measured: memory first, while nothing else was used.
@@ -94,6 +94,8 @@ fn hippo(name: &str, replicas: u32) -> Object {
 /// A world with ready clusters, after everything that follows readiness.
 fn steady(clusters: u32, replicas: u32) -> Lab {
     let mut world = default_world();
+    // A node takes 110 Pods.
+    world.kubes[0].nodes = plain_nodes(u64::from(clusters / 10).max(3));
     for node in &mut world.kubes[0].nodes {
         // Room for many clusters.
         (node.cpu, node.memory) = ("4000".into(), "16000Gi".into());
