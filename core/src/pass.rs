@@ -232,6 +232,23 @@ impl<'a> Pass<'a> {
         self.write(step, reason, op);
     }
 
+    /// Hands leadership over from the Pod that has it, to the candidate or to whom Patroni chooses.
+    pub fn hand_over(
+        &mut self,
+        step: Step,
+        why: String,
+        leader: &Object,
+        candidate: Option<String>,
+    ) {
+        let command = Command::Switchover {
+            scope: crate::names::scope(&self.cluster.name),
+            leader: leader.meta.name.to_string(),
+            candidate,
+        };
+        let reason = Reason::Because { word: "HandOver", text: why };
+        self.exec(step, reason, leader, command, 30);
+    }
+
     /// Runs a command in a container of a Pod. Until it has run, the spec is not carried out: the report
     /// says so, since the status is written before it.
     pub fn exec(

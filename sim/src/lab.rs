@@ -46,21 +46,6 @@ impl Lab {
         Self { world, kubes }
     }
 
-    /// Starts the operator of a Kubernetes, unless it runs.
-    pub fn start_operator(&mut self, kube: KubeId) {
-        if self.operator(kube).is_none() {
-            let operator = Operator::new(OPERATOR, config());
-            self.world.spawn(kube, Arc::new(operator), None, None);
-        }
-    }
-
-    /// Stops the operator of a Kubernetes as a crash does.
-    pub fn stop_operator(&mut self, kube: KubeId) {
-        if let Some(operator) = self.operator(kube) {
-            self.world.kill(operator, 137);
-        }
-    }
-
     /// The operator of a Kubernetes, while it runs.
     #[must_use]
     pub fn operator(&self, kube: KubeId) -> Option<ActorId> {

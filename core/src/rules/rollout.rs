@@ -2,7 +2,6 @@
 //! the leader last and after handing over (`reference/reconcile.md` §2.14).
 
 use crate::command::Command;
-use crate::names;
 use crate::object::Object;
 use crate::pass::Pass;
 use crate::plan::{Op, Propagation};
@@ -36,16 +35,8 @@ pub fn one(pass: &mut Pass<'_>, members: &Members) {
     }
     match safety::heir(members, next, |m| m.up_to_date() == Some(true)) {
         Some(candidate) => {
-            let reason = Reason::Because {
-                word: "HandOver",
-                text: format!("instance {} leads and is to be renewed", next.name),
-            };
-            let command = Command::Switchover {
-                scope: names::scope(&pass.cluster.name),
-                leader: pod.meta.name.to_string(),
-                candidate,
-            };
-            pass.exec(Step::Rollout, reason, &pod, command, 30);
+            let why = format!("instance {} leads and is to be renewed", next.name);
+            pass.hand_over(Step::Rollout, why, &pod, candidate);
         }
         None if members.with_workload().count() > 1 => {
             let text = format!("instance {} leads, and no renewed replica streams yet", next.name);

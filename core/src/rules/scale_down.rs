@@ -1,8 +1,6 @@
 //! Which instance goes when there are more than wanted: never the leader, the useless before the useful,
 //! one at a time, and never before its replacement works.
 
-use crate::command::Command;
-use crate::names;
 use crate::pass::Pass;
 use crate::report::{Reason, Step};
 use crate::rules::members::{Member, Members};
@@ -78,16 +76,8 @@ fn hand_over(pass: &mut Pass<'_>, members: &Members, victim: &Member) {
         return pass.wait(Step::Instances, "NoHeir", text);
     };
     let Some(pod) = victim.pod().cloned() else { return };
-    let reason = Reason::Because {
-        word: "HandOver",
-        text: format!("instance {} is to go and leads", victim.name),
-    };
-    let command = Command::Switchover {
-        scope: names::scope(&pass.cluster.name),
-        leader: pod.meta.name.to_string(),
-        candidate,
-    };
-    pass.exec(Step::Instances, reason, &pod, command, 30);
+    let why = format!("instance {} is to go and leads", victim.name);
+    pass.hand_over(Step::Instances, why, &pod, candidate);
 }
 
 #[cfg(test)]

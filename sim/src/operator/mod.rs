@@ -147,8 +147,6 @@ impl Operator {
             return;
         }
         state.due = Some(at);
-        let token = self.clusters.keys().position(|k| k == key).map_or(0, |p| p as u64);
-        let _ = token;
         cx.timer(at - cx.now(), ivory_core::hash::digest(key));
     }
 
