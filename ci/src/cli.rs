@@ -33,7 +33,8 @@ fn help() -> String {
     let head = "Gates, all of them under `all`:\n".to_owned();
     head + &gates.collect::<String>()
         + "\n`selftest` breaks a copy of the tree in every way that a gate is there for, and demands \
-           that the gate sees it."
+           that the gate sees it.\n\nWith a real Kubernetes (each has its own --help):\n"
+        + &crate::real::help()
 }
 
 /// Runs what is asked for; fails if any gate does.

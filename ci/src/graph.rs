@@ -48,6 +48,12 @@ const RULES: &[Rule] = &[
         never: &[],
     },
     Rule { package: "ivory-ci", members: &[], dev_members: &[], never: &[] },
+    Rule {
+        package: "ivory-real",
+        members: &["ivory-core", "ivory-sim"],
+        dev_members: &[],
+        never: &[],
+    },
 ];
 
 /// Holds every member's dependencies against its rule.

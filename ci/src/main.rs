@@ -9,10 +9,14 @@ mod fresh;
 mod gates;
 mod graph;
 mod lints;
+mod real;
 mod selftest;
 mod tidy;
 mod tree;
 
 fn main() -> std::process::ExitCode {
+    if let Some(status) = real::delegated() {
+        return status;
+    }
     cli::run(&clap::Parser::parse())
 }

@@ -1,0 +1,37 @@
+//! What needs a real Kubernetes is another program (`ivory-real`, in `ci/real`), because it depends
+//! on everything, and the gates must not. Its commands are called by the same name, here.
+
+use std::process::{Command, ExitCode};
+
+/// Its commands, and what each asks.
+const COMMANDS: &[(&str, &str)] = &[
+    ("conformance", "does the model of the API server answer as a real one does?"),
+    ("e2e", "do the scenario files hold on the cluster that KUBECONFIG names?"),
+    ("scale", "what does the operator cost with 1, 100, 1,000 clusters?"),
+];
+
+/// A line a command, for `--help`.
+pub(crate) fn help() -> String {
+    COMMANDS.iter().map(|(name, asks)| format!("  {name:<12} {asks}\n")).collect()
+}
+
+/// Runs one of them, if the first argument names it; its exit status is ours.
+pub(crate) fn delegated() -> Option<ExitCode> {
+    let mut args = std::env::args_os().skip(1).peekable();
+    let first = args.peek()?.to_str()?;
+    COMMANDS.iter().find(|(name, _)| *name == first)?;
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let status = Command::new(cargo)
+        .args(["run", "--quiet", "--locked", "-p", "ivory-real", "--"])
+        .args(args)
+        .status();
+    Some(match status {
+        Ok(status) => {
+            ExitCode::from(status.code().and_then(|code| code.try_into().ok()).unwrap_or(1))
+        }
+        Err(error) => {
+            eprintln!("ivory-ci: cargo could not be started: {error}");
+            ExitCode::from(2)
+        }
+    })
+}
