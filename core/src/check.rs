@@ -2,7 +2,9 @@
 //! In simulation any finding fails the run; in production a fatal one refuses the plan.
 
 use std::fmt;
+use std::sync::LazyLock;
 
+use crate::grants::{self, Grant};
 use crate::kind::Kind;
 use crate::labels;
 use crate::object::Object;
@@ -27,6 +29,8 @@ pub enum Finding {
     ChangedUnknown(String),
     /// Something but the cluster's own status would change while the cluster is paused.
     ActsWhilePaused(String),
+    /// The operator's Role does not allow it.
+    NotGranted(String),
     /// More writes than one plan may have.
     TooMany(usize),
 }
@@ -50,6 +54,7 @@ impl fmt::Display for Finding {
             Self::DeleteUnseen(name) => write!(f, "deletes {name}, which was not seen"),
             Self::ChangedUnknown(name) => write!(f, "changes {name} without knowing the instances"),
             Self::ActsWhilePaused(why) => write!(f, "acts while paused, because {why}"),
+            Self::NotGranted(what) => write!(f, "does what the Role does not allow: {what}"),
             Self::TooMany(n) => write!(f, "has {n} writes, more than {WRITES_MAX}"),
         }
     }
@@ -68,6 +73,7 @@ pub fn check(observed: &Observed, plan: &Plan) -> Vec<Finding> {
             == Some(true);
     let (mut down, mut going) = (Vec::new(), Vec::new());
     for write in &plan.writes {
+        findings.extend(beyond_the_role(&write.op));
         match &write.op {
             Op::Delete { kind, name, uid, .. } => {
                 let seen = observed.find(*kind, name);
@@ -120,6 +126,13 @@ pub fn check(observed: &Observed, plan: &Plan) -> Vec<Finding> {
         findings.push(Finding::TwoInstancesDown(down));
     }
     findings
+}
+
+/// What of a write the generated Role does not cover.
+fn beyond_the_role(op: &Op) -> impl Iterator<Item = Finding> {
+    static GRANTED: LazyLock<Vec<Grant>> = LazyLock::new(grants::of_plans);
+    let missing = grants::needs(op).into_iter().filter(|g| GRANTED.binary_search(g).is_err());
+    missing.map(|g| Finding::NotGranted(format!("{} {}", g.verb, g.resource)))
 }
 
 fn deletion(

@@ -46,12 +46,12 @@ pub enum Command {
         /// The member that should lead.
         candidate: String,
     },
-    /// Restarts PostgreSQL on members that wait for it.
+    /// Restarts a member's PostgreSQL in place, if a parameter waits for that.
     RestartPending {
         /// Patroni's scope.
         scope: String,
-        /// `leader` or `replica`.
-        role: String,
+        /// The member, by its Pod's name.
+        member: String,
     },
     /// Creates the pgBackRest stanza in every repository, if the configuration on disk is the one meant.
     StanzaCreate {

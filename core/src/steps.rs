@@ -14,7 +14,7 @@ use crate::report::{Outcome, Reason, Step};
 use crate::rules::members::Members;
 use crate::rules::{
     backups, config, databases, disruption, dynamic_configuration, finalize, instances, leftovers,
-    pki, rbac, repository, rollout, scale_down, services, status, users, validate,
+    pending_restart, pki, rbac, repository, rollout, scale_down, services, status, users, validate,
 };
 
 /// Decides what to do for one cluster, from what was observed and nothing else.
@@ -117,6 +117,7 @@ fn steps(pass: &mut Pass<'_>) {
     // What happens inside the database, once there is one that accepts writes. A standby cluster's never
     // does; what is inside comes from its source.
     dynamic_configuration::ensure(pass, &members);
+    pending_restart::one(pass, &members);
     let standby = pass.cluster.spec.active_standby().is_some();
     if members.bootstrapped() && !standby {
         databases::ensure(pass, &members);

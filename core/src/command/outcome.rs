@@ -95,8 +95,8 @@ impl Command {
                 candidate.as_deref().unwrap_or("any member")
             ),
             Self::Failover { scope, candidate } => format!("fail {scope} over to {candidate}"),
-            Self::RestartPending { scope, role } => {
-                format!("restart the {role} of {scope} if it waits for a restart")
+            Self::RestartPending { member, .. } => {
+                format!("restart PostgreSQL of {member}, if it waits for that")
             }
             Self::StanzaCreate { .. } => "create the pgBackRest stanza".to_owned(),
             Self::StanzaUpgrade { .. } => "upgrade the pgBackRest stanza".to_owned(),

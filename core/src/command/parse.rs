@@ -55,10 +55,9 @@ fn guess(words: &[&str], input: Option<&str>) -> Option<Command> {
             scope: owned(scope),
             candidate: owned(candidate.strip_prefix("--candidate=")?),
         },
-        ["patronictl", "restart", _, _, role, scope] => Command::RestartPending {
-            scope: owned(scope),
-            role: owned(role.strip_prefix("--role=")?),
-        },
+        ["patronictl", "restart", _, _, scope, member] => {
+            Command::RestartPending { scope: owned(scope), member: owned(member) }
+        }
         ["pgbackrest", "info", ..] => Command::BackupInfo,
         _ => return None,
     })

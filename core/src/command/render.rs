@@ -85,14 +85,9 @@ impl Command {
                 let candidate = format!("--candidate={candidate}");
                 program(&["patronictl", "failover", "--force", &candidate, scope])
             }
-            Self::RestartPending { scope, role } => program(&[
-                "patronictl",
-                "restart",
-                "--pending",
-                "--force",
-                &format!("--role={role}"),
-                scope,
-            ]),
+            Self::RestartPending { scope, member } => {
+                program(&["patronictl", "restart", "--pending", "--force", scope, member])
+            }
             Self::StanzaCreate { config_hash, postgres_version } => {
                 stanza("stanza-create", config_hash, *postgres_version)
             }

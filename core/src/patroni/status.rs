@@ -39,6 +39,17 @@ impl Role {
     }
 }
 
+/// A parameter that waits for a restart, with its values as text.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Waiting {
+    /// Its name.
+    pub name: String,
+    /// What the server runs with.
+    pub old: String,
+    /// What it will run with.
+    pub new: String,
+}
+
 /// A member's status.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Status {
@@ -50,8 +61,9 @@ pub struct Status {
     pub timeline: Option<u64>,
     /// How far it has come, in bytes of WAL: what a primary flushed, what a replica received or replayed.
     pub xlog_location: Option<u64>,
-    /// Whether a parameter waits for a restart.
-    pub pending_restart: bool,
+    /// The parameters that wait for a restart, if any does. Before Patroni 4.0 it is not said which, and
+    /// the list is empty.
+    pub pending_restart: Option<Vec<Waiting>>,
     /// `streaming` or `in archive recovery`; from Patroni 3.0.4 on.
     pub replication_state: Option<String>,
     /// Patroni's version.
@@ -74,7 +86,8 @@ impl Status {
             state: text("state").unwrap_or_default(),
             timeline: number("timeline"),
             xlog_location: number("xlog_location"),
-            pending_restart: flag("pending_restart"),
+            pending_restart: flag("pending_restart")
+                .then(|| waiting(value.get("pending_restart_reason"))),
             replication_state: text("replication_state"),
             version: text("version"),
             pause: flag("pause"),
@@ -104,6 +117,23 @@ impl Status {
     }
 }
 
+/// Reads `{"jit": {"old_value": "on", "new_value": "off"}}`; numbers count as their digits.
+fn waiting(reasons: Option<&Value>) -> Vec<Waiting> {
+    let text = |value: Option<&Value>| match value {
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+        None => String::new(),
+    };
+    let reasons = reasons.and_then(Value::as_object).into_iter().flatten();
+    reasons
+        .map(|(name, values)| Waiting {
+            name: name.clone(),
+            old: text(values.get("old_value")),
+            new: text(values.get("new_value")),
+        })
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -120,7 +150,11 @@ mod tests {
             state: "running".into(),
             timeline: Some(3),
             xlog_location: Some(50_332_000),
-            pending_restart: true,
+            pending_restart: Some(vec![Waiting {
+                name: "jit".to_owned(),
+                old: "on".to_owned(),
+                new: "off".to_owned(),
+            }]),
             replication_state: None,
             version: Some("4.1.5".into()),
             pause: false,

@@ -45,7 +45,7 @@ impl Controller for NodeLifecycle {
                     keys.push(Key::of(object));
                 }
             }
-            // A Pod that came to a tainted node, or was marked ready there.
+            // A Pod that came to a tainted node.
             Kind::Pod if pods::matters(seen) => {
                 let node = object.str_at(&["spec", "nodeName"]);
                 let node = node.and_then(|n| caches.get(Kind::Node, "", n));
@@ -67,7 +67,14 @@ impl Controller for NodeLifecycle {
             sync.look_again(PERIOD);
         }
         let silent = silent_at <= sync.now;
+        let on_it = || {
+            let all = caches.all(Kind::Pod);
+            all.filter(|p| p.str_at(&["spec", "nodeName"]) == Some(&*node.meta.name))
+        };
         if silent && ready(node) != Some("Unknown") {
+            // Once, when the node falls silent: a kubelet that lives after all says otherwise, and
+            // then its word holds. The node comes last, so that a failure on the way is made up for.
+            on_it().filter(|pod| pods::ready(pod)).for_each(|pod| mark_unready(pod, sync));
             return sync.status(node, unknown(node, sync));
         }
         let all_silent = caches.all(Kind::Node).all(|n| heard(n, caches) + GRACE <= sync.now);
@@ -81,15 +88,8 @@ impl Controller for NodeLifecycle {
         if retaint(node, taint, sync) {
             return;
         }
-        let on_it = caches.all(Kind::Pod);
-        let on_it = on_it.filter(|p| p.str_at(&["spec", "nodeName"]) == Some(&*node.meta.name));
-        for pod in on_it {
-            if ready(node) == Some("Unknown") && pods::ready(pod) {
-                mark_unready(pod, sync);
-            }
-            if let Some((key, since)) = taint.and_then(|k| Some((k, taint_since(node, Some(k))?))) {
-                evict(pod, key, since, sync);
-            }
+        if let Some((key, since)) = taint.and_then(|k| Some((k, taint_since(node, Some(k))?))) {
+            on_it().for_each(|pod| evict(pod, key, since, sync));
         }
     }
 }

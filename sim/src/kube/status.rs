@@ -60,6 +60,12 @@ impl Status {
         Self::new(504, "Timeout", message)
     }
 
+    /// 503: nobody is there to do it.
+    #[must_use]
+    pub fn unavailable(message: &str) -> Self {
+        Self::new(503, "ServiceUnavailable", message)
+    }
+
     /// 500.
     #[must_use]
     pub fn internal(message: &str) -> Self {

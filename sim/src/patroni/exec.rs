@@ -80,7 +80,7 @@ impl Member {
             Command::Failover { candidate, .. } => {
                 self.ctl_switchover(cx, asker, "", Some(candidate), true)
             }
-            Command::RestartPending { role, .. } => self.restart_pending(cx, asker, role),
+            Command::RestartPending { member, .. } => self.restart_pending(cx, asker, member),
             _ => {}
         }
     }
@@ -160,39 +160,21 @@ impl Member {
         self.submit(cx, write, Side::Talk(asker, Talk::CtlConfig));
     }
 
-    /// `patronictl restart --pending --force --role=…`: the filter is the client's.
-    fn restart_pending(&mut self, cx: &mut Cx<'_>, asker: Ticket, role: &str) {
-        let leader = self.store().recorded_leader().map(str::to_owned);
-        let mut whom = Vec::new();
-        for pod in self.store().members() {
-            let status = pod.annotation("status").unwrap_or("");
-            let leads = leader.as_deref() == Some(&*pod.meta.name);
-            let standby_leader = status.contains("\"role\":\"standby_leader\"");
-            let meant = match role {
-                "leader" => leads,
-                "primary" | "master" => leads && !standby_leader,
-                "replica" | "standby" => !leads,
-                _ => true,
-            };
-            if meant
-                && status.contains("\"pending_restart\":true")
-                && let Some((host, port)) = Dcs::rest_of(pod)
-            {
-                whom.push((pod.meta.name.clone(), host, port));
-            }
-        }
-        let mut open = 0;
-        for (_, host, port) in whom {
-            if let Some(to) = cx.resolve(&self.config.namespace, &host, port) {
-                open += 1;
-                let call = Call::Rest(RestRequest::Restart { pending: true });
-                self.ask(cx, to, call, Span::s(60), Side::Talk(asker, Talk::CtlRestart));
-            }
-        }
-        if open == 0 {
+    /// `patronictl restart --pending --force SCOPE MEMBER`: the filter is the client's.
+    fn restart_pending(&mut self, cx: &mut Cx<'_>, asker: Ticket, member: &str) {
+        let waits = |pod: &&std::sync::Arc<ivory_core::Object>| {
+            *pod.meta.name == *member
+                && pod.annotation("status").is_some_and(|s| s.contains("\"pending_restart\":true"))
+        };
+        let pod = self.store().members().find(waits);
+        let place = pod.and_then(|pod| Dcs::rest_of(pod));
+        let to = place.and_then(|(host, port)| cx.resolve(&self.config.namespace, &host, port));
+        let Some(to) = to else {
             return cx.reply(asker, Reply::Exec(printed("")));
-        }
-        self.talks.insert(asker, (open, false));
+        };
+        let call = Call::Rest(RestRequest::Restart { pending: true });
+        self.ask(cx, to, call, Span::s(60), Side::Talk(asker, Talk::CtlRestart));
+        self.talks.insert(asker, (1, false));
     }
 
     /// `pgbackrest stanza-create` for every repository, guarded by the configuration's hash.

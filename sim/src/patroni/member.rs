@@ -15,6 +15,7 @@ use crate::pgbackrest::RepoTarget;
 use crate::postgres::auth::Certificate;
 use crate::postgres::data::{Control, DataDirectory};
 use crate::postgres::parameters;
+use crate::postgres::parameters::Waiting;
 use crate::postgres::server::{Server, State};
 use crate::time::{Span, Time};
 use crate::world::call::{Call, CallError, Reply};
@@ -263,7 +264,7 @@ pub struct Member {
     pub(super) rewind: super::follow::RewindState,
     pub(super) start_deadline: Option<Time>,
     pub(super) checkpointed: bool,
-    pub(super) pending_restart: bool,
+    pub(super) pending_restart: Vec<Waiting>,
     pub(super) stopping: Option<super::demote::Stop>,
     pub(super) published: super::status::Published,
     pub(super) history_written: u32,
@@ -331,7 +332,7 @@ impl Member {
             rewind: super::follow::RewindState::Idle,
             start_deadline: None,
             checkpointed: true,
-            pending_restart: false,
+            pending_restart: Vec::new(),
             stopping: None,
             published: super::status::Published::default(),
             history_written: 0,
@@ -720,7 +721,7 @@ impl Actor for Member {
     fn fingerprint(&self, hash: &mut dyn std::hash::Hasher) {
         use std::hash::Hash as _;
         let mut hash = hash;
-        (self.word, self.role, self.pg.state, self.pending_restart).hash(&mut hash);
+        (self.word, self.role, self.pg.state, &self.pending_restart).hash(&mut hash);
         (self.pg.floors, &self.pg.running, &self.pg.sync).hash(&mut hash);
         (self.action.is_some(), self.bootstrapping, self.recovering).hash(&mut hash);
         (self.stopping.is_some(), self.config.version).hash(&mut hash);

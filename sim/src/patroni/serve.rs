@@ -100,7 +100,7 @@ impl Member {
                 if self.action.is_some() || !self.pg.up() {
                     return code(cx, 503, "another action is already in progress");
                 }
-                if pending && !self.pending_restart {
+                if pending && self.pending_restart.is_empty() {
                     return code(cx, 503, "restart conditions are not satisfied");
                 }
                 self.begin_action(cx, Kind::Restart(Some(ticket)));

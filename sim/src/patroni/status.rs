@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::patroni::config::Version;
 use crate::patroni::member::{Member, Role, Side, Word};
+use crate::postgres::parameters::Waiting;
 use crate::postgres::server::State;
 use crate::time::{Span, Time};
 use crate::world::{Cx, Probe};
@@ -35,7 +36,7 @@ struct Facts {
     position: Option<(u64, u32)>,
     replication: Option<&'static str>,
     checkpointed: bool,
-    pending_restart: bool,
+    pending_restart: Vec<Waiting>,
     pause: bool,
 }
 
@@ -121,7 +122,7 @@ impl Member {
                 _ => None,
             },
             checkpointed: self.checkpointed,
-            pending_restart: self.pending_restart,
+            pending_restart: self.pending_restart.clone(),
             pause: self.dynamic.pause,
         }
     }
@@ -150,12 +151,20 @@ impl Member {
         }
         for (key, value) in [
             ("checkpoint_after_promote\":false", !facts.checkpointed),
-            ("pending_restart\":true", facts.pending_restart),
+            ("pending_restart\":true", !facts.pending_restart.is_empty()),
             ("pause\":true", facts.pause),
         ] {
             if value {
                 let _ = write!(text, ",\"{key}");
             }
+        }
+        if version >= Version(4, 0, 0) && !facts.pending_restart.is_empty() {
+            let reasons = facts.pending_restart.iter().map(|waiting| {
+                let values = json!({"old_value": waiting.old, "new_value": waiting.new});
+                (waiting.name.to_owned(), values)
+            });
+            let reasons: serde_json::Map<_, _> = reasons.collect();
+            let _ = write!(text, ",\"pending_restart_reason\":{}", Value::Object(reasons));
         }
         text.push('}');
         text

@@ -45,20 +45,34 @@ pub fn floors(wanted: &BTreeMap<String, String>) -> Floors {
     floors
 }
 
-/// Whether a running server needs a restart to have what is wanted (patroni.md §6.6, §8.4-14).
+/// A parameter that waits for a restart.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Waiting {
+    /// Its name.
+    pub name: &'static str,
+    /// What the server runs with; empty for the default.
+    pub old: String,
+    /// What it will run with; empty for the default.
+    pub new: String,
+}
+
+/// What a running server needs a restart for, to have what is wanted (patroni.md §6.6, §8.4-14).
 #[must_use]
 pub fn pending_restart(
     running: &BTreeMap<String, String>,
     running_floors: &Floors,
     wanted: &BTreeMap<String, String>,
-) -> bool {
-    if floors(wanted) != *running_floors {
-        return true;
-    }
-    POSTMASTER
-        .iter()
-        .filter(|name| !FLOOR_NAMES.contains(name))
-        .any(|name| running.get(*name) != wanted.get(*name))
+) -> Vec<Waiting> {
+    let numbers = running_floors.0.into_iter().zip(floors(wanted).0).zip(FLOOR_NAMES);
+    let numbers = numbers.map(|((old, new), name)| (name, old.to_string(), new.to_string()));
+    let value = |map: &BTreeMap<String, String>, name| map.get(name).cloned().unwrap_or_default();
+    let others = POSTMASTER.iter().filter(|name| !FLOOR_NAMES.contains(name));
+    let others = others.map(|name| (*name, value(running, *name), value(wanted, *name)));
+    numbers
+        .chain(others)
+        .filter(|(_, old, new)| old != new)
+        .map(|(name, old, new)| Waiting { name, old, new })
+        .collect()
 }
 
 #[cfg(test)]
@@ -80,7 +94,8 @@ mod tests {
             (map(&[]), true),
         ] {
             let floors = floors(&running);
-            assert_eq!(pending_restart(&running, &floors, &wanted), pending, "{wanted:?}");
+            let waiting = pending_restart(&running, &floors, &wanted);
+            assert_eq!(!waiting.is_empty(), pending, "{wanted:?}");
         }
     }
 }

@@ -169,7 +169,7 @@ pub fn break_text(fault: &Break) -> Option<String> {
         Break::Partition(a, b) => format!("nothing passes between {a} and {b}"),
         Break::HealNetwork => "the network is whole again".to_owned(),
         Break::ApiOutage(span) => {
-            format!("the API server answers nobody for {}", super::fields::span_text(*span))
+            format!("the API server is down for {}", super::fields::span_text(*span))
         }
         Break::LoseVolume(volume) => format!("what was on {volume} is lost"),
         Break::Operator(false) => "the operator is down".to_owned(),

@@ -138,7 +138,7 @@ pub enum Break {
     Partition(String, String),
     /// All partitions end.
     HealNetwork,
-    /// The API server answers nobody for so long.
+    /// The API server is down for so long.
     ApiOutage(Span),
     /// A PersistentVolume's content is lost, and processes that used it die.
     LoseVolume(String),

@@ -227,7 +227,7 @@ pub enum Fault {
     Partition(Place, Place),
     /// All places reach each other again.
     HealNetwork,
-    /// The API server answers nobody for a while.
+    /// The API server is down for a while.
     ApiOutage(Span),
     /// What was on the volume of a claim is gone, and whoever used it dies; the objects stay.
     LoseVolume(Target),

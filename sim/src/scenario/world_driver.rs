@@ -13,7 +13,7 @@ use crate::kube::{
 };
 use crate::time::{Span, Time};
 use crate::world::journal::{Entry, Milestone};
-use crate::world::{Actor, Cx, Input, KubeId, World};
+use crate::world::{Actor, Cut, Cx, Input, KubeId, World};
 
 /// How long `kubectl` waits for an answer.
 const PATIENCE: Span = Span::s(60);
@@ -132,7 +132,9 @@ impl<S: Site> Driver for WorldDriver<S> {
             Break::HealNetwork => self.world.heal_network(),
             Break::ApiOutage(span) => {
                 let from = self.world.now();
-                self.world.faults.api_outage("outage", kube, from, *span);
+                let down = Status::unavailable("connection refused");
+                let how = Cut::Refuse(Box::new(down));
+                self.world.faults.api_outage("outage", kube, from, *span, how);
             }
             other => return self.site.fault(&mut self.world, kube, other),
         }
@@ -292,7 +294,7 @@ mod tests {
         assert_eq!(refusal.code, 404, "{refusal:?}");
         assert!(driver.now() > Time::START, "requests take time");
         driver.fault(kube, &Break::ApiOutage(Span::s(600))).expect("an outage");
-        let refusal = driver.ask(kube, &delete).expect_err("nobody answers");
-        assert_eq!(refusal.code, 504, "{refusal:?}");
+        let refusal = driver.ask(kube, &delete).expect_err("nobody listens");
+        assert_eq!(refusal.code, 503, "{refusal:?}");
     }
 }

@@ -89,8 +89,16 @@ impl Faults {
         rule.cut.clone()
     }
 
-    /// An outage of the API server of a Kubernetes: nothing reaches it.
-    pub fn api_outage(&mut self, name: &str, kube: KubeId, from: Time, how_long: Span) {
+    /// An outage of the API server of a Kubernetes: nothing reaches it. Whoever asks is answered as
+    /// `how` says: [`Cut::Refuse`] when nothing listens at its port, [`Cut::Lose`] when packets vanish.
+    pub fn api_outage(
+        &mut self,
+        name: &str,
+        kube: KubeId,
+        from: Time,
+        how_long: Span,
+        how: Cut,
+    ) {
         self.add(Rule {
             name: name.into(),
             from,
@@ -98,7 +106,7 @@ impl Faults {
             left: None,
             what: Matcher { kube: Some(kube), api: Some(true), ..Matcher::default() },
             point: Point::Sent,
-            cut: Cut::Lose,
+            cut: how,
         });
     }
 }

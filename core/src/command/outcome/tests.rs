@@ -33,7 +33,7 @@ fn check(command: &Command, exit: i32, stdout: &str, stderr: &str) -> &'static s
 #[test]
 fn outcomes() {
     let failover = Command::Failover { scope: "s".into(), candidate: "c".into() };
-    let restart = Command::RestartPending { scope: "s".into(), role: "leader".into() };
+    let restart = Command::RestartPending { scope: "s".into(), member: "m".into() };
     let databases = Command::Databases { databases: vec![], extensions: vec!["pgaudit".into()] };
     let upgrade = Command::StanzaUpgrade { config_hash: "x".into(), postgres_version: 18 };
     let foreign = "ERROR: [028]: backup and archive info files exist but do not match the database";
@@ -83,7 +83,7 @@ fn commands() -> impl Strategy<Value = Command> {
             Command::Switchover { scope, leader, candidate }
         }),
         (name(), name()).prop_map(|(scope, candidate)| Command::Failover { scope, candidate }),
-        (name(), name()).prop_map(|(scope, role)| Command::RestartPending { scope, role }),
+        (name(), name()).prop_map(|(scope, member)| Command::RestartPending { scope, member }),
         (name(), 10..40i32).prop_map(|(config_hash, postgres_version)| {
             Command::StanzaCreate { config_hash, postgres_version }
         }),

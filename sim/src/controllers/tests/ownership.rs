@@ -177,10 +177,12 @@ fn silent_nodes_lose_their_pods_in_the_end() {
         ("just fell silent", node("n1", "True", "", "00:59:20") + &other, &["status Node n1"]),
         ("tainted next", silent(""), &["update Node n1"]),
         (
-            "its pods are marked",
-            silent(TAINTS) + &pod(&for_s(301), "ready: true"),
-            &["status Pod p"],
+            "its pods are marked, once",
+            node("n1", "True", "", "00:59:20") + &other + &pod(&for_s(301), "ready: true"),
+            &["status Pod p", "status Node n1"],
         ),
+        // A kubelet that lives after all has the last word.
+        ("its kubelet disagrees", silent(TAINTS) + &pod(&for_s(301), "ready: true"), &[]),
         ("patience", silent(TAINTS) + &pod(&for_s(301), "ready: false"), &[]),
         ("no more patience", silent(TAINTS) + &pod(&for_s(300), "ready: false"), &["delete Pod p"]),
         ("none at all", silent(TAINTS) + &pod("", "ready: false"), &["delete Pod p"]),

@@ -9,6 +9,7 @@ use crate::patroni::config::Version;
 use crate::patroni::fault;
 use crate::patroni::rest::RestRequest;
 use crate::time::Span;
+use crate::world::Cut;
 
 const V4: Version = Version(4, 1, 4);
 const V30: Version = Version(3, 0, 2);
@@ -285,7 +286,7 @@ fn api_down_for_all() {
     bench.until(11.0, |b| b.annotation(SCOPE, "renewTime") != renewed);
     let u = bench.world.now();
     let (kube, now) = (bench.kube, bench.world.now());
-    bench.world.faults.api_outage("outage", kube, now, Span::s(70));
+    bench.world.faults.api_outage("outage", kube, now, Span::s(70), Cut::Lose);
     bench.until(25.0, |b| b.leader().is_none());
     about((bench.world.now() - u).seconds(), 20.1, 0.2);
     bench.run_to(u + Span::s(70));
@@ -440,8 +441,9 @@ fn pending_restart() {
     let pending = |b: &Bench, n: &str| b.status_of(n).contains("\"pending_restart\":true");
     let took = bench.until(5.0, |b| (0..3).all(|i| pending(b, &name(i))));
     about(took, 1.2, 0.5);
-    for role in ["leader", "replica"] {
-        let command = Command::RestartPending { scope: SCOPE.into(), role: role.into() };
+    let replicas = (0..3).map(name).filter(|n| *n != leader);
+    for member in [leader.clone()].into_iter().chain(replicas) {
+        let command = Command::RestartPending { scope: SCOPE.into(), member };
         let output = bench.exec(&leader, command);
         assert!(output.stdout.starts_with("Success"), "{output:?}");
     }

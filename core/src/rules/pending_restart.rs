@@ -1,0 +1,137 @@
+//! Parameters that need a restart of PostgreSQL: one member at a time, in place, each when the others stream
+//! (`reference/patroni.md` §6.6).
+//!
+//! Five parameters must never be smaller on a standby than they are on its primary. When one of them shrinks the
+//! primary goes first, otherwise it goes last, so that what goes wrong goes wrong on a replica.
+
+use crate::command::Command;
+use crate::pass::Pass;
+use crate::patroni::status::Waiting;
+use crate::report::{Reason, Step};
+use crate::rules::members::{Member, Members};
+use crate::rules::safety;
+
+/// What a standby needs at least as much of as its primary.
+const ORDERED: [&str; 5] = [
+    "max_connections",
+    "max_locks_per_transaction",
+    "max_prepared_transactions",
+    "max_wal_senders",
+    "max_worker_processes",
+];
+/// A restart ends with a checkpoint of what the server has in memory, and begins with crash-free recovery.
+const DEADLINE_S: u32 = 60;
+
+/// Plans at most one restart. A Pod that is to be renewed gets its parameters by that.
+pub fn one(pass: &mut Pass<'_>, members: &Members) {
+    let outdated = |m: &Member| m.up_to_date() == Some(false);
+    let busy = |step| matches!(step, Step::Instances | Step::Rollout | Step::Patroni);
+    if pass.writes().iter().any(|w| busy(w.step)) || members.with_workload().any(outdated) {
+        return;
+    }
+    let mut waiting: Vec<(&Member, &[Waiting])> = members
+        .with_workload()
+        .filter(|m| m.running() && !m.condemned())
+        .filter_map(|m| Some((m, m.patroni.as_ref()?.pending_restart.as_deref()?)))
+        .collect();
+    let leads = |m: &Member| members.leader().is_some_and(|l| l.name == m.name);
+    // Who does not say what waits may well wait for less of something.
+    let first = |reasons: &[Waiting]| reasons.is_empty() || reasons.iter().any(shrinks);
+    waiting.sort_by_key(|(m, reasons)| {
+        let rank = if !leads(m) {
+            1
+        } else if first(reasons) {
+            0
+        } else {
+            2
+        };
+        (rank, m.name.clone())
+    });
+    let Some((next, reasons)) = waiting.first() else { return };
+    let Some(pod) = next.pod().cloned() else { return };
+    let names: Vec<&str> = reasons.iter().map(|w| w.name.as_str()).collect();
+    let what = if names.is_empty() { "a parameter".to_owned() } else { names.join(", ") };
+    if let Err(hold) = safety::may_restart(members, next) {
+        let text = format!("{what} of instance {} changes later: {hold}", next.name);
+        return pass.wait(Step::Patroni, "RestartPending", text);
+    }
+    let text = format!("{what} of instance {} changes by a restart of PostgreSQL", next.name);
+    let reason = Reason::Because { word: "RestartPending", text };
+    let command = Command::RestartPending {
+        scope: crate::names::scope(&pass.cluster.name),
+        member: pod.meta.name.to_string(),
+    };
+    pass.exec(Step::Patroni, reason, &pod, command, DEADLINE_S);
+}
+
+fn shrinks(waiting: &Waiting) -> bool {
+    let number = |text: &str| text.parse::<i64>().ok();
+    ORDERED.contains(&waiting.name.as_str())
+        && number(&waiting.new).zip(number(&waiting.old)).is_none_or(|(new, old)| new < old)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use crate::Kind;
+    use crate::command::Command;
+    use crate::names;
+    use crate::test_support::{World, commands};
+
+    /// What waits at these members, as Patroni 4 publishes it.
+    fn wait(world: &mut World, members: &[String], reason: &Value) {
+        for member in members {
+            world.change(Kind::Pod, &names::instance_pod(member), |pod| {
+                let annotations = &mut pod["metadata"]["annotations"];
+                let text = annotations["status"].as_str().expect("a member").to_owned();
+                let mut status: Value = serde_json::from_str(&text).expect("JSON");
+                status["pending_restart"] = true.into();
+                if !reason.is_null() {
+                    status["pending_restart_reason"] = reason.clone();
+                }
+                annotations["status"] = status.to_string().into();
+            });
+        }
+    }
+
+    /// Who is restarted first when all three wait for this.
+    fn first(reason: Value) -> &'static str {
+        let mut world = World::settled(3);
+        let (leader, all) = (world.leader(), world.instances());
+        wait(&mut world, &all, &reason);
+        let plan = world.plan();
+        let [(_, Command::RestartPending { member, .. })] = &commands(&plan)[..] else {
+            panic!("one restart: {:?}", commands(&plan))
+        };
+        if *member == names::instance_pod(&leader) { "leader" } else { "replica" }
+    }
+
+    #[test]
+    fn the_leader_is_last_unless_a_standby_would_have_less() {
+        let change = |old: &str, new: &str| json!({"old_value": old, "new_value": new});
+        for (reason, expected) in [
+            (json!({"max_connections": change("100", "200")}), "replica"),
+            (json!({"max_connections": change("200", "100")}), "leader"),
+            (json!({"shared_buffers": change("256MB", "128MB")}), "replica"),
+            (json!({"wal_level": change("a", "b"), "max_wal_senders": change("9", "8")}), "leader"),
+            (json!({"max_worker_processes": {"old_value": 8, "new_value": 16}}), "replica"),
+            // Before Patroni 4.0.
+            (Value::Null, "leader"),
+        ] {
+            assert_eq!(first(reason.clone()), expected, "{reason}");
+        }
+    }
+
+    #[test]
+    fn nobody_is_restarted_while_another_does_not_stream() {
+        let mut world = World::settled(3);
+        let replicas = world.replicas();
+        wait(&mut world, &replicas[..1], &Value::Null);
+        world.change(Kind::Pod, &names::instance_pod(&replicas[1]), |pod| {
+            let status = json!({"role": "replica", "state": "starting"}).to_string();
+            pod["metadata"]["annotations"]["status"] = status.into();
+        });
+        assert_eq!(commands(&world.plan()), []);
+    }
+}
