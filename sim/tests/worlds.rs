@@ -142,11 +142,11 @@ fn told(story: &Story) -> Result<u64, TestCaseError> {
     }
 }
 
-/// A story takes about half a second, so there are few; PROPTEST_CASES asks for more.
+/// A story takes about a second, so there are few; PROPTEST_CASES asks for more.
 fn config() -> ProptestConfig {
     let given =
         ProptestConfig { failure_persistence: None, max_shrink_iters: 60, ..Default::default() };
-    if given.cases == 256 { ProptestConfig { cases: 16, ..given } } else { given }
+    if given.cases == 256 { ProptestConfig { cases: 10, ..given } } else { given }
 }
 
 proptest! {

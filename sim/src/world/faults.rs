@@ -91,14 +91,7 @@ impl Faults {
 
     /// An outage of the API server of a Kubernetes: nothing reaches it. Whoever asks is answered as
     /// `how` says: [`Cut::Refuse`] when nothing listens at its port, [`Cut::Lose`] when packets vanish.
-    pub fn api_outage(
-        &mut self,
-        name: &str,
-        kube: KubeId,
-        from: Time,
-        how_long: Span,
-        how: Cut,
-    ) {
+    pub fn api_outage(&mut self, name: &str, kube: KubeId, from: Time, how_long: Span, how: Cut) {
         self.add(Rule {
             name: name.into(),
             from,
