@@ -50,6 +50,9 @@ keys! {
     EXPORTER = "ivorysql-ivory-exporter";
     /// Annotation on the cluster: a new value asks for a switchover.
     TRIGGER_SWITCHOVER = "trigger-switchover";
+    /// Annotation on the cluster (ours): the request that was carried out last. The status says so too, and
+    /// may be lost.
+    SWITCHED_OVER = "switched-over";
     /// Annotation on the cluster: the IvyUpgrade that may upgrade it.
     ALLOW_UPGRADE = "allow-upgrade";
     /// The finalizer on every IvoryCluster.

@@ -14,7 +14,8 @@ use crate::report::{Outcome, Reason, Step};
 use crate::rules::members::Members;
 use crate::rules::{
     backups, config, databases, disruption, dynamic_configuration, finalize, instances, leftovers,
-    pending_restart, pki, rbac, repository, rollout, scale_down, services, status, users, validate,
+    pending_restart, pki, rbac, repository, rollout, scale_down, services, status, switchover,
+    users, validate,
 };
 
 /// Decides what to do for one cluster, from what was observed and nothing else.
@@ -112,6 +113,7 @@ fn steps(pass: &mut Pass<'_>) {
         scale_down::one(pass, &members);
         leftovers::remove(pass, &members, &wanted);
         rollout::one(pass, &members);
+        switchover::one(pass, &members);
     }
 
     // What happens inside the database, once there is one that accepts writes. A standby cluster's never

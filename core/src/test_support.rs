@@ -59,6 +59,8 @@ pub struct World {
     old: BTreeMap<(Kind, String), Arc<Object>>,
     /// Where pg_wal is said to be.
     pub wal_directory: &'static str,
+    /// The timeline of the database.
+    pub timeline: u64,
     version: u64,
     uids: u64,
     passes: u64,
@@ -103,6 +105,7 @@ impl World {
             lagging: None,
             old: BTreeMap::new(),
             wal_directory: "/pgwal/pg18_wal",
+            timeline: 1,
             version: 100,
             uids: 0,
             passes: 0,
@@ -511,7 +514,8 @@ fn immutable(live: Option<&Object>, new: &Object) -> Result<(), Refused> {
     Ok(())
 }
 
-fn merge(value: &mut Value, patch: &Value) {
+/// JSON merge patch.
+pub fn merge(value: &mut Value, patch: &Value) {
     let Value::Object(patch) = patch else {
         *value = patch.clone();
         return;

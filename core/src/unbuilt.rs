@@ -35,10 +35,6 @@ pub const TABLE: &[Unbuilt] = &[
         path: "spec.monitoring.pgmonitor.exporter",
         used: |s| s.monitoring.pgmonitor.exporter.is_some(),
     },
-    Unbuilt {
-        path: "spec.patroni.switchover",
-        used: |s| s.patroni.switchover.as_ref().is_some_and(|s| s.enabled),
-    },
     Unbuilt { path: "spec.proxy.pgBouncer", used: |s| s.proxy.is_some() },
     Unbuilt { path: "spec.shutdown", used: |s| s.shutdown },
     Unbuilt { path: "spec.userInterface.pgAdmin", used: |s| s.user_interface.is_some() },

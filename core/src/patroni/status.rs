@@ -70,6 +70,8 @@ pub struct Status {
     pub version: Option<String>,
     /// Whether Patroni is paused.
     pub pause: bool,
+    /// Whether its tags keep it from leading.
+    pub nofailover: bool,
 }
 
 impl Status {
@@ -91,6 +93,7 @@ impl Status {
             replication_state: text("replication_state"),
             version: text("version"),
             pause: flag("pause"),
+            nofailover: value.pointer("/tags/nofailover") == Some(&Value::Bool(true)),
         })
     }
 
@@ -158,6 +161,7 @@ mod tests {
             replication_state: None,
             version: Some("4.1.5".into()),
             pause: false,
+            nofailover: false,
         };
         assert_eq!(status, expected);
     }

@@ -21,6 +21,7 @@ pub mod safety;
 pub mod scale_down;
 pub mod services;
 pub mod status;
+pub mod switchover;
 pub mod users;
 pub mod validate;
 pub mod volumes;

@@ -295,7 +295,6 @@ const UNBUILT: &[(&str, Edit)] = &[
     ("spec.monitoring.pgmonitor.exporter", |s| {
         s["monitoring"] = json!({"pgmonitor": {"exporter": {}}})
     }),
-    ("spec.patroni.switchover", |s| s["patroni"] = json!({"switchover": {"enabled": true}})),
     ("spec.proxy.pgBouncer", |s| s["proxy"] = json!({"pgBouncer": {}})),
     ("spec.shutdown", |s| s["shutdown"] = true.into()),
     ("spec.userInterface.pgAdmin", |s| {

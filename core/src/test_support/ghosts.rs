@@ -177,7 +177,8 @@ fn patroni(world: &mut World) {
             (true, true) => ("standby_leader", "master"),
             _ => ("replica", "replica"),
         };
-        let mut status = json!({"state": "running", "role": role});
+        let timeline = world.timeline;
+        let mut status = json!({"state": "running", "role": role, "timeline": timeline});
         if !leads {
             status["replication_state"] = "streaming".into();
         }
@@ -240,6 +241,11 @@ pub fn run(world: &mut World, command: &Command) {
             });
             let heir = candidate.clone().or(other.map(|p| p.meta.name.to_string()));
             lead(world, &heir.expect("somebody to take over"));
+            world.timeline += 1;
+        }
+        Command::Failover { candidate, .. } => {
+            lead(world, candidate);
+            world.timeline += 1;
         }
         Command::ReplaceDynamicConfiguration { config } => {
             endpoints(world, &format!("{CLUSTER}-ha-config"), "config", config);

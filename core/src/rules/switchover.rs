@@ -1,0 +1,305 @@
+//! A change of the primary that a user asks for: `spec.patroni.switchover` says which, the annotation
+//! `trigger-switchover` when (`reference/reconcile.md` §3.8).
+//!
+//! One request, one change. The timeline at which it was first seen is written down before anything is done, so
+//! that a pass that knows nothing of the one before it sees whether the change has happened.
+
+use serde_json::json;
+
+use crate::api::patroni::{Switchover, SwitchoverType};
+use crate::command::Command;
+use crate::kind::Kind;
+use crate::labels;
+use crate::pass::Pass;
+use crate::plan::Op;
+use crate::report::{Reason, Step};
+use crate::rules::members::{Member, Members};
+use crate::rules::safety;
+
+/// A failover waits for nobody; a switchover ends with the old primary's checkpoint.
+const DEADLINE_S: u32 = 60;
+
+/// Carries a request out, unless it was already.
+pub fn one(pass: &mut Pass<'_>, members: &Members) {
+    let asked = pass.cluster.spec.patroni.switchover.clone().filter(|s| s.enabled);
+    let trigger = pass.cluster.object.annotation(labels::TRIGGER_SWITCHOVER).unwrap_or_default();
+    let trigger = trigger.to_owned();
+    let Some(asked) = asked else { return remember(pass, None, None) };
+    let last = last_done(pass);
+    if trigger.is_empty() || last.as_ref() == Some(&trigger) {
+        return remember(pass, last, None);
+    }
+    let Some(leader) = members.leader().filter(|l| l.leads()) else {
+        return later(pass, &asked, members, "no instance leads");
+    };
+    let timeline = leader.patroni.as_ref().and_then(|s| s.timeline);
+    let Some(timeline) = timeline.and_then(|t| i64::try_from(t).ok()) else {
+        return pass.wait(Step::Patroni, "Switchover", "the primary does not say its timeline yet");
+    };
+    let noted = pass.status.patroni.as_ref().and_then(|p| p.switchover_timeline);
+    let there = asked.target_instance.as_ref().is_none_or(|target| *target == leader.name);
+    if there && (asked.target_instance.is_some() || noted.is_some_and(|noted| noted < timeline)) {
+        return done(pass, trigger, &leader.name);
+    }
+    if noted != Some(timeline) {
+        remember(pass, last, Some(timeline));
+        return pass.wait(Step::Patroni, "Switchover", "a switchover was asked for and begins");
+    }
+    // Who renews instances hands leadership over by itself; two at once would be one too many.
+    if pass.writes().iter().any(|w| matches!(w.step, Step::Instances | Step::Rollout)) {
+        return pass.wait(
+            Step::Patroni,
+            "Switchover",
+            "instances are renewed before the switchover",
+        );
+    }
+    match candidate(&asked, members, leader) {
+        Ok(candidate) => change(pass, &asked, leader, candidate),
+        Err(text) => pass.block(Step::Patroni, "Switchover", text),
+    }
+}
+
+/// Which request was carried out last. One of before this annotation existed is known by the status.
+fn last_done(pass: &Pass<'_>) -> Option<String> {
+    let noted = pass.cluster.object.annotation(labels::SWITCHED_OVER).map(str::to_owned);
+    noted.or_else(|| pass.status.patroni.as_ref()?.switchover.clone())
+}
+
+fn remember(pass: &mut Pass<'_>, done: Option<String>, timeline: Option<i64>) {
+    if let Some(patroni) = &mut pass.status.patroni {
+        patroni.switchover = done;
+        patroni.switchover_timeline = timeline;
+    }
+}
+
+/// The annotation first: the status alone would be lost with the status.
+fn done(pass: &mut Pass<'_>, trigger: String, leader: &str) {
+    let object = &pass.cluster.object;
+    let op = Op::MergePatch {
+        kind: Kind::IvoryCluster,
+        namespace: object.meta.namespace.to_string(),
+        name: object.meta.name.to_string(),
+        patch: json!({"metadata": {
+            "uid": &*object.meta.uid,
+            "annotations": {labels::SWITCHED_OVER: trigger.clone()},
+        }}),
+    };
+    let text = format!("instance {leader} leads, as was asked for");
+    pass.write(Step::Patroni, Reason::Because { word: "SwitchedOver", text }, op);
+    remember(pass, Some(trigger), None);
+}
+
+/// Without a leader only a failover can help, and it is asked for by name.
+fn later(pass: &mut Pass<'_>, asked: &Switchover, members: &Members, why: &str) {
+    let target = asked.target_instance.as_ref().and_then(|name| members.all.get(name));
+    let Some(target) = target.filter(|_| asked.type_ == SwitchoverType::Failover) else {
+        return pass.wait(Step::Patroni, "Switchover", format!("a switchover waits: {why}"));
+    };
+    // The lease must have run out: before that Patroni may be about to choose by itself.
+    if members.lease.is_some() || !target.running() {
+        return pass.wait(Step::Patroni, "Switchover", format!("a failover waits: {why}"));
+    }
+    fail_over(pass, target);
+}
+
+/// Whom to name; nobody where Patroni may choose.
+///
+/// # Errors
+/// With what is wrong with the request, in words for its author.
+fn candidate<'a>(
+    asked: &Switchover,
+    members: &'a Members,
+    leader: &Member,
+) -> Result<Option<&'a Member>, String> {
+    if members.with_workload().count() < 2 {
+        return Err("a switchover needs a second instance; raise spec.instances[].replicas".into());
+    }
+    let Some(name) = &asked.target_instance else {
+        if asked.type_ == SwitchoverType::Failover {
+            return Err("a failover needs spec.patroni.switchover.targetInstance".into());
+        }
+        let ready = safety::heir(members, leader, eligible);
+        return ready.map(|_| None).ok_or_else(|| "no replica streams that could lead".into());
+    };
+    let Some(target) = members.with_workload().find(|m| m.name == *name) else {
+        let all: Vec<&str> = members.with_workload().map(|m| m.name.as_str()).collect();
+        let all = all.join(", ");
+        return Err(format!(
+            "targetInstance {name} is no instance of the cluster; there are {all}"
+        ));
+    };
+    if !eligible(target) {
+        return Err(format!("targetInstance {name} bears the tag nofailover"));
+    }
+    let fit = match asked.type_ {
+        SwitchoverType::Switchover => target.streaming(),
+        SwitchoverType::Failover => target.running(),
+    };
+    let state = target.patroni.as_ref().map_or("unknown", |s| s.state.as_str());
+    fit.then_some(Some(target))
+        .ok_or_else(|| format!("targetInstance {name} can't lead now: its state is {state}"))
+}
+
+fn eligible(member: &Member) -> bool {
+    member.patroni.as_ref().is_some_and(|s| !s.nofailover)
+}
+
+fn change(pass: &mut Pass<'_>, asked: &Switchover, leader: &Member, target: Option<&Member>) {
+    if let (SwitchoverType::Failover, Some(target)) = (asked.type_, target) {
+        return fail_over(pass, target);
+    }
+    let Some(pod) = leader.pod().cloned() else { return };
+    let why = match target {
+        Some(target) => format!("instance {} shall lead", target.name),
+        None => format!("another instance than {} shall lead", leader.name),
+    };
+    let candidate = target.map(|t| crate::names::instance_pod(&t.name));
+    pass.hand_over(Step::Patroni, why, &pod, candidate);
+}
+
+fn fail_over(pass: &mut Pass<'_>, target: &Member) {
+    let Some(pod) = target.pod().cloned() else { return };
+    let command = Command::Failover {
+        scope: crate::names::scope(&pass.cluster.name),
+        candidate: pod.meta.name.to_string(),
+    };
+    let text = format!("instance {} shall lead, whatever became of the primary", target.name);
+    pass.exec(Step::Patroni, Reason::Because { word: "Failover", text }, &pod, command, DEADLINE_S);
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use crate::Kind;
+    use crate::command::Command;
+    use crate::labels;
+    use crate::names;
+    use crate::test_support::{CLUSTER, World, commands};
+
+    /// Asks for a switchover by this value.
+    fn ask(world: &mut World, switchover: Value, trigger: &str) {
+        world.edit(|s| s["patroni"]["switchover"] = switchover);
+        world.change(Kind::IvoryCluster, CLUSTER, |c| {
+            c["metadata"]["annotations"][labels::TRIGGER_SWITCHOVER] = trigger.into();
+        });
+    }
+
+    fn changes(world: &World) -> usize {
+        let change =
+            |c: &Command| matches!(c, Command::Switchover { .. } | Command::Failover { .. });
+        world.commands.iter().filter(|(_, c)| change(c)).count()
+    }
+
+    fn status(world: &World) -> Value {
+        let cluster = world.cluster();
+        cluster.at(&["status", "patroni", "switchover"]).cloned().unwrap_or_default()
+    }
+
+    #[test]
+    fn each_value_of_the_annotation_changes_the_primary_once() {
+        let mut world = World::settled(3);
+        let first = world.leader();
+        ask(&mut world, json!({"enabled": true}), "one");
+        world.settle();
+        let second = world.leader();
+        assert_ne!(first, second);
+        assert_eq!((changes(&world), status(&world)), (1, "one".into()));
+        // Neither time nor a lost status does it again.
+        world.settle();
+        world.change(Kind::IvoryCluster, CLUSTER, |c| c["status"] = json!({}));
+        world.settle();
+        assert_eq!((world.leader(), changes(&world)), (second.clone(), 1));
+        assert_eq!(status(&world), json!("one"));
+        ask(&mut world, json!({"enabled": true}), "two");
+        world.settle();
+        assert_ne!(world.leader(), second);
+        assert_eq!((changes(&world), status(&world)), (2, "two".into()));
+        ask(&mut world, json!({"enabled": false}), "three");
+        world.settle();
+        assert_eq!((changes(&world), status(&world)), (2, Value::Null));
+    }
+
+    #[test]
+    fn the_target_leads_by_either_kind() {
+        for kind in ["Switchover", "Failover"] {
+            let mut world = World::settled(3);
+            let target = world.replicas()[1].clone();
+            let asked = json!({"enabled": true, "targetInstance": target, "type": kind});
+            ask(&mut world, asked.clone(), "one");
+            world.settle();
+            assert_eq!((world.leader(), changes(&world)), (target, 1), "{kind}");
+            // It leads already.
+            ask(&mut world, asked, "two");
+            world.settle();
+            assert_eq!((changes(&world), status(&world)), (1, "two".into()), "{kind}");
+        }
+    }
+
+    #[test]
+    fn a_crash_after_the_command_does_it_no_second_time() {
+        let mut world = World::settled(3);
+        ask(&mut world, json!({"enabled": true}), "one");
+        for _ in 0..6 {
+            let plan = world.plan();
+            let done = commands(&plan).iter().any(|(_, c)| matches!(c, Command::Switchover { .. }));
+            // Nothing that follows the command is ever written.
+            let upto =
+                plan.writes.iter().position(|w| matches!(w.op, crate::plan::Op::Exec { .. }));
+            world.execute(&plan, upto.map_or(usize::MAX, |n| n + 1)).expect("no refusal");
+            if done {
+                break;
+            }
+        }
+        world.settle();
+        assert_eq!((changes(&world), status(&world)), (1, "one".into()));
+    }
+
+    #[test]
+    fn what_can_not_be_done_is_refused_in_words() {
+        let on = |more: Value| {
+            let mut asked = json!({"enabled": true});
+            crate::test_support::merge(&mut asked, &more);
+            asked
+        };
+        for (instances, asked, text) in [
+            (1, on(json!({})), "needs a second instance"),
+            (2, on(json!({"targetInstance": "nobody"})), "nobody is no instance of the cluster"),
+            (2, on(json!({"type": "Failover"})), "needs spec.patroni.switchover.targetInstance"),
+        ] {
+            let mut world = World::settled(instances);
+            let leader = world.leader();
+            ask(&mut world, asked, "one");
+            (0..4).for_each(|_| {
+                world.round();
+            });
+            let cluster = world.cluster();
+            let message = cluster.condition("Reconciled").expect("a condition")["message"].clone();
+            assert!(message.as_str().is_some_and(|m| m.contains(text)), "{message}");
+            assert_eq!((world.leader(), changes(&world)), (leader, 0), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_target_that_lags_or_must_not_lead_is_refused() {
+        for status in [
+            json!({"role": "replica", "state": "starting"}),
+            json!({"role": "replica", "state": "running", "replication_state": "streaming",
+                "tags": {"nofailover": true}}),
+        ] {
+            let mut world = World::settled(3);
+            let target = world.replicas()[0].clone();
+            ask(&mut world, json!({"enabled": true, "targetInstance": target}), "one");
+            for _ in 0..3 {
+                world.change(Kind::Pod, &names::instance_pod(&target), |pod| {
+                    pod["metadata"]["annotations"]["status"] = status.to_string().into();
+                });
+                let plan = world.plan();
+                assert_eq!(commands(&plan), [], "{status}");
+                world.execute(&plan, usize::MAX).expect("no refusal");
+            }
+            let (_, reason) = world.condition("Reconciled").expect("a condition");
+            assert_eq!(reason, "Switchover", "{status}");
+        }
+    }
+}
