@@ -24,7 +24,9 @@ keys! {
     CLUSTER_CERTIFICATE = "cluster-certificate";
     /// Label: the role name of a user Secret.
     PGUSER = "pguser";
-    /// Label: the instance that a restore fills.
+    /// Label: the instance that a restore fills. As an annotation on the cluster (ours): the instance that led
+    /// when the cluster was shut down, and that must lead before others start. The status says so too, and may
+    /// be lost.
     STARTUP_INSTANCE = "startup-instance";
     /// Label (empty): every pgBackRest object.
     PGBACKREST = "pgbackrest";

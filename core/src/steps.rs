@@ -12,10 +12,11 @@ use crate::plan::Plan;
 use crate::read::{Objects, Read};
 use crate::report::{Outcome, Reason, Step};
 use crate::rules::members::Members;
+use crate::rules::shutdown::Phase;
 use crate::rules::{
     backups, config, databases, disruption, dynamic_configuration, finalize, instances, leftovers,
-    pending_restart, pki, rbac, repository, rollout, scale_down, services, status, switchover,
-    users, validate,
+    pending_restart, pki, rbac, repository, rollout, scale_down, services, shutdown, status,
+    switchover, users, validate,
 };
 
 /// Decides what to do for one cluster, from what was observed and nothing else.
@@ -98,15 +99,19 @@ fn steps(pass: &mut Pass<'_>) {
     services::ensure(pass);
     rbac::ensure(pass);
     config::ensure(pass, &members);
+    let phase = shutdown::phase(pass, &members);
     let wanted = match &root {
         Some(root) => {
             let names = instances::names(pass, &members);
-            repository::ensure(pass, &names, root);
-            instances::ensure(pass, &members, root)
+            repository::ensure(pass, &names, root, phase.repo_host_replicas(&members));
+            instances::ensure(pass, &members, root, &phase)
         }
         None => Vec::new(),
     };
     disruption::ensure(pass);
+    if phase != Phase::Runs {
+        return status::write(pass, &members);
+    }
 
     // Taking away: one instance at a time, and only what all the steps before leave superfluous.
     if root.is_some() {

@@ -36,7 +36,6 @@ pub const TABLE: &[Unbuilt] = &[
         used: |s| s.monitoring.pgmonitor.exporter.is_some(),
     },
     Unbuilt { path: "spec.proxy.pgBouncer", used: |s| s.proxy.is_some() },
-    Unbuilt { path: "spec.shutdown", used: |s| s.shutdown },
     Unbuilt { path: "spec.userInterface.pgAdmin", used: |s| s.user_interface.is_some() },
 ];
 

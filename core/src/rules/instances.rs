@@ -9,6 +9,7 @@ use crate::names;
 use crate::pass::Pass;
 use crate::report::Step;
 use crate::rules::members::{Member, Members};
+use crate::rules::shutdown::Phase;
 use crate::rules::{instance_names, pki, volumes, wal_volume};
 
 /// The names of all instances that should exist and have their volumes, sorted.
@@ -23,7 +24,12 @@ pub fn names(pass: &Pass<'_>, members: &Members) -> Vec<String> {
 }
 
 /// Ensures every instance of every set. Returns their names, by set.
-pub fn ensure(pass: &mut Pass<'_>, members: &Members, root: &Root) -> Vec<(String, Vec<String>)> {
+pub fn ensure(
+    pass: &mut Pass<'_>,
+    members: &Members,
+    root: &Root,
+    phase: &Phase,
+) -> Vec<(String, Vec<String>)> {
     let cluster = pass.cluster;
     let mut all = Vec::new();
     for set in cluster.sets() {
@@ -36,7 +42,8 @@ pub fn ensure(pass: &mut Pass<'_>, members: &Members, root: &Root) -> Vec<(Strin
                 pass.wait(Step::Instances, "VolumeLost", text);
                 continue;
             }
-            one(pass, &set, name, member, members.initialized, root);
+            let replicas = phase.replicas(name, member);
+            one(pass, &set, name, member, (members.initialized, replicas), root);
         }
         all.push((set.name.clone(), wanted));
     }
@@ -48,7 +55,7 @@ fn one(
     set: &Set<'_>,
     name: &str,
     member: Option<&Member>,
-    bootstrapped: bool,
+    (bootstrapped, replicas): (bool, i32),
     root: &Root,
 ) {
     let cluster = pass.cluster;
@@ -78,7 +85,7 @@ fn one(
     for claim in build_volumes::tablespaces(cluster, set, name) {
         volumes::ensure(pass, Step::Instances, claim);
     }
-    let instance = Instance { name: name.to_owned(), data_claim, wal_claim, replicas: 1 };
+    let instance = Instance { name: name.to_owned(), data_claim, wal_claim, replicas };
     pass.ensure_built(Step::Instances, format!("workload {} {instance:?}", set.name), || {
         stateful_set(cluster, set, &instance)
     });

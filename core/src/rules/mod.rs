@@ -20,6 +20,7 @@ pub mod rollout;
 pub mod safety;
 pub mod scale_down;
 pub mod services;
+pub mod shutdown;
 pub mod status;
 pub mod switchover;
 pub mod users;

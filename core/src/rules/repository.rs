@@ -16,7 +16,7 @@ use crate::report::{Reason, Step};
 use crate::rules::{config, pki, volumes};
 
 /// Ensures everything about repositories that does not depend on a running database.
-pub fn ensure(pass: &mut Pass<'_>, instances: &[String], root: &Root) {
+pub fn ensure(pass: &mut Pass<'_>, instances: &[String], root: &Root, replicas: i32) {
     let cluster = pass.cluster;
     let (Read::Known(claims), Read::Known(workloads)) = (
         pass.observed.labelled(Kind::PersistentVolumeClaim),
@@ -49,8 +49,8 @@ pub fn ensure(pass: &mut Pass<'_>, instances: &[String], root: &Root) {
     });
     if cluster.has_repo_host() {
         pki::pgbackrest_certificates(pass, root, &host);
-        pass.ensure_built(Step::Repository, format!("repo host {host} {mounted:?}"), || {
-            repo_host::stateful_set(cluster, &host, &mounted, 1)
+        pass.ensure_built(Step::Repository, format!("repo host {host} {mounted:?} {replicas}"), || {
+            repo_host::stateful_set(cluster, &host, &mounted, replicas)
         });
     }
     unwanted(pass, &claims, &hosts);

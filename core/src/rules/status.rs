@@ -96,6 +96,9 @@ pub fn blocked(pass: &mut Pass<'_>) {
 
 fn ready(pass: &mut Pass<'_>, members: &Members) {
     let (status, reason, text) = match members.writable() {
+        _ if pass.cluster.spec.shutdown => {
+            (false, "Shutdown", "spec.shutdown is true: the database is stopped".to_owned())
+        }
         Some(leader) if leader.ready() && users_are_set(pass) => {
             (true, "Writable", format!("instance {} accepts writes", leader.name))
         }
@@ -216,6 +219,9 @@ fn reconciled(pass: &mut Pass<'_>, members: Option<&Members>) {
 
 /// The first set whose instances are not all there, ready and of the present template.
 fn unsettled(pass: &Pass<'_>, members: &Members) -> Option<Reason> {
+    if pass.cluster.spec.shutdown {
+        return None;
+    }
     pass.cluster.sets().find_map(|set| {
         let wanted = usize::try_from(set.spec.replicas).unwrap_or(0);
         let settled = |m: &&Member| m.ready() && m.up_to_date() == Some(true);

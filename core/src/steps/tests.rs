@@ -296,7 +296,6 @@ const UNBUILT: &[(&str, Edit)] = &[
         s["monitoring"] = json!({"pgmonitor": {"exporter": {}}})
     }),
     ("spec.proxy.pgBouncer", |s| s["proxy"] = json!({"pgBouncer": {}})),
-    ("spec.shutdown", |s| s["shutdown"] = true.into()),
     ("spec.userInterface.pgAdmin", |s| {
         s["userInterface"] = json!({"pgAdmin": {"dataVolumeClaimSpec": claim("1Gi")}});
     }),
@@ -362,6 +361,7 @@ const BUILT: &[(&str, Edit)] = &[
     }),
     ("spec.metadata", |s| s["metadata"] = json!({"annotations": {"a": "b"}})),
     ("spec.openshift", |s| s["openshift"] = true.into()),
+    ("spec.shutdown", |s| s["shutdown"] = true.into()),
     ("spec.patroni", |s| {
         s["patroni"] =
             json!({"dynamicConfiguration": {"postgresql": {"parameters": {"work_mem": "8MB"}}}})

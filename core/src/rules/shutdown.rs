@@ -1,0 +1,196 @@
+//! Stopping a whole cluster, and starting it again (`reference/reconcile.md` §1.9): replicas stop first, the
+//! leader last, the repository host after it. The one that led has the newest data, so it starts first, and the
+//! others when it leads. Who it was is noted before anything stops.
+
+use serde_json::{Value, json};
+
+use crate::kind::Kind;
+use crate::labels;
+use crate::pass::Pass;
+use crate::plan::Op;
+use crate::report::{Reason, Step};
+use crate::rules::members::{Member, Members};
+
+/// How far the cluster is on its way down or up.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Phase {
+    /// Everything shall run.
+    Runs,
+    /// It shall stop, and nothing may be touched yet.
+    Waits,
+    /// All but this instance shall stop, and it too once it is alone.
+    Stops(Option<String>),
+    /// This instance shall run; others start when it leads.
+    Starts(String),
+}
+
+impl Phase {
+    /// How many Pods an instance's StatefulSet shall have.
+    #[must_use]
+    pub fn replicas(&self, name: &str, member: Option<&Member>) -> i32 {
+        let runs = match self {
+            Self::Runs => true,
+            Self::Waits => member.is_some_and(asked_to_run),
+            Self::Stops(last) => last.as_deref() == Some(name),
+            Self::Starts(first) => first == name || member.is_some_and(asked_to_run),
+        };
+        i32::from(runs)
+    }
+
+    /// How many Pods the repository host's shall have: the last WAL is archived while the leader stops.
+    #[must_use]
+    pub fn repo_host_replicas(&self, members: &Members) -> i32 {
+        let stops =
+            matches!(self, Self::Stops(_)) && members.all.values().all(|m| m.pods.is_empty());
+        i32::from(!stops)
+    }
+}
+
+fn asked_to_run(member: &Member) -> bool {
+    let set = member.stateful_set.as_ref();
+    set.is_some_and(|s| s.i64_at(&["spec", "replicas"]) != Some(0))
+}
+
+/// Decides how far the cluster shall go now; notes and forgets who led.
+pub fn phase(pass: &mut Pass<'_>, members: &Members) -> Phase {
+    let noted = pass.cluster.object.annotation(labels::STARTUP_INSTANCE).map(str::to_owned);
+    let noted = noted.or_else(|| pass.status.startup_instance.clone());
+    let leader = members.leader().filter(|l| l.leads()).map(|l| l.name.clone());
+    if !pass.cluster.spec.shutdown {
+        return match noted.filter(|name| members.all.contains_key(name)) {
+            Some(name) if leader.as_ref() != Some(&name) => {
+                let text =
+                    format!("instance {name} led when the cluster was shut down and leads first");
+                pass.wait(Step::Instances, "Startup", text);
+                Phase::Starts(name)
+            }
+            _ => {
+                note(pass, None);
+                Phase::Runs
+            }
+        };
+    }
+    match leader {
+        Some(leader) if noted.as_ref() != Some(&leader) => {
+            note(pass, Some(leader));
+            pass.wait(Step::Instances, "Shutdown", "the instances are to stop");
+            return Phase::Waits;
+        }
+        None if noted.is_none()
+            && members.bootstrapped()
+            && members.all.values().any(Member::running) =>
+        {
+            let text = "no instance leads, so nobody knows which one may stop last";
+            pass.wait(Step::Instances, "Shutdown", text);
+            return Phase::Waits;
+        }
+        _ => {}
+    }
+    let others =
+        members.all.values().any(|m| Some(&m.name) != noted.as_ref() && !m.pods.is_empty());
+    if members.all.values().any(|m| !m.pods.is_empty()) {
+        pass.wait(Step::Instances, "Shutdown", "the instances stop");
+    }
+    Phase::Stops(noted.filter(|_| others))
+}
+
+/// Writes down who must lead first after the next start, or that nobody must.
+fn note(pass: &mut Pass<'_>, name: Option<String>) {
+    let set = name.as_ref().and_then(|name| {
+        let pods = pass.observed.labelled(Kind::StatefulSet).known().copied().unwrap_or_default();
+        let set = pods.iter().find(|s| *s.meta.name == **name)?;
+        set.label(labels::INSTANCE_SET).map(str::to_owned)
+    });
+    (pass.status.startup_instance, pass.status.startup_instance_set) = (name.clone(), set);
+    let object = &pass.cluster.object;
+    if object.annotation(labels::STARTUP_INSTANCE) == name.as_deref() {
+        return;
+    }
+    let text = match &name {
+        Some(name) => format!("instance {name} leads and must lead first after the next start"),
+        None => "the instance that led before the shutdown leads again".to_owned(),
+    };
+    let op = Op::MergePatch {
+        kind: Kind::IvoryCluster,
+        namespace: object.meta.namespace.to_string(),
+        name: object.meta.name.to_string(),
+        patch: json!({"metadata": {
+            "uid": &*object.meta.uid,
+            "annotations": {labels::STARTUP_INSTANCE: name.map_or(Value::Null, Value::from)},
+        }}),
+    };
+    pass.write(Step::Instances, Reason::Because { word: "Shutdown", text }, op);
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::Kind;
+    use crate::names;
+    use crate::test_support::{CLUSTER, World};
+
+    fn asked(world: &World, name: &str) -> i64 {
+        world.the(Kind::StatefulSet, name).i64_at(&["spec", "replicas"]).expect("a number")
+    }
+
+    #[test]
+    fn the_leader_stops_last_and_starts_first() {
+        let mut world = World::settled(3);
+        let (leader, replicas) = (world.leader(), world.replicas());
+        world.edit(|s| s["shutdown"] = true.into());
+        world.settle_with(|world, _| {
+            let others =
+                replicas.iter().any(|r| world.get(Kind::Pod, &names::instance_pod(r)).is_some());
+            let first = world.get(Kind::Pod, &names::instance_pod(&leader)).is_some();
+            assert!(first || !others, "the leader outlives the replicas");
+        });
+        assert_eq!(world.condition("Ready"), Some(("False".into(), "Shutdown".into())));
+        assert_eq!(world.condition("Reconciled"), Some(("True".into(), "InSync".into())));
+        for set in world.all(Kind::StatefulSet) {
+            assert_eq!(set.i64_at(&["spec", "replicas"]), Some(0), "{}", set.meta.name);
+        }
+        // Who led is known even if the status is lost.
+        world.change(Kind::IvoryCluster, CLUSTER, |c| c["status"] = json!({}));
+        world.edit(|s| s["shutdown"] = false.into());
+        let mut seen = false;
+        world.settle_with(|world, _| {
+            let others = replicas.iter().any(|r| asked(world, r) == 1);
+            let pod = world.get(Kind::Pod, &names::instance_pod(&leader));
+            assert!(
+                !others || pod.is_some_and(|p| p.condition_true("Ready")),
+                "others start later"
+            );
+            seen |= others;
+        });
+        assert!(seen && world.leader() == leader);
+        assert_eq!(world.condition("Ready").map(|c| c.0).as_deref(), Some("True"));
+        assert!(world.cluster().annotation(crate::labels::STARTUP_INSTANCE).is_none());
+    }
+
+    #[test]
+    fn a_cluster_that_was_never_up_stops_at_once() {
+        let mut spec = crate::test_support::spec(2);
+        spec["shutdown"] = true.into();
+        let mut world = World::new(spec);
+        world.settle();
+        assert_eq!(world.all(Kind::Pod).len(), 0);
+        world.edit(|s| s["shutdown"] = false.into());
+        world.settle();
+        assert_eq!(world.condition("Ready").map(|c| c.0).as_deref(), Some("True"));
+    }
+
+    #[test]
+    fn a_lost_instance_keeps_the_others_from_nothing() {
+        let mut world = World::settled(2);
+        let leader = world.leader();
+        world.edit(|s| s["shutdown"] = true.into());
+        world.settle();
+        world.remove(Kind::StatefulSet, &leader);
+        world.remove(Kind::PersistentVolumeClaim, &names::data_volume(&leader));
+        world.remove(Kind::ConfigMap, &names::instance_config(&leader));
+        world.edit(|s| s["shutdown"] = false.into());
+        world.settle();
+        assert_eq!(world.condition("Ready").map(|c| c.0).as_deref(), Some("True"));
+    }
+}
