@@ -1,7 +1,5 @@
 //! `ivory-sim bench`: prints figures that others measure.
 
-#![expect(clippy::disallowed_macros, reason = "the command line prints")]
-
 use serde_json::{Map, Value};
 
 use super::Trouble;
@@ -36,7 +34,7 @@ pub(super) fn run(json: bool, benches: &[Bench]) -> Result<(), Trouble> {
     if json {
         let figures: Map<String, Value> =
             benches.iter().map(|b| (b.key.to_owned(), (b.measure)().into())).collect();
-        println!("{}", Value::Object(figures));
+        line!("{}", Value::Object(figures));
         return Ok(());
     }
     let ui = Ui::of_stdout();
@@ -48,10 +46,10 @@ pub(super) fn run(json: bool, benches: &[Bench]) -> Result<(), Trouble> {
             Goal::AtLeast(least) => (format!("≥ {}", number(least)), value >= least),
         };
         let mark = if met { "✓" } else { "✗" };
-        println!("{mark} {:<17} {:>10}  {goal:<10} {}", bench.key, number(value), bench.what);
+        line!("{mark} {:<17} {:>10}  {goal:<10} {}", bench.key, number(value), bench.what);
     }
     if cfg!(debug_assertions) {
-        println!("{}", ui.dim("  measured without optimisation; use a release build"));
+        line!("{}", ui.dim("  measured without optimisation; use a release build"));
     }
     Ok(())
 }

@@ -3,6 +3,17 @@
 
 #![expect(clippy::disallowed_macros, reason = "the command line prints")]
 
+/// Writes to standard output. Whoever reads it may stop reading: then there is nothing left to do.
+macro_rules! text {
+    ($($arg:tt)*) => { $crate::cli::ui::write(format_args!($($arg)*)) };
+}
+
+/// The same, with the end of a line.
+macro_rules! line {
+    () => { text!("\n") };
+    ($($arg:tt)*) => { text!("{}\n", format_args!($($arg)*)) };
+}
+
 mod bench;
 mod figures;
 mod input;
