@@ -23,6 +23,7 @@ pub mod services;
 pub mod shutdown;
 pub mod status;
 pub mod switchover;
+pub mod trust;
 pub mod users;
 pub mod validate;
 pub mod volumes;
