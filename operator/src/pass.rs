@@ -15,13 +15,14 @@ use ivory_core::queries::queries;
 use ivory_core::read::{Answer, Query, Read, Target};
 use ivory_core::report::{Outcome, Report};
 use ivory_core::rules::events;
-use ivory_core::{Kind, Object, Sensitive, grants, steps};
-use jiff::{Timestamp, Unit};
+use ivory_core::{Kind, Object, Sensitive, grants};
+use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::Instant;
 
 use crate::caches::{Caches, Written};
+use crate::clock::Clock;
 use crate::execute::execute;
 use crate::fault::{Fault, FaultKind};
 use crate::metrics::Metrics;
@@ -35,12 +36,19 @@ pub const PASS_MAX: Duration = Duration::from_secs(60);
 const ROUNDS_MAX: u32 = 4;
 const ASKING_MAX: Duration = Duration::from_secs(20);
 
+/// What makes plans: core's [`steps::plan`](ivory_core::steps::plan), or a test's that misbehaves.
+pub type Planner = fn(&Observed, &Context, &mut Memos) -> Plan;
+
 /// What all passes share.
 pub struct Shell {
     /// What the watches have seen, and the API server.
     pub caches: Arc<Caches>,
     /// The settings.
     pub config: Config,
+    /// What makes the plans.
+    pub planner: Planner,
+    /// The time of plans and answers.
+    pub clock: Clock,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Until when this replica may act; none while another one does.
@@ -165,8 +173,9 @@ async fn ask(shell: &Shell, memory: &mut Memory, observed: &mut Observed) {
             return;
         }
         let mut out = JoinSet::new();
+        let now = shell.clock.now();
         for query in wanted {
-            if let Some(known) = memory.answers.get(&query).filter(|a| fresh(&query, a)) {
+            if let Some(known) = memory.answers.get(&query).filter(|a| fresh(&query, a, now)) {
                 observed.answers.insert(query, Read::Known(known.clone()));
                 continue;
             }
@@ -186,7 +195,7 @@ async fn ask(shell: &Shell, memory: &mut Memory, observed: &mut Observed) {
         while let Some(Ok((query, output))) = out.join_next().await {
             let answer = match output {
                 Ok(output) if output.exit == 0 => {
-                    let at = now();
+                    let at = shell.clock.now();
                     let answer = Answer { output, at };
                     memory.answers.insert(query.clone(), answer.clone());
                     Read::Known(answer)
@@ -199,8 +208,8 @@ async fn ask(shell: &Shell, memory: &mut Memory, observed: &mut Observed) {
     }
 }
 
-fn fresh(query: &Query, answer: &Answer) -> bool {
-    now().as_second() - answer.at.as_second() < i64::from(query.max_age_s)
+fn fresh(query: &Query, answer: &Answer, now: Timestamp) -> bool {
+    now.as_second() - answer.at.as_second() < i64::from(query.max_age_s)
 }
 
 /// Makes the plan and has it checked, on a thread of its own: a plan that would not end holds up nobody.
@@ -212,15 +221,16 @@ async fn decide(
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).context("no entropy")?;
     let context = Context {
-        now: now(),
+        now: shell.clock.now(),
         entropy: Entropy(Sensitive::new(seed.to_vec())),
         config: shell.config.clone(),
     };
     let mut memos = std::mem::take(&mut memory.memos);
+    let planner = shell.planner;
     let span = tracing::Span::current();
     let work = spawn_blocking(move || {
         let _entered = span.enter();
-        let plan = steps::plan(&observed, &context, &mut memos);
+        let plan = planner(&observed, &context, &mut memos);
         let findings = check(&observed, &plan);
         (plan, findings, observed, memos)
     });
@@ -251,7 +261,7 @@ async fn tell(shell: &Shell, memory: &mut Memory, cluster: &Object, reason: &str
     if memory.news == text {
         return;
     }
-    let at = now();
+    let at = shell.clock.now();
     let second = at.as_second().unsigned_abs();
     let event = events::of(cluster, at, true, reason, text, second);
     match shell.caches.api().create(&event, Vec::new()).await {
@@ -266,9 +276,4 @@ fn denial(denied: &[grants::Grant]) -> String {
     lines.sort();
     lines.dedup();
     format!("the operator lacks permission: {}", lines.join(", "))
-}
-
-fn now() -> Timestamp {
-    let now = Timestamp::now();
-    now.round(Unit::Microsecond).unwrap_or(now)
 }

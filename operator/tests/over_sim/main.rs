@@ -1,0 +1,11 @@
+//! The real shell, with its real `kube::Client`, over the simulated API server: faults of every kind, and the
+//! state in which they end.
+
+mod apart;
+mod disturbed;
+mod faults;
+mod leadership;
+mod rig;
+mod server;
+mod sim;
+mod state;
