@@ -14,7 +14,7 @@ use tokio::task::AbortHandle;
 use crate::api::ApiServer;
 use crate::metrics::Metrics;
 use crate::store::Key;
-use crate::watch::{Watched, Which};
+use crate::watch::{News, Watched, Which};
 
 /// How long a pass waits for its own writes to come back. One that never comes was deleted meanwhile.
 const ECHO_MAX: Duration = Duration::from_secs(5);
@@ -98,7 +98,7 @@ impl Caches {
     }
 
     async fn follow(self: Arc<Self>, watched: Arc<Watched>) {
-        let tell = |old: Option<&Object>, new: Option<&Object>| self.changed(&watched, old, new);
+        let tell = |news: News<'_>| self.learn(&watched, news);
         watched.follow(&self.api, &self.metrics, tell).await;
     }
 
@@ -207,8 +207,22 @@ impl Caches {
         self.named.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn changed(&self, watched: &Watched, old: Option<&Object>, new: Option<&Object>) {
+    fn learn(&self, watched: &Watched, news: News<'_>) {
         self.learned.send_modify(|n| *n += 1);
+        match news {
+            News::Changed(old, new) => self.changed(watched, old, new),
+            // Who waits for a list waits for one without objects too. A watch by name is waited for by its reader.
+            News::Complete { unknown: true }
+                if self.standing.iter().any(|w| std::ptr::eq(&**w, watched)) =>
+            {
+                let covered = |key: &Key| watched.covers(&key.0);
+                self.wake_all(self.clusters().into_iter().filter(covered));
+            }
+            News::Complete { .. } | News::Failed => {}
+        }
+    }
+
+    fn changed(&self, watched: &Watched, old: Option<&Object>, new: Option<&Object>) {
         let Some(any) = new.or(old) else { return };
         if let (Some(old), Some(new)) = (old, new)
             && !wake::matters(old, new)
@@ -236,6 +250,10 @@ impl Caches {
                 Some((o.meta.namespace.clone(), Arc::from(cluster)))
             })),
         }
+        self.wake_all(keys);
+    }
+
+    fn wake_all(&self, keys: impl IntoIterator<Item = Key>) {
         for key in keys {
             // Nobody listens only while everything ends.
             let _ = self.wake.send(key);

@@ -61,22 +61,22 @@ type Ended = (Key, Memory, End);
 pub async fn serve(setup: Setup, lease: Option<Lease>) -> anyhow::Result<()> {
     let (leads_sender, leads) = watch::channel(None);
     let (finish_sender, finish) = watch::channel(false);
-    let campaign = if let Some(lease) = lease {
-        let campaign = lease.campaign(leads_sender.clone(), setup.metrics.clone(), finish);
-        Some(tokio::spawn(campaign))
+    let mut campaign = JoinSet::new();
+    if let Some(lease) = lease {
+        campaign.spawn(lease.campaign(leads_sender.clone(), setup.metrics.clone(), finish));
     } else {
         leads_sender.send_replace(Some(Instant::now() + FOR_EVER));
         setup.metrics.leads(true);
-        None
-    };
+    }
     let mut stopped = setup.stop.clone();
     loop {
         // A replica that waits is ready: it could act.
         setup.health.ready(true);
         let won = tokio::select! {
-            () = lease::won(leads.clone()) => true,
+            biased;
             // An error means that nobody is left to say stop.
             _ = stopped.wait_for(|stop| *stop) => false,
+            () = lease::won(leads.clone()) => true,
         };
         if !won {
             break;
@@ -86,8 +86,8 @@ pub async fn serve(setup: Setup, lease: Option<Lease>) -> anyhow::Result<()> {
     }
     setup.health.ready(false);
     finish_sender.send_replace(true);
-    if let Some(campaign) = campaign {
-        campaign.await.context("the campaign for the lease failed")?;
+    while let Some(ended) = campaign.join_next().await {
+        ended.context("the campaign for the lease failed")?;
     }
     tracing::info!("stopped");
     Ok(())
@@ -114,10 +114,14 @@ async fn operate(setup: &Setup, leads: &watch::Receiver<Option<Instant>>) {
         stop: setup.stop.clone(),
     });
     let mut end = std::pin::pin!(over(setup, leads));
-    tokio::select! {
-        () = caches.settle() => setup.health.ready(true),
-        () = &mut end => {}
+    let settled = tokio::select! {
+        () = caches.settle() => true,
+        () = &mut end => false,
+    };
+    if !settled {
+        return caches.close();
     }
+    setup.health.ready(true);
     let mut queue = Queue::default();
     let mut memories: BTreeMap<Key, Memory> = BTreeMap::new();
     let mut passes: JoinSet<Ended> = JoinSet::new();
@@ -212,7 +216,7 @@ fn result_of(end: End) -> &'static str {
         End::Wrote => "wrote",
         End::Quiet(_) => "in_sync",
         End::Conflict => "conflict",
-        End::Failed => "failed",
+        End::Stopped | End::Failed => "failed",
     }
 }
 

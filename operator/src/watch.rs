@@ -40,6 +40,20 @@ pub enum Which {
     Named(String),
 }
 
+/// What a watch learned.
+#[derive(Clone, Copy)]
+pub enum News<'a> {
+    /// An object came, changed or went: before and after.
+    Changed(Option<&'a Object>, Option<&'a Object>),
+    /// A list is complete. `unknown` says that nothing was known before, so that even an empty one is news.
+    Complete {
+        /// Whether nothing was known before.
+        unknown: bool,
+    },
+    /// It failed.
+    Failed,
+}
+
 impl Watched {
     /// A watch that has not begun.
     #[must_use]
@@ -58,14 +72,8 @@ impl Watched {
         self.namespace.is_empty() || self.namespace == namespace
     }
 
-    /// Follows for ever. Every change is given to `tell`, after the store knows it; `None` for both
-    /// says that the store became complete or failed.
-    pub async fn follow(
-        &self,
-        api: &ApiServer,
-        metrics: &Metrics,
-        tell: impl Fn(Option<&Object>, Option<&Object>),
-    ) {
+    /// Follows for ever. Everything that the store learns is given to `tell` after it knows it.
+    pub async fn follow(&self, api: &ApiServer, metrics: &Metrics, tell: impl Fn(News<'_>)) {
         let config = match &self.which {
             Which::All => watcher::Config::default(),
             Which::Labelled(key) => watcher::Config::default().labels(key),
@@ -85,13 +93,13 @@ impl Watched {
                     if self.store().failed(Instant::now(), text.clone()) {
                         tracing::warn!(kind = %self.kind, namespace = %self.namespace, error = %text, "watch failed");
                     }
-                    tell(None, None);
+                    tell(News::Failed);
                 }
             }
         }
     }
 
-    fn learn(&self, event: Event<Wire>, tell: &impl Fn(Option<&Object>, Option<&Object>)) {
+    fn learn(&self, event: Event<Wire>, tell: &impl Fn(News<'_>)) {
         match event {
             Event::Init => self.store().begin(),
             Event::InitApply(wire) => {
@@ -100,23 +108,24 @@ impl Watched {
                 }
             }
             Event::InitDone => {
+                let unknown = self.store().unknown(Instant::now()).is_some();
                 let changes = self.store().complete();
                 for difference in changes {
                     let (old, new) = self.store().unpack(&difference);
-                    tell(old.as_ref(), new.as_ref());
+                    tell(News::Changed(old.as_ref(), new.as_ref()));
                 }
-                tell(None, None);
+                tell(News::Complete { unknown });
             }
             Event::Apply(wire) => {
                 if let Some((object, value)) = self.read(wire) {
                     let old = self.store().apply(&object, &value);
-                    tell(old.as_ref(), Some(&object));
+                    tell(News::Changed(old.as_ref(), Some(&object)));
                 }
             }
             Event::Delete(wire) => {
                 if let Some((object, _)) = self.read(wire) {
                     self.store().delete(&object);
-                    tell(Some(&object), None);
+                    tell(News::Changed(Some(&object), None));
                 }
             }
         }

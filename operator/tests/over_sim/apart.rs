@@ -78,10 +78,8 @@ async fn commands_that_never_end_hold_up_nobody() {
     rig.create("bad", 1).await;
     let began = Instant::now();
     rig.create("good", 1).await;
-    rig.until("the good one", |rig| {
-        rig.condition("good", "Ready").is_some_and(|c| c.0 == "True")
-    })
-    .await;
+    rig.until("the good one", |rig| rig.condition("good", "Ready").is_some_and(|c| c.0 == "True"))
+        .await;
     assert!(began.elapsed() < Duration::from_secs(120), "{:?}", began.elapsed());
     rig.settled("bad").await;
     operator.stop().await;

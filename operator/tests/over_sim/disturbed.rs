@@ -75,7 +75,8 @@ async fn an_api_server_that_is_overloaded() {
 #[tokio::test(start_paused = true)]
 async fn an_api_server_that_fails_inside() {
     let rig = ends_alike(async |rig| {
-        for kind in [Kind::Secret, Kind::StatefulSet, Kind::Service, Kind::Job, Kind::IvoryCluster] {
+        for kind in [Kind::Secret, Kind::StatefulSet, Kind::Service, Kind::Job, Kind::IvoryCluster]
+        {
             let broken = Action::Answer(500, "InternalError");
             rig.faults.next(3, broken, move |a| a.writes() && a.kind == kind);
         }
@@ -108,7 +109,9 @@ async fn answers_that_are_lost_after_the_write() {
     // A password that was drawn and stored is never drawn again.
     for secret in rig.all(Kind::Secret) {
         let drawn = rig.writes().into_iter().filter(|t| {
-            t.asked.is("create", Kind::Secret) && t.asked.name == *secret.meta.name && t.code == Some(201)
+            t.asked.is("create", Kind::Secret)
+                && t.asked.name == *secret.meta.name
+                && t.code == Some(201)
         });
         assert!(drawn.count() <= 1, "{secret:?}");
     }

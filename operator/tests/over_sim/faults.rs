@@ -118,11 +118,6 @@ impl Faults {
         self.add(usize::MAX, Some(Instant::now() + span), action, Box::new(when));
     }
 
-    /// No rule holds any more.
-    pub fn heal(&self) {
-        self.rules.lock().expect("no panic inside").clear();
-    }
-
     fn add(&self, left: usize, until: Option<Instant>, action: Action, when: When) {
         let rule = Rule { when, left, until, action };
         self.rules.lock().expect("no panic inside").push(rule);
@@ -140,8 +135,7 @@ impl Faults {
     pub fn of(&self, asked: &Asked) -> Option<Action> {
         let mut rules = self.rules.lock().expect("no panic inside");
         let now = Instant::now();
-        let fits =
-            |r: &&mut Rule| r.left > 0 && r.until.is_none_or(|u| u > now) && (r.when)(asked);
+        let fits = |r: &&mut Rule| r.left > 0 && r.until.is_none_or(|u| u > now) && (r.when)(asked);
         let rule = rules.iter_mut().find(fits)?;
         rule.left -= 1;
         Some(rule.action.clone())
@@ -154,5 +148,11 @@ impl Faults {
     /// Everything that was asked so far.
     pub fn told(&self) -> Vec<Told> {
         self.record.lock().expect("no panic inside").clone()
+    }
+
+    /// The last write that reached the world.
+    pub fn last_write(&self) -> Option<Told> {
+        let record = self.record.lock().expect("no panic inside");
+        record.iter().rev().find(|t| t.asked.writes() && t.arrived).cloned()
     }
 }

@@ -12,8 +12,7 @@ use crate::rig::Rig;
 
 /// Every write arrived while its sender held the lease.
 fn only_the_holder_wrote(rig: &Rig) {
-    let wrong: Vec<Told> =
-        rig.writes().into_iter().filter(|t| t.holder != t.asked.by).collect();
+    let wrong: Vec<Told> = rig.writes().into_iter().filter(|t| t.holder != t.asked.by).collect();
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
@@ -85,11 +84,9 @@ async fn leadership_that_is_lost_in_the_middle_of_a_plan_ends_it() {
     rig.faults.during(Duration::from_secs(60), Action::Delay(slow), |a| a.writes());
     rig.create("hippo", 2).await;
     rig.until("the first write", |rig| !rig.writes().is_empty()).await;
-    rig.faults.during(
-        Duration::from_secs(40),
-        Action::Answer(500, "InternalError"),
-        |a| a.kind == Kind::Lease,
-    );
+    rig.faults.during(Duration::from_secs(40), Action::Answer(500, "InternalError"), |a| {
+        a.kind == Kind::Lease
+    });
     let lost = Instant::now();
     sleep(Duration::from_secs(39)).await;
     let last = rig.writes().last().expect("writes").at;
@@ -113,7 +110,7 @@ async fn a_stop_releases_the_lease_and_the_next_takes_over_at_once() {
     one.stop().await;
     let holder = || rig.all(Kind::Lease)[0].str_at(&["spec", "holderIdentity"]).map(str::to_owned);
     assert_ne!(holder().as_deref(), Some("one"));
-    rig.until("the next", |rig| rig.writes().last().is_some_and(|t| t.asked.by == "two")).await;
+    rig.until("the next", |rig| rig.faults.last_write().is_some_and(|t| t.asked.by == "two")).await;
     assert!(stopped.elapsed() < Duration::from_secs(6), "{:?}", stopped.elapsed());
     rig.settled("hippo").await;
     two.stop().await;
@@ -130,11 +127,25 @@ async fn a_crash_leaves_the_lease_and_the_next_waits_for_its_end() {
     rig.create("hippo", 2).await;
     rig.until("writes", |rig| rig.writes().len() > 10).await;
     let crashed = Instant::now();
-    one.crash();
-    rig.until("the next", |rig| rig.writes().last().is_some_and(|t| t.asked.by == "two")).await;
+    one.crash(&rig, "one");
+    rig.until("the next", |rig| rig.faults.last_write().is_some_and(|t| t.asked.by == "two")).await;
     let gap = crashed.elapsed().as_secs();
     assert!((10..25).contains(&gap), "{gap} s");
     rig.settled("hippo").await;
     two.stop().await;
     ended_alike(&rig).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_before_anything_was_listed_is_orderly() {
+    let rig = Rig::new();
+    let slow = Action::Delay(Duration::from_secs(8));
+    rig.faults.during(Duration::from_secs(60), slow, |a| a.verb == "list");
+    let operator = rig.operator("one");
+    rig.until("the lease", |rig| !rig.all(Kind::Lease).is_empty()).await;
+    sleep(Duration::from_secs(2)).await;
+    let stopped = Instant::now();
+    operator.stop().await;
+    assert!(stopped.elapsed() < Duration::from_secs(3), "{:?}", stopped.elapsed());
+    assert_eq!(rig.all(Kind::Lease)[0].str_at(&["spec", "holderIdentity"]), Some(""));
 }

@@ -45,8 +45,7 @@ pub struct Rig {
 /// An operator that runs.
 pub struct Running {
     stop: watch::Sender<bool>,
-    pub task: JoinHandle<anyhow::Result<()>>,
-    pub metrics: Arc<Metrics>,
+    task: JoinHandle<anyhow::Result<()>>,
 }
 
 impl Running {
@@ -56,8 +55,9 @@ impl Running {
         self.task.await.expect("no panic").expect("an orderly end");
     }
 
-    /// Ends it as a crash does.
-    pub fn crash(self) {
+    /// Ends it as a crash does: nothing is heard of it any more.
+    pub fn crash(self, rig: &Rig, name: &'static str) {
+        rig.faults.next(usize::MAX, Action::Refuse, move |a| a.by == name);
         self.task.abort();
     }
 }
@@ -74,8 +74,7 @@ impl Rig {
 
     /// Starts an operator with another planner.
     pub fn operator_with(&self, name: &'static str, planner: Planner) -> Running {
-        let server =
-            Server { sim: self.sim.clone(), faults: self.faults.clone(), by: name };
+        let server = Server { sim: self.sim.clone(), faults: self.faults.clone(), by: name };
         let metrics = Arc::new(Metrics::new());
         let exec = Arc::new(Inside { server: server.clone() });
         let api = ApiServer::new(client(server), metrics.clone()).with_exec(exec);
@@ -94,12 +93,12 @@ impl Rig {
             clock: self.sim.clock(),
             namespaces: vec![String::new()],
             workers: 4,
-            metrics: metrics.clone(),
+            metrics,
             health: Arc::new(Health::default()),
             stop: stopped,
         };
         let task = tokio::spawn(serve(setup, Some(lease)));
-        Running { stop, task, metrics }
+        Running { stop, task }
     }
 
     /// Asks the API server for something, as a person does.
@@ -172,7 +171,7 @@ impl Rig {
             let Some(cluster) = rig.get(Kind::IvoryCluster, name) else { return false };
             let good = ["Ready", "Reconciled", "PGBackRestReplicaCreate"];
             let observed = cluster.i64_at(&["status", "observedGeneration"]);
-            let last = rig.writes().last().map(|t| t.at);
+            let last = rig.faults.last_write().map(|t| t.at);
             good.iter().all(|kind| cluster.condition_true(kind))
                 && observed == Some(cluster.meta.generation)
                 && last.is_some_and(|at| at.elapsed() > QUIET)
@@ -184,17 +183,26 @@ impl Rig {
     pub fn outline(&self) -> String {
         let mut text = String::new();
         for cluster in self.all(Kind::IvoryCluster) {
-            let _ = writeln!(text, "{cluster:?}: {:#}", cluster.at(&["status", "conditions"]).unwrap_or(&Value::Null));
+            let _ = writeln!(
+                text,
+                "{cluster:?}: {:#}",
+                cluster.at(&["status", "conditions"]).unwrap_or(&Value::Null)
+            );
         }
-        for told in self.faults.told().iter().rev().take(30).rev() {
-            let _ = writeln!(text, "{:?} {:?} {:?}", told.at.elapsed(), told.asked, told.code);
+        let told = self.faults.told();
+        let telling = |t: &&Told| t.asked.kind != Kind::Lease && t.asked.verb != "watch";
+        for t in told.iter().rev().filter(telling).take(60).collect::<Vec<_>>().iter().rev() {
+            let (ago, asked) = (t.at.elapsed().as_secs(), &t.asked);
+            let (by, verb, resource, name) = (asked.by, asked.verb, &asked.resource, &asked.name);
+            let _ = writeln!(text, "{ago} s ago: {by} {verb} {resource} {name} {:?}", t.code);
         }
         text
     }
 }
 
 pub fn cluster(name: &str, instances: u32) -> Value {
-    let claim = json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}});
+    let claim =
+        json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}});
     json!({
         "apiVersion": Kind::IvoryCluster.api_version(), "kind": "IvoryCluster",
         "metadata": {"name": name, "namespace": NAMESPACE},

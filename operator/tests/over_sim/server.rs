@@ -6,10 +6,10 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use axum::http::{Method, Request as HttpRequest, Response as HttpResponse};
 use futures_util::stream;
+use ivory_core::Kind;
 use ivory_core::object::Object;
 use ivory_core::plan::Propagation;
 use ivory_core::read::Selector;
-use ivory_core::Kind;
 use ivory_sim::kube::{
     self, Change, ChangeType, Content, DeleteOptions, Filter, ObjectRef, Request, Status,
     Subresource, Verb,
@@ -55,21 +55,16 @@ impl Address {
             rest.remove(0);
         }
         let plural = rest.first()?;
-        let kind = Kind::ALL.iter().copied().find(|k| {
-            k.group() == group && k.version() == version && k.plural() == plural
-        })?;
+        let kind = Kind::ALL
+            .iter()
+            .copied()
+            .find(|k| k.group() == group && k.version() == version && k.plural() == plural)?;
         let at = |index: usize| rest.get(index).cloned().unwrap_or_default();
         let query = uri.query().unwrap_or_default().split('&').filter_map(|pair| {
             let (key, value) = pair.split_once('=')?;
             Some((decoded(key), decoded(value)))
         });
-        Some(Self {
-            kind,
-            namespace,
-            name: at(1),
-            subresource: at(2),
-            query: query.collect(),
-        })
+        Some(Self { kind, namespace, name: at(1), subresource: at(2), query: query.collect() })
     }
 
     fn query(&self, key: &str) -> Option<&str> {
@@ -211,7 +206,8 @@ impl Server {
     /// Who holds the operators' lease now.
     pub fn holder(&self) -> String {
         self.sim.with(|world, kube| {
-            let mut leases = world.kube(kube).api.list(Kind::Lease, Some(ivory_sim::lab::NAMESPACE));
+            let mut leases =
+                world.kube(kube).api.list(Kind::Lease, Some(ivory_sim::lab::NAMESPACE));
             let holder = leases.next().and_then(|l| l.str_at(&["spec", "holderIdentity"]));
             holder.unwrap_or_default().to_owned()
         })
@@ -298,7 +294,8 @@ impl Follower {
         let (kind, seen) = (self.kind, self.seen);
         let news: Result<_, String> = sim.with(|world, kube| {
             let api = &world.kube(kube).api;
-            let changes = api.changes_since(seen, Some(kind)).map_err(|e| expired(&e.to_string()))?;
+            let changes =
+                api.changes_since(seen, Some(kind)).map_err(|e| expired(&e.to_string()))?;
             let here = |c: &&Change| namespace.is_none_or(|ns| *c.object.meta.namespace == *ns);
             let lines = changes.filter(here).filter_map(|change| line(change, filter));
             Ok((lines.collect::<String>(), api.resource_version()))
@@ -416,7 +413,9 @@ fn granted(asked: &Asked, reply: kube::Reply) -> HttpResponse<Body> {
         Content::Deleted(uid) => {
             json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": {"name": asked.name, "uid": &*uid}})
         }
-        Content::Done => json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}),
+        Content::Done => {
+            json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"})
+        }
     };
     reply_with(reply.code, &value)
 }

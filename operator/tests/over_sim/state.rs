@@ -26,7 +26,9 @@ const KINDS: [Kind; 12] = [
 pub fn normalised(rig: &Rig) -> String {
     let mut lines = Vec::new();
     for kind in KINDS {
-        for object in rig.all(kind) {
+        // Pods of Jobs are named by draws, and the Job says how it ended.
+        let of_a_job = |o: &Object| o.controller().is_some_and(|c| c.kind == "Job");
+        for object in rig.all(kind).into_iter().filter(|o| !of_a_job(o)) {
             describe(&object, &mut lines);
         }
     }
@@ -34,6 +36,12 @@ pub fn normalised(rig: &Rig) -> String {
     // Instances are named by draws; equal ones are told apart by nothing else.
     for name in instances(rig) {
         text = text.replace(&name, "INSTANCE");
+    }
+    for job in rig.all(Kind::Job) {
+        text = text.replace(&*job.meta.name, "JOB");
+    }
+    for object in KINDS.iter().flat_map(|kind| rig.all(*kind)) {
+        text = text.replace(&*object.meta.uid, "UID");
     }
     let mut lines: Vec<&str> = text.lines().collect();
     lines.sort_unstable();
@@ -74,7 +82,8 @@ fn describe(object: &Object, lines: &mut Vec<String>) {
 
 fn status(head: &str, status: &Value, lines: &mut Vec<String>) {
     for condition in status["conditions"].as_array().into_iter().flatten() {
-        let (kind, state, reason) = (&condition["type"], &condition["status"], &condition["reason"]);
+        let (kind, state, reason) =
+            (&condition["type"], &condition["status"], &condition["reason"]);
         lines.push(format!("{head} condition {kind} {state} {reason}"));
     }
     leaves(&format!("{head} instances"), &status["instances"], lines);
@@ -84,7 +93,7 @@ fn status(head: &str, status: &Value, lines: &mut Vec<String>) {
 fn leaves(path: &str, value: &Value, lines: &mut Vec<String>) {
     match value {
         Value::Object(map) => {
-            for (key, value) in map {
+            for (key, value) in map.iter().filter(|(k, _)| !k.ends_with("hash")) {
                 leaves(&format!("{path}.{key}"), value, lines);
             }
         }
@@ -92,6 +101,10 @@ fn leaves(path: &str, value: &Value, lines: &mut Vec<String>) {
             for value in list {
                 leaves(&format!("{path}[]"), value, lines);
             }
+        }
+        // The mount of the service account's token, which the API server names by a draw.
+        Value::String(text) if text.starts_with("kube-api-access-") => {
+            lines.push(format!("{path} kube-api-access"));
         }
         value => lines.push(format!("{path} {value}")),
     }
