@@ -14,7 +14,7 @@ use crate::report::{Outcome, Reason, Step};
 use crate::rules::members::Members;
 use crate::rules::{
     backups, config, databases, disruption, dynamic_configuration, finalize, instances, leftovers,
-    pki, rbac, repository, rollout, scale_down, services, status, users, validate,
+    permissions, pki, rbac, repository, rollout, scale_down, services, status, users, validate,
 };
 
 /// Decides what to do for one cluster, from what was observed and nothing else.
@@ -82,10 +82,18 @@ fn steps(pass: &mut Pass<'_>) {
     if !pass.report().lines.is_empty() {
         return status::blocked(pass);
     }
+    permissions::tell(pass);
     let members = match Members::read(pass.observed, pass.cluster) {
         Ok(members) => members,
         // Nothing is decided about instances that were not seen.
-        Err(reason) => return pass.say(Step::Instances, Outcome::Waiting(reason)),
+        Err(reason) => {
+            pass.say(Step::Instances, Outcome::Waiting(reason));
+            // What will not come by itself has to be said.
+            if !pass.context.denied.is_empty() {
+                status::blocked(pass);
+            }
+            return;
+        }
     };
     status::observe(pass, &members);
 

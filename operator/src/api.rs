@@ -8,7 +8,7 @@ use ivory_core::command::Command;
 use ivory_core::grants::Grant;
 use ivory_core::names::FIELD_MANAGER;
 use ivory_core::plan::Propagation;
-use ivory_core::read::{Output, Read, Target};
+use ivory_core::read::{Output, Target};
 use ivory_core::{Kind, Object};
 use kube::Client;
 use kube::api::PropagationPolicy;
@@ -62,16 +62,20 @@ impl ApiServer {
         }
     }
 
-    /// One object by name.
-    pub async fn get(&self, kind: Kind, namespace: &str, name: &str) -> Read<Arc<Object>> {
+    /// One object by name; none if it is not there.
+    ///
+    /// # Errors
+    /// As the request fails.
+    pub async fn get(
+        &self,
+        kind: Kind,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<Object>, Fault> {
         let api = self.of(kind, namespace);
         let needs = || vec![Grant::new(kind, "get")];
         let found = self.within("get", kind, needs, api.get_opt(name)).await;
-        match found.and_then(|found| found.map(|wire| object(wire, kind)).transpose()) {
-            Ok(Some(object)) => Read::Known(Arc::new(object)),
-            Ok(None) => Read::Absent,
-            Err(fault) => Read::Unknown(fault.text.into()),
-        }
+        found?.map(|wire| object(wire, kind)).transpose()
     }
 
     /// Server-side apply with our field manager and force.

@@ -5,11 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use ivory_core::grants::Grant;
 use ivory_core::object::Uid;
 use ivory_core::reads::LABELLED;
 use ivory_core::{Kind, Object, labels, names, wake};
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 use crate::api::ApiServer;
 use crate::metrics::Metrics;
@@ -114,6 +116,13 @@ impl Caches {
         self.standing.iter().filter(covers)
     }
 
+    /// The permissions for want of which a standing watch that covers a namespace fails.
+    #[must_use]
+    pub fn denied(&self, namespace: &str) -> BTreeSet<Grant> {
+        let watches = self.standing.iter().filter(|w| w.covers(namespace));
+        watches.filter_map(|w| w.store().denied(Instant::now())).collect()
+    }
+
     /// The names of all clusters.
     #[must_use]
     pub fn clusters(&self) -> Vec<Key> {
@@ -211,14 +220,15 @@ impl Caches {
         self.learned.send_modify(|n| *n += 1);
         match news {
             News::Changed(old, new) => self.changed(watched, old, new),
-            // Who waits for a list waits for one without objects too. A watch by name is waited for by its reader.
-            News::Complete { unknown: true }
+            // Who waits for a list waits for one without objects too, and a permission that is missing has to
+            // be told. A watch by name is looked at by its reader.
+            News::Complete { unknown: true } | News::Failed { forbidden: true }
                 if self.standing.iter().any(|w| std::ptr::eq(&**w, watched)) =>
             {
                 let covered = |key: &Key| watched.covers(&key.0);
                 self.wake_all(self.clusters().into_iter().filter(covered));
             }
-            News::Complete { .. } | News::Failed => {}
+            News::Complete { .. } | News::Failed { .. } => {}
         }
     }
 

@@ -98,11 +98,11 @@ impl Lease {
     async fn read(&self) -> Read<Arc<Object>> {
         let read = self.api.get(Kind::Lease, &self.namespace, &self.name);
         match timeout(REQUEST_MAX, read).await {
-            Ok(read) => {
-                if let Read::Unknown(why) = &read {
-                    tracing::warn!(error = &**why, "the lease could not be read");
-                }
-                read
+            Ok(Ok(Some(lease))) => Read::Known(Arc::new(lease)),
+            Ok(Ok(None)) => Read::Absent,
+            Ok(Err(fault)) => {
+                tracing::warn!(error = %fault, "the lease could not be read");
+                Read::Unknown(fault.text.into())
             }
             Err(_) => Read::Unknown("no answer".into()),
         }

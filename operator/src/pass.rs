@@ -1,6 +1,6 @@
 //! One pass over one cluster: see, ask, plan, check, carry out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use ivory_core::check::{Finding, check};
 use ivory_core::context::{Config, Context, Entropy};
+use ivory_core::grants::Grant;
 use ivory_core::memo::Memos;
 use ivory_core::observed::Observed;
 use ivory_core::plan::Plan;
@@ -91,6 +92,8 @@ pub struct Memory {
     memos: Memos,
     answers: BTreeMap<Query, Answer>,
     written: Vec<Written>,
+    /// What writes and commands lacked permission for when they were last tried.
+    denied: BTreeSet<Grant>,
     /// What was last said of it, so that it is not said again.
     report: String,
     fault: String,
@@ -104,19 +107,21 @@ pub async fn pass(shell: &Shell, key: &Key, mut memory: Memory) -> (Memory, End)
         tracing::debug!("not all own writes came back");
     }
     memory.written.clear();
-    let Some(mut observed) = observe(&shell.caches, key).await else {
+    let Some((mut observed, unread)) = observe(&shell.caches, key).await else {
         shell.caches.keep_named(key, &Default::default());
         return (Memory::default(), End::Gone);
     };
     ask(shell, &mut memory, &mut observed).await;
+    let denied: BTreeSet<Grant> = memory.denied.union(&unread).cloned().collect();
     let made = Instant::now();
-    let (plan, findings, observed) = match decide(shell, &mut memory, observed).await {
-        Ok(decided) => decided,
-        Err(error) => {
-            tracing::error!(error = format!("{error:#}"), "no plan");
-            return (memory, End::Failed);
-        }
-    };
+    let (plan, findings, observed) =
+        match decide(shell, &mut memory, observed, denied.clone()).await {
+            Ok(decided) => decided,
+            Err(error) => {
+                tracing::error!(error = format!("{error:#}"), "no plan");
+                return (memory, End::Failed);
+            }
+        };
     say(shell, &mut memory, &plan.report);
     if !findings.is_empty() {
         let text: Vec<String> = findings.iter().map(ToString::to_string).collect();
@@ -126,12 +131,14 @@ pub async fn pass(shell: &Shell, key: &Key, mut memory: Memory) -> (Memory, End)
         tell(shell, &mut memory, &observed.cluster, "PlanRefused", &text).await;
         return (memory, End::Failed);
     }
-    let done = execute(shell, &plan, made, deadline).await;
+    let done = execute(shell, &plan, &denied, made, deadline).await;
     memory.written = done.written;
-    if !done.denied.is_empty() {
-        let text = denial(&done.denied);
-        tell(shell, &mut memory, &observed.cluster, "Forbidden", &text).await;
+    if done.fault.is_none() {
+        // Everything was tried anew.
+        memory.denied.clear();
     }
+    let denied = !done.denied.is_empty();
+    memory.denied.extend(done.denied);
     let end = match done.fault {
         Some((what, fault)) => {
             let text = format!("{what}: {fault}");
@@ -147,7 +154,7 @@ pub async fn pass(shell: &Shell, key: &Key, mut memory: Memory) -> (Memory, End)
                 _ => End::Failed,
             }
         }
-        None if !done.denied.is_empty() => End::Failed,
+        None if denied => End::Failed,
         None if done.count > 0 => End::Wrote,
         None => End::Quiet(plan.requeue),
     };
@@ -202,7 +209,12 @@ async fn ask(shell: &Shell, memory: &mut Memory, observed: &mut Observed) {
                     Read::Known(answer)
                 }
                 Ok(output) => Read::Unknown(format!("exit status {}", output.exit).into()),
-                Err(fault) => Read::Unknown(fault.text.into()),
+                Err(fault) => {
+                    if let FaultKind::Forbidden(grants) = fault.kind {
+                        memory.denied.extend(grants);
+                    }
+                    Read::Unknown(fault.text.into())
+                }
             };
             observed.answers.insert(query, answer);
         }
@@ -218,6 +230,7 @@ async fn decide(
     shell: &Shell,
     memory: &mut Memory,
     observed: Observed,
+    denied: BTreeSet<Grant>,
 ) -> anyhow::Result<(Plan, Vec<Finding>, Observed)> {
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).context("no entropy")?;
@@ -225,6 +238,7 @@ async fn decide(
         now: shell.clock.now(),
         entropy: Entropy(Sensitive::new(seed.to_vec())),
         config: shell.config.clone(),
+        denied,
     };
     let mut memos = std::mem::take(&mut memory.memos);
     let planner = shell.planner;
@@ -269,12 +283,4 @@ async fn tell(shell: &Shell, memory: &mut Memory, cluster: &Object, reason: &str
         Ok(_) => memory.news = text.to_owned(),
         Err(fault) => tracing::warn!(error = %fault, "an Event could not be written"),
     }
-}
-
-fn denial(denied: &[grants::Grant]) -> String {
-    let mut lines: Vec<String> =
-        denied.iter().map(|g| format!("{} {}", g.verb, g.resource)).collect();
-    lines.sort();
-    lines.dedup();
-    format!("the operator lacks permission: {}", lines.join(", "))
 }

@@ -4,13 +4,14 @@ use std::pin::pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures_util::StreamExt as _;
+use ivory_core::grants::Grant;
 use ivory_core::{Kind, Object};
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event};
 use tokio::time::Instant;
 
 use crate::api::ApiServer;
-use crate::fault::Fault;
+use crate::fault::{Fault, FaultKind};
 use crate::metrics::Metrics;
 use crate::store::Store;
 use crate::wire::Wire;
@@ -50,8 +51,11 @@ pub enum News<'a> {
         /// Whether nothing was known before.
         unknown: bool,
     },
-    /// It failed.
-    Failed,
+    /// It failed. `forbidden` says that it is for want of a permission, and that this is new.
+    Failed {
+        /// Whether a permission is missing that was there before.
+        forbidden: bool,
+    },
 }
 
 impl Watched {
@@ -89,11 +93,13 @@ impl Watched {
                 Ok(event) => self.learn(event, &tell),
                 Err(error) => {
                     metrics.watch_failed(self.kind);
-                    let text = reason(error);
-                    if self.store().failed(Instant::now(), text.clone()) {
+                    let (text, denied) = reason(error, self.kind);
+                    let forbidden = denied.is_some();
+                    let news = self.store().failed(Instant::now(), text.clone(), denied);
+                    if news {
                         tracing::warn!(kind = %self.kind, namespace = %self.namespace, error = %text, "watch failed");
                     }
-                    tell(News::Failed);
+                    tell(News::Failed { forbidden: forbidden && news });
                 }
             }
         }
@@ -140,11 +146,19 @@ impl Watched {
     }
 }
 
-fn reason(error: watcher::Error) -> String {
+/// What went wrong, and the permission that was missing if that is it.
+fn reason(error: watcher::Error, kind: Kind) -> (String, Option<Grant>) {
     use watcher::Error::{InitialListFailed, WatchError, WatchFailed, WatchStartFailed};
-    match error {
-        InitialListFailed(e) | WatchStartFailed(e) | WatchFailed(e) => Fault::of(e, Vec::new).text,
-        WatchError(status) => status.message,
-        other @ watcher::Error::NoResourceVersion => other.to_string(),
-    }
+    let (error, verb) = match error {
+        InitialListFailed(error) => (error, "list"),
+        WatchStartFailed(error) | WatchFailed(error) => (error, "watch"),
+        WatchError(status) => return (status.message, None),
+        other @ watcher::Error::NoResourceVersion => return (other.to_string(), None),
+    };
+    let fault = Fault::of(error, || vec![Grant::new(kind, verb)]);
+    let denied = match fault.kind {
+        FaultKind::Forbidden(grants) => grants.into_iter().next(),
+        _ => None,
+    };
+    (fault.text, denied)
 }

@@ -12,6 +12,7 @@ pub mod instance_names;
 pub mod instances;
 pub mod leftovers;
 pub mod members;
+pub mod permissions;
 pub mod pki;
 pub mod rbac;
 pub mod repository;

@@ -5,6 +5,7 @@ mod apart;
 mod disturbed;
 mod faults;
 mod leadership;
+mod permissions;
 mod rig;
 mod server;
 mod sim;
