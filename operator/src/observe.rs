@@ -88,8 +88,14 @@ fn cached(caches: &Caches, kind: Kind, namespace: &str, name: &str) -> Option<Ob
     None
 }
 
-/// An object that bears no label of ours. Secrets and ConfigMaps belong to users and are watched for as
-/// long as the cluster names them; what is left is Patroni's, and bears our label almost always.
+/// Whether objects without our label are watched, for as long as a cluster names them: Secrets and ConfigMaps
+/// belong to users. The others are ours or Patroni's, bear our label almost always, and are asked for otherwise.
+#[must_use]
+pub fn watched_by_name(kind: Kind) -> bool {
+    matches!(kind, Kind::Secret | Kind::ConfigMap)
+}
+
+/// An object that bears no label of ours.
 async fn by_name(
     caches: &Arc<Caches>,
     reader: &Key,
@@ -97,7 +103,7 @@ async fn by_name(
     named: &mut BTreeSet<Name>,
     denied: &mut BTreeSet<Grant>,
 ) -> Objects {
-    if !matches!(name.0, Kind::Secret | Kind::ConfigMap) {
+    if !watched_by_name(name.0) {
         return match caches.api().get(name.0, &name.1, &name.2).await {
             Ok(Some(object)) => Read::Known(vec![Arc::new(object)]),
             Ok(None) => Read::Absent,

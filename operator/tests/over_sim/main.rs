@@ -7,6 +7,7 @@ mod faults;
 mod leadership;
 mod permissions;
 mod rig;
+mod rights;
 mod server;
 mod sim;
 mod state;
