@@ -2,10 +2,12 @@
 //! none is there that nobody uses.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ivory_core::Kind;
 use ivory_operator::rbac;
+use ivory_sim::kube::{Body, ObjectRef, Subresource, Verb};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
@@ -73,6 +75,18 @@ async fn the_roles_hold_what_is_asked_for_and_nothing_else() {
     let rig = Rig::new();
     let operator = rig.operator("one");
     rig.create("hippo", 3).await;
+    // The first backup fails, and is made anew.
+    rig.until("a backup", |rig| !rig.all(Kind::Job).is_empty()).await;
+    let target = ObjectRef::of(&rig.all(Kind::Job)[0]);
+    let failed = json!({"status": {"conditions": [{"type": "Failed", "status": "True"}]}});
+    let body = Body::Merge(Arc::new(failed));
+    rig.kubectl(Verb::Patch { target, subresource: Subresource::Status, body }).await;
+    rig.settled("hippo").await;
+    // Every Pod is made anew.
+    let mut spec = crate::rig::cluster("hippo", 3)["spec"].clone();
+    spec["instances"][0]["resources"] = json!({"limits": {"cpu": "1"}});
+    rig.change("hippo", json!({"spec": spec})).await;
+    sleep(Duration::from_secs(30)).await;
     rig.settled("hippo").await;
     let set = |replicas: u32| {
         let mut spec = crate::rig::cluster("hippo", replicas)["spec"].clone();
