@@ -79,20 +79,21 @@ async fn leadership_that_is_lost_in_the_middle_of_a_plan_ends_it() {
     let rig = Rig::new();
     let operator = rig.operator("one");
     rig.until("the lease", |rig| !rig.all(Kind::Lease).is_empty()).await;
-    // Writes take their time, so that a plan of dozens of them outlives the lease.
-    let slow = Duration::from_millis(2500);
-    rig.faults.during(Duration::from_secs(60), Action::Delay(slow), |a| a.writes());
+    sleep(Duration::from_secs(30)).await;
+    let broken = Action::Answer(500, "InternalError");
+    rig.faults.during(Duration::from_secs(40), broken, |a| a.kind == Kind::Lease);
+    let renewals = |t: &Told| t.asked.kind == Kind::Lease && t.code == Some(200);
+    let renewed = rig.faults.told().into_iter().rfind(renewals).expect("it leads").at;
+    // Writes take their time, so that a plan of dozens of them goes on beyond the lease's end.
+    sleep(renewed + Duration::from_secs(6) - Instant::now()).await;
+    let slow = Duration::from_millis(1500);
+    rig.faults.during(Duration::from_secs(30), Action::Delay(slow), |a| a.writes());
     rig.create("hippo", 2).await;
-    rig.until("the first write", |rig| !rig.writes().is_empty()).await;
-    rig.faults.during(Duration::from_secs(40), Action::Answer(500, "InternalError"), |a| {
-        a.kind == Kind::Lease
-    });
-    let lost = Instant::now();
-    sleep(Duration::from_secs(39)).await;
-    let last = rig.writes().last().expect("writes").at;
-    // The last renewal was good for ten seconds, and what was sent before their end arrives.
-    assert!(last < lost + Duration::from_secs(13), "{:?}", last - lost);
-    assert!(last > lost + Duration::from_secs(2), "the plan ended before the lease did");
+    sleep(Duration::from_secs(25)).await;
+    let (last, end) = (rig.faults.last_write().expect("writes").at, Duration::from_secs(10));
+    assert!(last > renewed + end - slow, "the plan ended before the lease did");
+    // What was sent before arrives.
+    assert!(last < renewed + end + slow + Duration::from_millis(200), "{:?}", last - renewed);
     rig.settled("hippo").await;
     operator.stop().await;
     ended_alike(&rig).await;

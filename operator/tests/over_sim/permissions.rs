@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use ivory_core::Kind;
+use serde_json::json;
 use tokio::time::sleep;
 
 use crate::disturbed::{same, undisturbed};
@@ -92,4 +93,34 @@ async fn a_permission_that_is_taken_away_later() {
     rig.settled("hippo").await;
     operator.stop().await;
     same(&rig, undisturbed().await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_that_is_not_permitted_is_never_called_observed() {
+    let rig = Rig::new();
+    let operator = rig.operator("one");
+    rig.create("hippo", 2).await;
+    rig.settled("hippo").await;
+    let budgets = |a: &Asked| a.is("patch", Kind::PodDisruptionBudget);
+    rig.faults.during(Duration::from_secs(120), NOT_PERMITTED, budgets);
+    rig.change("hippo", json!({"spec": {"metadata": {"labels": {"a": "b"}}}})).await;
+    rig.until("a Service with the label", |rig| {
+        rig.get(Kind::Service, "hippo-ha").is_some_and(|s| s.label("a") == Some("b"))
+    })
+    .await;
+    let observed =
+        |rig: &Rig| rig.get(Kind::IvoryCluster, "hippo")?.i64_at(&["status", "observedGeneration"]);
+    rig.until("the condition", |rig| {
+        assert_eq!(observed(rig), Some(1));
+        rig.condition("hippo", "Reconciled").is_some_and(|c| c.1 == "Forbidden")
+    })
+    .await;
+    rig.until("the generation", |rig| observed(rig) == Some(2)).await;
+    assert_eq!(
+        rig.get(Kind::PodDisruptionBudget, "hippo-set-i")
+            .and_then(|p| p.label("a").map(str::to_owned))
+            .as_deref(),
+        Some("b")
+    );
+    operator.stop().await;
 }
