@@ -45,8 +45,7 @@ impl Ghost {
 
     /// Begins, for as long as the process runs.
     pub(super) fn haunt(self: &Arc<Self>) {
-        for kind in
-            [Kind::StatefulSet, Kind::PersistentVolumeClaim, Kind::Job, Kind::IvoryCluster]
+        for kind in [Kind::StatefulSet, Kind::PersistentVolumeClaim, Kind::Job, Kind::IvoryCluster]
         {
             tokio::spawn(self.clone().follow(kind));
         }
@@ -137,8 +136,11 @@ impl Ghost {
             (leader.clone(), first)
         };
         let leads = leader == pod;
-        let (role, label) =
-            if leads { ("primary", labels::role::MASTER) } else { ("replica", labels::role::REPLICA) };
+        let (role, label) = if leads {
+            ("primary", labels::role::MASTER)
+        } else {
+            ("replica", labels::role::REPLICA)
+        };
         let status = json!({"state": "running", "role": role, "replication_state": "streaming", "timeline": 1, "xlog_location": 50_332_000});
         metadata["annotations"]["status"] = status.to_string().into();
         metadata["labels"][labels::ROLE] = label.into();
@@ -177,7 +179,8 @@ impl Ghost {
                     "restartCount": 0, "started": true, "state": {"running": {"startedAt": time()}}})
             })
             .collect();
-        let condition = |kind: &str| json!({"type": kind, "status": "True", "lastTransitionTime": time()});
+        let condition =
+            |kind: &str| json!({"type": kind, "status": "True", "lastTransitionTime": time()});
         let all = ["PodScheduled", "Initialized", "ContainersReady", "Ready"].map(condition);
         let status = json!({"status": {"phase": "Running", "podIP": "10.0.0.1", "podIPs": [{"ip": "10.0.0.1"}],
             "conditions": all,
@@ -227,7 +230,8 @@ impl Ghost {
                     let patch = json!({"metadata": {"annotations": {"renewTime": time(), "optime": time()}}});
                     let endpoints = ghost.api(Kind::Endpoints);
                     // The next one comes anyway.
-                    let _ = endpoints.patch(&name, &PatchParams::default(), &Patch::Merge(patch)).await;
+                    let _ =
+                        endpoints.patch(&name, &PatchParams::default(), &Patch::Merge(patch)).await;
                 });
             }
             ticks.tick().await;
@@ -235,14 +239,20 @@ impl Ghost {
     }
 
     /// What a container answers to a command, on standard output.
-    pub(super) async fn execute(&self, pod: &str, argv: &[String], stdin: Vec<u8>) -> anyhow::Result<String> {
+    pub(super) async fn execute(
+        &self,
+        pod: &str,
+        argv: &[String],
+        stdin: Vec<u8>,
+    ) -> anyhow::Result<String> {
         let stdin = (!stdin.is_empty()).then(|| Sensitive::new(stdin));
         let Some(command) = Command::parse(argv, stdin.as_ref()) else {
             // Another operator's; whatever it asks, it is told that it was done.
             return Ok(String::new());
         };
         if let Command::ReplaceDynamicConfiguration { config } = command {
-            let of = |(cluster, leader): (&String, &String)| (leader == pod).then(|| cluster.clone());
+            let of =
+                |(cluster, leader): (&String, &String)| (leader == pod).then(|| cluster.clone());
             let cluster = lock(&self.leaders).iter().find_map(of);
             if let Some(cluster) = cluster {
                 let made = json!({"initialize": "7000000000000000001", "config": config});

@@ -25,11 +25,11 @@ pub(super) fn resource(kind: Kind) -> ApiResource {
 
 /// Makes the definitions and the namespace, and waits until the API server serves them.
 pub(super) async fn install(client: &Client, namespace: &str) -> anyhow::Result<()> {
-    let namespaced = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
-    for (kind, object) in [
-        (Kind::CustomResourceDefinition, api::crd_ivorycluster()),
-        (Kind::Namespace, namespaced),
-    ] {
+    let namespaced =
+        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
+    for (kind, object) in
+        [(Kind::CustomResourceDefinition, api::crd_ivorycluster()), (Kind::Namespace, namespaced)]
+    {
         let all: Api<DynamicObject> = Api::all_with(client.clone(), &resource(kind));
         apply(&all, &object).await?;
     }
@@ -64,7 +64,8 @@ pub(super) async fn apply(api: &Api<DynamicObject>, object: &Value) -> anyhow::R
 }
 
 fn cluster(number: u32, args: &Args) -> Value {
-    let claim = json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}});
+    let claim =
+        json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}});
     json!({
         "apiVersion": Kind::IvoryCluster.api_version(), "kind": "IvoryCluster",
         "metadata": {"name": format!("c{number:04}"), "namespace": args.namespace},

@@ -47,7 +47,8 @@ impl Process {
             let line = status.lines().find_map(|l| l.strip_prefix(key))?;
             line.split_whitespace().next()?.parse::<f64>().ok()
         };
-        let (now, peak) = kib("VmRSS:").zip(kib("VmHWM:")).context("/proc/PID/status lacks VmRSS")?;
+        let (now, peak) =
+            kib("VmRSS:").zip(kib("VmHWM:")).context("/proc/PID/status lacks VmRSS")?;
         Ok((now / 1024.0, peak / 1024.0))
     }
 

@@ -68,7 +68,8 @@ impl Proxy {
             "users": [{"name": "proxy", "user": {}}],
             "contexts": [{"name": "proxy", "context": {"cluster": "proxy", "user": "proxy"}}],
         });
-        std::fs::write(&kubeconfig, config.to_string()).context("no kubeconfig could be written")?;
+        std::fs::write(&kubeconfig, config.to_string())
+            .context("no kubeconfig could be written")?;
         Ok(Self { shared, kubeconfig })
     }
 
@@ -164,7 +165,8 @@ impl What {
             [resource, ..] => resource.to_owned(),
             [] => "(discovery)".to_owned(),
         };
-        let watches = uri.query().is_some_and(|q| q.split('&').any(|p| p == "watch=true" || p == "watch=1"));
+        let watches =
+            uri.query().is_some_and(|q| q.split('&').any(|p| p == "watch=true" || p == "watch=1"));
         let verb = match *method {
             Method::GET if watches => "watch",
             Method::GET if parts.len() > 1 => "get",
@@ -277,7 +279,11 @@ mod tests {
             (Method::GET, "/api/v1/namespaces/a/pods/x", "get pods"),
             (Method::GET, "/api/v1/pods?watch=true&limit=5", "watch pods"),
             (Method::GET, "/apis/apps/v1/namespaces/a/statefulsets?limit=50", "list statefulsets"),
-            (Method::PATCH, "/apis/g/v1/namespaces/a/ivoryclusters/x/status", "patch ivoryclusters/status"),
+            (
+                Method::PATCH,
+                "/apis/g/v1/namespaces/a/ivoryclusters/x/status",
+                "patch ivoryclusters/status",
+            ),
             (Method::POST, "/api/v1/namespaces/a/pods/x/exec?command=a", "create pods/exec"),
             (Method::GET, "/apis", "list (discovery)"),
         ] {
