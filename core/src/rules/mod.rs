@@ -13,6 +13,7 @@ pub mod instances;
 pub mod leftovers;
 pub mod members;
 pub mod pending_restart;
+pub mod permissions;
 pub mod pki;
 pub mod rbac;
 pub mod repository;

@@ -134,6 +134,7 @@ fn planning() -> (Observed, Context) {
         now: lab.world.now().timestamp(),
         entropy: Entropy(Sensitive::new(vec![7; 32])),
         config: operator.config().clone(),
+        denied: std::collections::BTreeSet::new(),
     };
     (observed, context)
 }

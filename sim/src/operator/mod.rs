@@ -4,7 +4,7 @@
 mod observe;
 mod run;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ivory_core::Kind;
@@ -197,6 +197,7 @@ impl Operator {
             now: cx.now().timestamp(),
             entropy: Entropy(Sensitive::new(cx.rng("entropy").bytes().to_vec())),
             config: (*self.config).clone(),
+            denied: BTreeSet::new(),
         };
         self.plans += 1;
         let plan = steps::plan(observed, &context, Arc::make_mut(&mut self.memos));

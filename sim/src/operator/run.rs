@@ -203,6 +203,7 @@ fn step_name(write: &Write) -> &'static str {
         Step::Validate => "validate",
         Step::Finalizer => "finalizer",
         Step::Paused => "paused",
+        Step::Permissions => "permissions",
         Step::Pki => "pki",
         Step::Services => "services",
         Step::Rbac => "rbac",
