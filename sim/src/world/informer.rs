@@ -221,3 +221,69 @@ impl Index {
 pub fn key_of(object: &Object) -> Key {
     (object.meta.namespace.clone(), object.meta.name.clone())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LABEL: &str = "cluster";
+
+    fn object(namespace: &str, name: &str, value: Option<&str>) -> Arc<Object> {
+        let mut object = Object::new(Kind::Pod, namespace, name);
+        let label = value.map(|v| (LABEL.to_owned(), v.to_owned()));
+        object.meta.labels = Arc::new(label.into_iter().collect());
+        Arc::new(object)
+    }
+
+    fn changed(what: ChangeType, object: Arc<Object>) -> Input {
+        Input::Changed(
+            WatchId(0),
+            Arc::new(Change { resource_version: 1, what, object, old: None }),
+        )
+    }
+
+    /// What the index finds is what a look at every object finds, in the same order.
+    fn check(cache: &Informer) {
+        for namespace in ["a", "b", "none"] {
+            for value in ["x", "y", "none"] {
+                let selector = Selector::label(LABEL, value);
+                let fits = |o: &&Arc<Object>| selector.matches(&o.meta.labels);
+                let all: Vec<_> = cache.in_namespace(namespace).filter(fits).collect();
+                let found: Vec<_> = cache.candidates(namespace, &selector).filter(fits).collect();
+                assert_eq!(found, all, "{namespace} {value}");
+                assert!(cache.candidates(namespace, &selector).count() <= all.len());
+            }
+            let any = cache.candidates(namespace, &Selector::default());
+            assert_eq!(any.count(), cache.in_namespace(namespace).count());
+        }
+    }
+
+    #[test]
+    fn the_index_finds_what_a_look_at_everything_finds() {
+        use ChangeType::{Added, Deleted, Modified};
+        let mut cache = Informer::new(Kind::Pod, WatchId(0)).indexed(LABEL);
+        let list = vec![object("a", "2", Some("x")), object("a", "1", Some("x"))];
+        cache.learn(&Input::Listed(WatchId(0), list));
+        check(&cache);
+        let steps = [
+            (Added, "a", "3", Some("y")),
+            (Added, "b", "1", Some("x")),
+            (Modified, "a", "1", Some("y")),
+            (Modified, "a", "2", None),
+            (Modified, "b", "1", Some("x")),
+            (Added, "a", "0", None),
+            (Modified, "a", "0", Some("x")),
+            (Deleted, "a", "3", Some("y")),
+            (Deleted, "b", "1", Some("x")),
+        ];
+        for (what, namespace, name, value) in steps {
+            cache.learn(&changed(what, object(namespace, name, value)));
+            check(&cache);
+        }
+        let names: Vec<_> = cache.iter().map(|o| &*o.meta.name).collect();
+        assert_eq!(names, ["0", "1", "2"]);
+        cache.learn(&Input::Listed(WatchId(0), vec![object("b", "9", Some("y"))]));
+        check(&cache);
+        assert_eq!(cache.iter().count(), 1);
+    }
+}
