@@ -27,19 +27,31 @@ pub enum Goal {
     AtLeast(f64),
 }
 
-pub(super) fn run(json: bool, benches: &[Bench]) -> Result<(), Trouble> {
+/// Measures the figures of these keys, or all.
+pub(super) fn run(json: bool, keys: &[String], benches: &[Bench]) -> Result<(), Trouble> {
+    if let Some(unknown) = keys.iter().find(|k| !benches.iter().any(|b| b.key == **k)) {
+        let known: Vec<_> = benches.iter().map(|b| b.key).collect();
+        return Err(Trouble::Broken(format!(
+            "there is no figure {unknown}; there are {}",
+            known.join(", ")
+        )));
+    }
+    let wanted = |b: &&Bench| keys.is_empty() || keys.iter().any(|k| k == b.key);
     if benches.is_empty() {
         return Err(Trouble::Broken("this build measures nothing".to_owned()));
     }
     if json {
-        let figures: Map<String, Value> =
-            benches.iter().map(|b| (b.key.to_owned(), (b.measure)().into())).collect();
+        let figures: Map<String, Value> = benches
+            .iter()
+            .filter(wanted)
+            .map(|b| (b.key.to_owned(), (b.measure)().into()))
+            .collect();
         line!("{}", Value::Object(figures));
         return Ok(());
     }
     let ui = Ui::of_stdout();
     // Each as soon as it is there: some take a while.
-    for bench in benches {
+    for bench in benches.iter().filter(wanted) {
         let value = (bench.measure)();
         let (goal, met) = match bench.goal {
             Goal::AtMost(most) => (format!("≤ {}", number(most)), value <= most),

@@ -112,6 +112,9 @@ struct TryArgs {
 
 #[derive(Args, Debug)]
 struct BenchArgs {
+    /// Only these figures, by their keys.
+    #[arg(value_name = "KEY")]
+    keys: Vec<String>,
     /// Prints one JSON document instead.
     #[arg(long)]
     json: bool,
@@ -146,7 +149,7 @@ pub fn main(build: &Build<'_>, benches: &[Bench]) -> ExitCode {
     let done = match &cli.command {
         Command::Run(args) => run::run(args, build),
         Command::Try(args) => try_::run(args, build),
-        Command::Bench(args) => bench::run(args.json, benches),
+        Command::Bench(args) => bench::run(args.json, &args.keys, benches),
     };
     let ui = ui::Ui::of_stderr();
     match done {
