@@ -1,6 +1,8 @@
 //! Results remembered by their whole input. With and without them a plan is the same, only slower;
-//! a property test says so.
+//! a property test says so. Each cluster has a memo of its own, and what a pass did not ask for is forgotten
+//! at its end, so that a memo never holds more than its cluster needs.
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -8,128 +10,153 @@ use jiff::Timestamp;
 
 use crate::build::secrets::Pair;
 use crate::cluster::Cluster;
+use crate::command::Command;
 use crate::context::Config;
-use crate::crypto::pki::{Authority, Issued, Root};
+use crate::crypto::pki::{Issued, Root};
 use crate::object::{Object, Uid};
 use crate::report::Reason;
 use crate::rules::trust::Origin;
 
-/// How many results of one kind are kept before all are forgotten at once.
-const LIMIT: usize = 4096;
+/// How many clusters are remembered before all are forgotten at once.
+const CLUSTERS: usize = 4096;
 
 /// Everything that a driver may hand from one pass to the next.
 #[derive(Default, Clone)]
-pub struct Memos {
-    clusters: BTreeMap<(Uid, u64), (Config, ReadCluster)>,
-    built: BTreeMap<BuiltKey, Arc<Object>>,
-    diffs: BTreeMap<DiffKey, Diff>,
-    verifiers: BTreeMap<[u8; 32], crate::Sensitive>,
-    roots: BTreeMap<(Uid, u64), (Issued, Arc<Root>)>,
-    leaves: BTreeMap<(Uid, u64, String), Leaf>,
+pub struct Memos(BTreeMap<Uid, Memo>);
+
+/// What is remembered of one cluster.
+#[derive(Default, Clone)]
+pub struct Memo {
+    cluster: Option<ReadCluster>,
+    /// Counts what builders see of the cluster: as long as it stays, so does what was built.
+    basis: u64,
+    built: Table<String, Arc<Object>>,
+    diffs: Table<(crate::Kind, Uid), Diff>,
+    roots: Table<Uid, Authority>,
+    leaves: Table<(Uid, &'static str), Leaf>,
+    trusts: Table<Uid, Settled>,
+    revisions: Table<&'static str, Revision>,
+    settings: Table<(), Settings>,
 }
 
-/// A built object follows from one version of the cluster and the inputs that its builder names. The
-/// operator's settings are the same for all entries: others clear the map.
-type BuiltKey = (Uid, u64, String);
-
-/// A cluster that was read, or why it could not be.
-type ReadCluster = Result<Arc<Cluster>, Reason>;
-
-/// One life and version of a live object. Its comparison holds for the very same desired object.
-type DiffKey = (crate::Kind, Uid, u64);
-
-/// A pair that stays, and where it comes from.
-type Kept = (Pair, Origin);
-
-/// A certificate that was found right: for which authority and names, and until when.
+/// A cluster that was read under these settings, or why it could not be.
 #[derive(Clone)]
-struct Leaf {
-    authority: Authority,
-    common_name: String,
-    dns_names: Vec<String>,
-    kept: Kept,
-    renew_at: Timestamp,
+struct ReadCluster {
+    object: Arc<Object>,
+    config: Config,
+    read: Result<Arc<Cluster>, Reason>,
 }
 
+/// What an apply would change on one version of a live object.
 #[derive(Clone)]
 struct Diff {
+    resource_version: u64,
     desired: Arc<Object>,
     fields: Arc<[String]>,
 }
 
+/// The authority in one version of a Secret.
+#[derive(Clone)]
+struct Authority {
+    resource_version: u64,
+    issued: Arc<Issued>,
+    root: Arc<Root>,
+}
+
+/// A certificate in one version of a Secret that was found right: of which authority and for which names.
+#[derive(Clone)]
+struct Leaf {
+    resource_version: u64,
+    root: Arc<Root>,
+    names: Vec<String>,
+    pair: Arc<Pair>,
+    origin: Origin,
+    renew_at: Timestamp,
+}
+
+/// A version of a Secret that trusts this root and no other.
+#[derive(Clone)]
+struct Settled {
+    resource_version: u64,
+    root: Arc<Root>,
+}
+
+/// The revision of a command in a database system.
+#[derive(Clone)]
+struct Revision {
+    system: Option<String>,
+    command: Command,
+    text: Arc<str>,
+}
+
+/// Patroni's settings that were found to be those of the spec.
+#[derive(Clone)]
+struct Settings {
+    basis: u64,
+    text: String,
+}
+
+/// Results by key. Each has a mark that says whether this pass asked for it.
+#[derive(Clone)]
+struct Table<K, V>(BTreeMap<K, (bool, V)>);
+
+impl<K, V> Default for Table<K, V> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
+
+impl<K: Ord, V> Table<K, V> {
+    /// The result for a key, if it still holds.
+    fn recall<Q: Ord + ?Sized>(&mut self, key: &Q, holds: impl FnOnce(&V) -> bool) -> Option<&V>
+    where
+        K: Borrow<Q>,
+    {
+        let (used, value) = self.0.get_mut(key)?;
+        *used = holds(value);
+        used.then_some(value)
+    }
+
+    fn keep(&mut self, key: K, value: V) {
+        self.0.insert(key, (true, value));
+    }
+
+    /// Forgets what was not asked for since the last time.
+    fn sweep(&mut self) {
+        self.0.retain(|_, (used, _)| std::mem::take(used));
+    }
+}
+
 impl Memos {
-    /// The fields that applying `desired` would change on `live`.
-    pub fn would_change(&mut self, desired: &Arc<Object>, live: &Object) -> Arc<[String]> {
-        let key = (live.kind, live.meta.uid.clone(), live.meta.resource_version);
-        if let Some(diff) = self.diffs.get(&key)
-            && (Arc::ptr_eq(&diff.desired, desired) || *diff.desired == **desired)
-        {
-            return diff.fields.clone();
+    /// What is remembered of the cluster of this UID.
+    pub fn of(&mut self, cluster: &Uid) -> &mut Memo {
+        if self.0.len() >= CLUSTERS && !self.0.contains_key(cluster) {
+            self.0.clear();
         }
-        let fields: Arc<[String]> = crate::pass::would_change(desired, live).into();
-        if self.diffs.len() >= LIMIT {
-            self.diffs.clear();
-        }
-        self.diffs.insert(key, Diff { desired: desired.clone(), fields: fields.clone() });
-        fields
+        self.0.entry(cluster.clone()).or_default()
     }
 
-    /// The authority in one version of a Secret, read again only when that version is new or its renewal due.
-    pub fn root(
-        &mut self,
-        secret: &Object,
-        now: Timestamp,
-        read: impl FnOnce() -> Option<(Issued, Root)>,
-    ) -> Option<(Issued, Arc<Root>)> {
-        let key = (secret.meta.uid.clone(), secret.meta.resource_version);
-        if let Some(known) = self.roots.get(&key).filter(|(_, root)| now < root.renew_at()) {
-            return Some(known.clone());
+    /// Ends a pass for a cluster. One that goes is forgotten.
+    pub fn end(&mut self, cluster: &Object) {
+        if cluster.terminating() {
+            self.0.remove(&cluster.meta.uid);
+        } else if let Some(memo) = self.0.get_mut(&cluster.meta.uid) {
+            memo.sweep();
         }
-        let (issued, root) = read()?;
-        let found = (issued, Arc::new(root));
-        if self.roots.len() >= LIMIT {
-            self.roots.clear();
-        }
-        self.roots.insert(key, found.clone());
-        Some(found)
     }
+}
 
-    /// The certificate in one version of a Secret that is right for these names, read and verified again only
-    /// when anything about it is new or its renewal due.
-    pub fn leaf(
-        &mut self,
-        secret: (&Object, &str),
-        authority: &Authority,
-        (common_name, dns_names): (&str, &[String]),
-        now: Timestamp,
-        read: impl FnOnce() -> Option<(Kept, Timestamp)>,
-    ) -> Option<(Kept, Timestamp)> {
-        let (secret, file) = secret;
-        let key = (secret.meta.uid.clone(), secret.meta.resource_version, file.to_owned());
-        let holds = |l: &&Leaf| {
-            now < l.renew_at
-                && l.common_name == common_name
-                && l.dns_names == dns_names
-                && l.authority == *authority
-        };
-        if let Some(known) = self.leaves.get(&key).filter(holds) {
-            return Some((known.kept.clone(), known.renew_at));
-        }
-        let (kept, renew_at) = read()?;
-        if self.leaves.len() >= LIMIT {
-            self.leaves.clear();
-        }
-        self.leaves.insert(
-            key,
-            Leaf {
-                authority: authority.clone(),
-                common_name: common_name.to_owned(),
-                dns_names: dns_names.to_vec(),
-                kept: kept.clone(),
-                renew_at,
-            },
-        );
-        Some((kept, renew_at))
+impl Memo {
+    fn sweep(&mut self) {
+        let Self { cluster: _, basis: _, built, diffs, roots, leaves, trusts, revisions, settings } =
+            self;
+        built.sweep();
+        diffs.sweep();
+        roots.sweep();
+        leaves.sweep();
+        trusts.sweep();
+        revisions.sweep();
+        settings.sweep();
     }
 
     /// A cluster read from its object.
@@ -141,60 +168,163 @@ impl Memos {
         object: &Arc<Object>,
         config: &Config,
     ) -> Result<Arc<Cluster>, Reason> {
-        let key = (object.meta.uid.clone(), object.meta.resource_version);
-        if let Some((known, cluster)) = self.clusters.get(&key)
-            && known == config
+        let known = self.cluster.as_ref().filter(|c| c.config == *config);
+        if let Some(known) = known
+            && known.object.meta.resource_version == object.meta.resource_version
         {
-            return cluster.clone();
+            return known.read.clone();
         }
-        let cluster = Cluster::read(object, config).map(Arc::new);
-        if self.clusters.values().any(|(known, _)| known != config) {
-            self.built.clear();
-            self.clusters.clear();
+        if !known.is_some_and(|c| same_for_builders(&c.object, object)) {
+            self.basis += 1;
+            self.built.0.clear();
         }
-        if self.clusters.len() >= LIMIT {
-            self.clusters.clear();
-        }
-        self.clusters.insert(key, (config.clone(), cluster.clone()));
-        cluster
+        let read = Cluster::read(object, config).map(Arc::new);
+        let remembered =
+            ReadCluster { object: object.clone(), config: config.clone(), read: read.clone() };
+        self.cluster = Some(remembered);
+        read
     }
 
-    /// An object that follows from one version of the cluster and the inputs that `input` spells out whole.
-    pub fn built(
-        &mut self,
-        cluster: &Cluster,
-        input: String,
-        build: impl FnOnce() -> Object,
-    ) -> Arc<Object> {
-        let object = &cluster.object.meta;
-        let key = (object.uid.clone(), object.resource_version, input);
-        if let Some(known) = self.built.get(&key) {
+    /// An object that follows from what builders see of the cluster and from the inputs that `input` spells
+    /// out whole.
+    pub fn built(&mut self, input: String, build: impl FnOnce() -> Object) -> Arc<Object> {
+        if let Some(known) = self.built.recall(&input, |_| true) {
             return known.clone();
         }
-        if self.built.len() >= LIMIT {
-            self.built.clear();
-        }
         let built = Arc::new(build());
-        self.built.insert(key, built.clone());
+        self.built.keep(input, built.clone());
         built
     }
 
-    /// Whether a SCRAM verifier belongs to a password is slow to tell; this remembers verifiers by the
-    /// SHA-256 of password and salt.
-    pub fn verifier(&mut self, password: &[u8], salt: &[u8; 16]) -> crate::Sensitive {
-        use sha2::Digest as _;
-        let mut hasher = sha2::Sha256::new();
-        hasher.update(salt);
-        hasher.update(password);
-        let key: [u8; 32] = hasher.finalize().into();
-        if let Some(known) = self.verifiers.get(&key) {
-            return known.clone();
+    /// The fields that applying `desired` would change on `live`.
+    pub fn would_change(&mut self, desired: &Arc<Object>, live: &Object) -> Arc<[String]> {
+        let key = (live.kind, live.meta.uid.clone());
+        let resource_version = live.meta.resource_version;
+        let known = self.diffs.recall(&key, |d| {
+            d.resource_version == resource_version
+                && (Arc::ptr_eq(&d.desired, desired) || *d.desired == **desired)
+        });
+        if let Some(known) = known {
+            return known.fields.clone();
         }
-        let verifier = crate::crypto::scram::verifier(password, salt);
-        if self.verifiers.len() >= LIMIT {
-            self.verifiers.clear();
-        }
-        self.verifiers.insert(key, verifier.clone());
-        verifier
+        let fields: Arc<[String]> = crate::pass::would_change(desired, live).into();
+        let desired = desired.clone();
+        self.diffs.keep(key, Diff { resource_version, desired, fields: fields.clone() });
+        fields
     }
+
+    /// The authority in a Secret, read again only when its version is new or its renewal due.
+    pub fn root(
+        &mut self,
+        secret: &Object,
+        now: Timestamp,
+        read: impl FnOnce() -> Option<(Issued, Root)>,
+    ) -> Option<(Arc<Issued>, Arc<Root>)> {
+        let resource_version = secret.meta.resource_version;
+        let known = self.roots.recall(&secret.meta.uid, |a| {
+            a.resource_version == resource_version && now < a.root.renew_at()
+        });
+        if let Some(known) = known {
+            return Some((known.issued.clone(), known.root.clone()));
+        }
+        let (issued, root) = read()?;
+        let (issued, root) = (Arc::new(issued), Arc::new(root));
+        let found = Authority { resource_version, issued: issued.clone(), root: root.clone() };
+        self.roots.keep(secret.meta.uid.clone(), found);
+        Some((issued, root))
+    }
+
+    /// The certificate in a file of a Secret that is right for these names, read and verified again only when
+    /// anything about it is new or its renewal due.
+    pub fn leaf(
+        &mut self,
+        (secret, file): (&Object, &'static str),
+        root: &Arc<Root>,
+        names: &[String],
+        now: Timestamp,
+        read: impl FnOnce() -> Option<(Pair, Origin, Timestamp)>,
+    ) -> Option<(Arc<Pair>, Origin, Timestamp)> {
+        let key = (secret.meta.uid.clone(), file);
+        let resource_version = secret.meta.resource_version;
+        let known = self.leaves.recall(&key, |l| {
+            l.resource_version == resource_version
+                && now < l.renew_at
+                && *l.names == *names
+                && (Arc::ptr_eq(&l.root, root) || l.root.authority() == root.authority())
+        });
+        if let Some(known) = known {
+            return Some((known.pair.clone(), known.origin, known.renew_at));
+        }
+        let (pair, origin, renew_at) = read()?;
+        let pair = Arc::new(pair);
+        let (root, names, kept) = (root.clone(), names.to_vec(), pair.clone());
+        self.leaves.keep(key, Leaf { resource_version, root, names, pair: kept, origin, renew_at });
+        Some((pair, origin, renew_at))
+    }
+
+    /// Whether a Secret trusts this root and no other; `look` is asked only when its version is new.
+    pub fn trusts_only(
+        &mut self,
+        secret: &Object,
+        root: &Arc<Root>,
+        look: impl FnOnce() -> bool,
+    ) -> bool {
+        let resource_version = secret.meta.resource_version;
+        let known = self.trusts.recall(&secret.meta.uid, |s| {
+            s.resource_version == resource_version && Arc::ptr_eq(&s.root, root)
+        });
+        if known.is_some() {
+            return true;
+        }
+        let settled = look();
+        if settled {
+            let settled = Settled { resource_version, root: root.clone() };
+            self.trusts.keep(secret.meta.uid.clone(), settled);
+        }
+        settled
+    }
+
+    /// The revision of a command in a database system, made again only when either changed. `of` names the
+    /// command's purpose.
+    pub fn revision(
+        &mut self,
+        of: &'static str,
+        system: Option<&str>,
+        command: &Command,
+        make: impl FnOnce() -> String,
+    ) -> Arc<str> {
+        let holds = |r: &Revision| r.system.as_deref() == system && r.command == *command;
+        if let Some(known) = self.revisions.recall(of, holds) {
+            return known.text.clone();
+        }
+        let text: Arc<str> = make().into();
+        let system = system.map(str::to_owned);
+        let revision = Revision { system, command: command.clone(), text: text.clone() };
+        self.revisions.keep(of, revision);
+        text
+    }
+
+    /// Whether Patroni's settings are those of the spec, compared again only when either changed.
+    pub fn settings(&mut self, text: &str, same: impl FnOnce() -> bool) -> bool {
+        let basis = self.basis;
+        if self.settings.recall(&(), |s| s.basis == basis && s.text == text).is_some() {
+            return true;
+        }
+        let same = same();
+        if same {
+            self.settings.keep((), Settings { basis, text: text.to_owned() });
+        }
+        same
+    }
+}
+
+/// Whether two versions of a cluster are the same to all that builds objects: everything but the status, and
+/// what the API server alone writes.
+fn same_for_builders(a: &Object, b: &Object) -> bool {
+    a.meta.name == b.meta.name
+        && a.meta.namespace == b.meta.namespace
+        && a.meta.uid == b.meta.uid
+        && a.meta.labels == b.meta.labels
+        && a.meta.annotations == b.meta.annotations
+        && a.body.get("spec") == b.body.get("spec")
 }

@@ -22,10 +22,12 @@ impl Observed {
     /// One object by name in the cluster's namespace, as it was read by name.
     #[must_use]
     pub fn one(&self, kind: Kind, name: &str) -> Read<&Arc<Object>> {
-        let namespace =
-            if kind.namespaced() { self.cluster.meta.namespace.to_string() } else { String::new() };
-        let key = ReadKey::One { kind, namespace, name: name.to_owned() };
-        match self.objects.get(&key) {
+        let wanted = if kind.namespaced() { &*self.cluster.meta.namespace } else { "" };
+        let is = |key: &ReadKey| {
+            matches!(key, ReadKey::One { kind: k, namespace, name: n }
+            if *k == kind && n == name && namespace == wanted)
+        };
+        match self.read(is) {
             Some(Read::Known(list)) => list.first().map_or(Read::Absent, Read::Known),
             Some(Read::Absent) => Read::Absent,
             Some(Read::Unknown(why)) => Read::Unknown(why.clone()),
@@ -36,12 +38,13 @@ impl Observed {
     /// All objects of a kind with the cluster's label, in name order.
     #[must_use]
     pub fn labelled(&self, kind: Kind) -> Read<&[Arc<Object>]> {
-        let key = ReadKey::Select {
-            kind,
-            namespace: self.cluster.meta.namespace.to_string(),
-            selector: Selector::label(crate::labels::CLUSTER, &self.cluster.meta.name),
+        let meta = &self.cluster.meta;
+        let is = |key: &ReadKey| {
+            matches!(key, ReadKey::Select { kind: k, namespace, selector }
+            if *k == kind && **namespace == *meta.namespace
+                && selector.is_label(crate::labels::CLUSTER, &meta.name))
         };
-        match self.objects.get(&key) {
+        match self.read(is) {
             Some(Read::Known(list)) => Read::Known(list.as_slice()),
             Some(Read::Absent) => Read::Known(&[]),
             Some(Read::Unknown(why)) => Read::Unknown(why.clone()),
@@ -74,12 +77,19 @@ impl Observed {
         self.objects.get(&key)?.known().map(Vec::as_slice)
     }
 
+    /// What was read for the key that fits. A plan reads few keys and asks for them often: a look at each
+    /// is cheaper than to make one for the map.
+    fn read(&self, is: impl Fn(&ReadKey) -> bool) -> Option<&Objects> {
+        self.objects.iter().find(|(key, _)| is(key)).map(|(_, found)| found)
+    }
+
     fn asked(&self, kind: Kind, name: &str) -> bool {
-        self.objects.contains_key(&ReadKey::One {
-            kind,
-            namespace: self.cluster.meta.namespace.to_string(),
-            name: name.to_owned(),
+        let wanted = &*self.cluster.meta.namespace;
+        self.read(|key| {
+            matches!(key, ReadKey::One { kind: k, namespace, name: n }
+            if *k == kind && n == name && namespace == wanted)
         })
+        .is_some()
     }
 
     /// One object of the cluster by name, among those with the cluster's label.

@@ -11,7 +11,7 @@ use crate::cluster::Cluster;
 use crate::command::Command;
 use crate::context::Context;
 use crate::kind::Kind;
-use crate::memo::Memos;
+use crate::memo::Memo;
 use crate::names::FIELD_MANAGER;
 use crate::object::Object;
 use crate::observed::Observed;
@@ -43,7 +43,7 @@ pub struct Pass<'a> {
     /// The cluster.
     pub cluster: &'a Cluster,
     /// Results of earlier passes, by their whole input.
-    pub memos: &'a mut Memos,
+    pub memo: &'a mut Memo,
     /// The status as it will be written.
     pub status: IvoryClusterStatus,
     writes: Vec<Write>,
@@ -57,7 +57,7 @@ impl<'a> Pass<'a> {
         observed: &'a Observed,
         context: &'a Context,
         cluster: &'a Cluster,
-        memos: &'a mut Memos,
+        memo: &'a mut Memo,
     ) -> Self {
         let status = (*cluster.status).clone();
         let report = Report::default();
@@ -65,7 +65,7 @@ impl<'a> Pass<'a> {
             observed,
             context,
             cluster,
-            memos,
+            memo,
             status,
             writes: Vec::new(),
             report,
@@ -149,7 +149,7 @@ impl<'a> Pass<'a> {
         input: String,
         build: impl FnOnce() -> Object,
     ) -> Ensured {
-        let desired = self.memos.built(self.cluster, input, build);
+        let desired = self.memo.built(input, build);
         self.ensure_shared(step, desired)
     }
 
@@ -189,7 +189,7 @@ impl<'a> Pass<'a> {
             self.block(step, "NotOurs", text);
             return Ensured::NotNow;
         }
-        let fields = self.memos.would_change(&desired, live);
+        let fields = self.memo.would_change(&desired, live);
         if fields.is_empty() {
             return Ensured::InSync;
         }

@@ -56,6 +56,12 @@ impl Selector {
         Self(BTreeMap::from([(key.to_owned(), Some(value.to_owned()))]))
     }
 
+    /// Whether this selects objects with one label value, and asks for nothing else.
+    #[must_use]
+    pub fn is_label(&self, key: &str, value: &str) -> bool {
+        self.0.len() == 1 && self.0.get(key).is_some_and(|v| v.as_deref() == Some(value))
+    }
+
     /// Whether the labels satisfy every requirement.
     #[must_use]
     pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {

@@ -5,7 +5,7 @@ mod tests;
 
 use crate::cluster::Cluster;
 use crate::context::Context;
-use crate::memo::Memos;
+use crate::memo::{Memo, Memos};
 use crate::observed::Observed;
 use crate::pass::Pass;
 use crate::plan::Plan;
@@ -25,16 +25,22 @@ use crate::rules::{
 pub fn plan(observed: &Observed, context: &Context, memos: &mut Memos) -> Plan {
     let ordered = in_order(observed);
     let observed = ordered.as_ref().unwrap_or(observed);
-    let cluster = match memos.cluster(&observed.cluster, &context.config) {
+    let plan = plan_in_order(observed, context, memos.of(&observed.cluster.meta.uid));
+    memos.end(&observed.cluster);
+    plan
+}
+
+fn plan_in_order(observed: &Observed, context: &Context, memo: &mut Memo) -> Plan {
+    let cluster = match memo.cluster(&observed.cluster, &context.config) {
         Ok(cluster) => cluster,
         Err(reason) => {
             let cluster = Cluster::unreadable(&observed.cluster, &context.config);
-            let mut pass = Pass::new(observed, context, &cluster, memos);
+            let mut pass = Pass::new(observed, context, &cluster, memo);
             broken(&mut pass, reason);
             return pass.finish();
         }
     };
-    let mut pass = Pass::new(observed, context, &cluster, memos);
+    let mut pass = Pass::new(observed, context, &cluster, memo);
     steps(&mut pass);
     pass.finish()
 }

@@ -10,14 +10,17 @@ use crate::kind::Kind;
 use crate::object::Object;
 use crate::{labels, names};
 
-/// The budget of a set, or none when nothing is to be kept available.
+/// How many instances of a set are kept available; none when the set wants no budget.
 #[must_use]
-pub fn budget(cluster: &Cluster, set: &Set<'_>) -> Option<Object> {
+pub fn minimum(set: &Set<'_>) -> Option<IntOrString> {
     let default = IntOrString::Int(i32::from(set.spec.replicas > 1));
     let minimum = set.spec.min_available.clone().unwrap_or(default);
-    if scaled(&minimum, set.spec.replicas) <= 0 {
-        return None;
-    }
+    (scaled(&minimum, set.spec.replicas) > 0).then_some(minimum)
+}
+
+/// The budget of a set that keeps so many available.
+#[must_use]
+pub fn budget(cluster: &Cluster, set: &Set<'_>, minimum: IntOrString) -> Object {
     let selector = [(labels::CLUSTER, &*cluster.name), (labels::INSTANCE_SET, &*set.name)];
     let spec = PodDisruptionBudgetSpec {
         min_available: Some(minimum),
@@ -30,7 +33,7 @@ pub fn budget(cluster: &Cluster, set: &Set<'_>) -> Option<Object> {
     let name = names::set_pdb(&cluster.name, &set.name);
     let own = [(labels::INSTANCE_SET, &*set.name)];
     let sources = [&cluster.spec.metadata, &set.spec.metadata];
-    Some(owned(cluster, Kind::PodDisruptionBudget, &name, &own, &sources).with("spec", spec))
+    owned(cluster, Kind::PodDisruptionBudget, &name, &own, &sources).with("spec", spec)
 }
 
 /// A number, or a percentage of `of` rounded up, as the disruption controller counts it.

@@ -2,6 +2,7 @@
 //! None is ever dropped.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use crate::command::Command;
 use crate::hash::safe_hash;
@@ -17,7 +18,7 @@ pub fn ensure(pass: &mut Pass<'_>, members: &Members) {
         databases: databases.into_iter().collect(),
         extensions: extensions(pass.cluster),
     };
-    let revision = revision(members, &command);
+    let revision = revision(pass, "databases", members, &command);
     if pass.status.database_revision.as_deref() == Some(&*revision) {
         return;
     }
@@ -26,7 +27,7 @@ pub fn ensure(pass: &mut Pass<'_>, members: &Members) {
     };
     let text = "the databases differ from what was last set".into();
     pass.exec(Step::Databases, Reason::Because { word: "Databases", text }, &pod, command, 60);
-    pass.remember(Step::Databases, serde_json::json!({ "databaseRevision": revision }));
+    pass.remember(Step::Databases, serde_json::json!({ "databaseRevision": &*revision }));
 }
 
 /// The extensions that every database gets.
@@ -39,11 +40,20 @@ fn extensions(cluster: &crate::cluster::Cluster) -> Vec<String> {
 }
 
 /// What a command was run with, and in which database system: another system has to be told anew.
-#[must_use]
-pub fn revision(members: &Members, command: &Command) -> String {
+/// `of` names the purpose of the command.
+pub fn revision(
+    pass: &mut Pass<'_>,
+    of: &'static str,
+    members: &Members,
+    command: &Command,
+) -> Arc<str> {
+    let system = members.system_identifier.as_deref();
+    pass.memo.revision(of, system, command, || revision_in(system, command))
+}
+
+fn revision_in(system: Option<&str>, command: &Command) -> String {
     let rendered = command.render();
-    let system = members.system_identifier.clone().unwrap_or_default();
     let stdin = rendered.stdin.as_ref().map(|s| s.expose().to_vec()).unwrap_or_default();
     let digest = crate::hash::digest(&(rendered.argv, stdin)).to_string();
-    safe_hash([&*system, &*digest])
+    safe_hash([system.unwrap_or_default(), &*digest])
 }

@@ -9,8 +9,15 @@ use crate::report::{Reason, Step};
 
 /// Ensures the budgets that are wanted and deletes those of ours that are not.
 pub fn ensure(pass: &mut Pass<'_>) {
-    let wanted: Vec<_> =
-        pass.cluster.sets().filter_map(|set| disruption::budget(pass.cluster, &set)).collect();
+    let cluster = pass.cluster;
+    let wanted: Vec<_> = cluster
+        .sets()
+        .filter_map(|set| {
+            let minimum = disruption::minimum(&set)?;
+            let input = format!("disruption budget {}", set.name);
+            Some(pass.memo.built(input, || disruption::budget(cluster, &set, minimum)))
+        })
+        .collect();
     let Read::Known(live) = pass.observed.labelled(Kind::PodDisruptionBudget) else {
         return pass.unreadable(Step::Disruption, "the poddisruptionbudgets of the cluster");
     };
@@ -24,6 +31,6 @@ pub fn ensure(pass: &mut Pass<'_>) {
         pass.delete(Step::Disruption, &object, Reason::Unwanted { kind, name });
     }
     for object in wanted {
-        pass.ensure(Step::Disruption, object);
+        pass.ensure_shared(Step::Disruption, object);
     }
 }

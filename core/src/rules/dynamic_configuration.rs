@@ -17,14 +17,18 @@ pub fn ensure(pass: &mut Pass<'_>, members: &Members) {
     }
     let name = names::scope_config(&pass.cluster.name);
     let live = match pass.observed.find(Kind::Endpoints, &name) {
-        Read::Known(endpoints) => endpoints.annotation("config").map(str::to_owned),
+        Read::Known(endpoints) => endpoints.annotation("config"),
         Read::Absent => None,
         Read::Unknown(_) => return pass.unreadable(Step::Patroni, format!("Endpoints {name}")),
     };
     // Without one Patroni restores its own cached copy first.
     let Some(live) = live else { return };
-    let desired = super::config::dynamic(pass.cluster);
-    if serde_json::from_str::<Value>(&live).is_ok_and(|live| live == desired) {
+    let cluster = pass.cluster;
+    let is_desired = || {
+        let live = serde_json::from_str::<Value>(live);
+        live.is_ok_and(|live| live == super::config::dynamic(cluster))
+    };
+    if pass.memo.settings(live, is_desired) {
         return;
     }
     let pod = members
@@ -42,6 +46,7 @@ pub fn ensure(pass: &mut Pass<'_>, members: &Members) {
         word: "DynamicConfiguration",
         text: "Patroni's settings differ from the spec".into(),
     };
+    let desired = super::config::dynamic(cluster);
     let command = Command::ReplaceDynamicConfiguration { config: desired.to_string() };
     pass.exec(Step::Patroni, reason, &pod, command, 20);
 }

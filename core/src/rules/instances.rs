@@ -4,6 +4,8 @@
 use crate::build::instance::{Instance, stateful_set};
 use crate::build::{config_maps, volumes as build_volumes};
 use crate::cluster::Set;
+use std::sync::Arc;
+
 use crate::crypto::pki::Root;
 use crate::names;
 use crate::pass::Pass;
@@ -27,7 +29,7 @@ pub fn names(pass: &Pass<'_>, members: &Members) -> Vec<String> {
 pub fn ensure(
     pass: &mut Pass<'_>,
     members: &Members,
-    root: &Root,
+    root: &Arc<Root>,
     phase: &Phase,
 ) -> Vec<(String, Vec<String>)> {
     let cluster = pass.cluster;
@@ -56,7 +58,7 @@ fn one(
     name: &str,
     member: Option<&Member>,
     (bootstrapped, replicas): (bool, i32),
-    root: &Root,
+    root: &Arc<Root>,
 ) {
     let cluster = pass.cluster;
     pki::instance_certificates(pass, root, &set.name, name);
@@ -67,23 +69,25 @@ fn one(
     });
     // A claim without its labels is still the one that is mounted.
     let mounted = |volume: &str| member.and_then(|m| m.mounted_claim(volume)).map(str::to_owned);
-    let claim = |claim: Option<&std::sync::Arc<crate::Object>>, volume: &str, default: String| {
+    let claim = |claim: Option<&Arc<crate::Object>>, volume: &str, default: String| {
         claim.map(|c| c.meta.name.to_string()).or_else(|| mounted(volume)).unwrap_or(default)
     };
     let data = member.and_then(|m| m.data_claim.as_ref());
     let data_claim = claim(data, "ivory-data", names::data_volume(name));
-    volumes::ensure(pass, Step::Instances, build_volumes::data(cluster, set, name, &data_claim));
+    let input = format!("data volume {} {name} {data_claim}", set.name);
+    let volume = pass.memo.built(input, || build_volumes::data(cluster, set, name, &data_claim));
+    volumes::ensure(pass, Step::Instances, volume);
     let live_wal = member.and_then(|m| m.wal_claim.as_ref());
     let wal_name = claim(live_wal, "ivory-wal", names::wal_volume(name));
     let wal_claim = match build_volumes::wal(cluster, set, name, &wal_name) {
         Some(wal) => {
-            volumes::ensure(pass, Step::Instances, wal);
+            volumes::ensure(pass, Step::Instances, Arc::new(wal));
             Some(wal_name)
         }
         None => member.and_then(|m| wal_volume::outgoing(pass, set, m)),
     };
     for claim in build_volumes::tablespaces(cluster, set, name) {
-        volumes::ensure(pass, Step::Instances, claim);
+        volumes::ensure(pass, Step::Instances, Arc::new(claim));
     }
     let instance = Instance { name: name.to_owned(), data_claim, wal_claim, replicas };
     pass.ensure_built(Step::Instances, format!("workload {} {instance:?}", set.name), || {

@@ -1,16 +1,18 @@
 //! Certificates: the namespace's authority, and every leaf of the cluster. A leaf is kept as long as it
 //! is right, and renewed after two thirds of its life (`reference/reconcile.md` §5).
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 use crate::build::secrets::{self, Pair, Roots};
+use crate::cluster::Cluster;
 use crate::crypto::pki::{Issued, Leaf, Root};
 use crate::kind::Kind;
 use crate::names;
-use crate::object::OwnerRef;
+use crate::object::{Object, OwnerRef};
 use crate::pass::Pass;
 use crate::plan::Op;
 use crate::read::Read;
@@ -35,27 +37,24 @@ pub fn root(pass: &mut Pass<'_>) -> Option<Arc<Root>> {
     };
     let now = pass.context.now;
     let kept = live.as_ref().and_then(|s| {
-        pass.memos.root(s, now, || {
+        pass.memo.root(s, now, || {
             let (certificate, key) = (s.data("root.crt")?, s.data("root.key")?);
             let root = Root::read(certificate.expose_text()?, &key).ok()?;
             root.check(now).ok()?;
             Some((Issued { certificate: certificate.expose_text()?.to_owned(), key }, root))
         })
     });
-    let (pair, root) = match kept {
-        Some(kept) => kept,
-        None => {
-            let pair = Root::generate(&pass.context.entropy.derive("root"), now);
-            let root = Root::read(&pair.certificate, &pair.key).ok()?;
-            (pair, Arc::new(root))
-        }
-    };
-    // Every cluster of the namespace is an owner; the authority goes with the last of them.
-    let mut owners = live.as_ref().map(|s| (*s.meta.owners).clone()).unwrap_or_default();
-    owners.retain(|o| o.kind == Kind::IvoryCluster.name() && o.uid != pass.cluster.uid);
-    owners.push(OwnerRef::plain(&pass.cluster.object));
-    owners.sort_by(|a, b| a.name.cmp(&b.name));
-    let desired = secrets::root(pass.cluster, &pair, owners);
+    if let (Some(live), Some((issued, root))) = (&live, kept) {
+        let (cluster, input) = (pass.cluster, kept_input("root", name, &[live]));
+        pass.ensure_built(Step::Pki, input, || {
+            secrets::root(cluster, &issued, owners(cluster, Some(live)))
+        });
+        wake_at(pass, root.renew_at());
+        return Some(root);
+    }
+    let issued = Root::generate(&pass.context.entropy.derive("root"), now);
+    let root = Arc::new(Root::read(&issued.certificate, &issued.key).ok()?);
+    let desired = secrets::root(pass.cluster, &issued, owners(pass.cluster, live.as_ref()));
     if live.is_none() {
         let reason = Reason::Missing { kind: Kind::Secret, name: name.to_owned() };
         pass.write(Step::Pki, reason, Op::Create { object: bare(&desired) });
@@ -65,24 +64,52 @@ pub fn root(pass: &mut Pass<'_>) -> Option<Arc<Root>> {
     Some(root)
 }
 
+/// Every cluster of the namespace is an owner; the authority goes with the last of them.
+fn owners(cluster: &Cluster, live: Option<&Arc<Object>>) -> Vec<OwnerRef> {
+    let mut owners = live.map(|s| (*s.meta.owners).clone()).unwrap_or_default();
+    owners.retain(|o| o.kind == Kind::IvoryCluster.name() && o.uid != cluster.uid);
+    owners.push(OwnerRef::plain(&cluster.object));
+    owners.sort_by(|a, b| a.name.cmp(&b.name));
+    owners
+}
+
+/// The input of an object whose content is kept: what it is, and the versions of the live objects that the
+/// content is read from.
+#[must_use]
+pub fn kept_input(what: &str, of: &str, sources: &[&Arc<Object>]) -> String {
+    let mut input = format!("kept {what} {of}");
+    for source in sources {
+        // Writing to a String can't fail.
+        let _ = write!(input, " {} {}", source.meta.uid, source.meta.resource_version);
+    }
+    input
+}
+
 /// The identity of a Secret and nothing else: creating it proves that nobody had made it, and leaves its
 /// fields to the apply that follows.
 #[must_use]
-pub fn bare(desired: &crate::Object) -> std::sync::Arc<crate::Object> {
-    let mut object = crate::Object::new(desired.kind, &desired.meta.namespace, &desired.meta.name);
+pub fn bare(desired: &Object) -> Arc<Object> {
+    let mut object = Object::new(desired.kind, &desired.meta.namespace, &desired.meta.name);
     object.meta.owners = desired.meta.owners.clone();
-    std::sync::Arc::new(object)
+    Arc::new(object)
 }
 
-/// The certificates of a Secret's key pair: what it holds if that is right, else new ones.
+/// The key pair of a Secret, and where it comes from.
+struct Found {
+    pair: Arc<Pair>,
+    origin: Origin,
+}
+
+/// The key pair in two files of a Secret, certificate and key: what it holds if that is right, else a new one.
+/// The first name is the common name too.
 fn leaf(
     pass: &mut Pass<'_>,
-    (root, trust): (&Root, &Trust),
+    (root, trust): (&Arc<Root>, &Trust),
     secret: &str,
-    keys: (&str, &str),
-    common_name: &str,
-    dns_names: &[String],
-) -> Option<(Pair, Origin)> {
+    keys: (&'static str, &'static str),
+    names: &[String],
+) -> Option<Found> {
+    let common_name = names.first()?;
     let now = pass.context.now;
     let kept = match pass.observed.find(Kind::Secret, secret) {
         Read::Unknown(_) => {
@@ -90,27 +117,26 @@ fn leaf(
             return None;
         }
         Read::Absent => None,
-        Read::Known(live) => {
-            let wanted = (common_name, dns_names);
-            pass.memos.leaf((live, keys.0), root.authority(), wanted, now, || {
-                let (certificate, key) = live.data(keys.0).zip(live.data(keys.1))?;
-                let text = certificate.expose_text()?.to_owned();
-                let leaf = Leaf::read(&text, &key).ok()?;
-                let right = |issuer| leaf.check(issuer, common_name, dns_names, now).is_ok();
-                let (_, until) = trust.issuers(now).find(|(issuer, _)| right(issuer))?;
-                let origin = until.map_or(Origin::Kept, |_| Origin::KeptFromOld);
-                let renew_at = until.map_or(leaf.renew_at(), |until| until.min(leaf.renew_at()));
-                Some(((Pair { certificate: text, key }, origin), renew_at))
-            })
-        }
+        Read::Known(live) => pass.memo.leaf((live, keys.0), root, names, now, || {
+            let (certificate, key) = live.data(keys.0).zip(live.data(keys.1))?;
+            let text = certificate.expose_text()?.to_owned();
+            let leaf = Leaf::read(&text, &key).ok()?;
+            let right = |issuer| leaf.check(issuer, common_name, names, now).is_ok();
+            let (_, until) = trust.issuers(now).find(|(issuer, _)| right(issuer))?;
+            let origin = until.map_or(Origin::Kept, |_| Origin::KeptFromOld);
+            let renew_at = until.map_or(leaf.renew_at(), |until| until.min(leaf.renew_at()));
+            Some((Pair { certificate: text, key }, origin, renew_at))
+        }),
     };
-    if let Some((kept, renew_at)) = kept {
+    if let Some((pair, origin, renew_at)) = kept {
         wake_at(pass, renew_at);
-        return Some(kept);
+        return Some(Found { pair, origin });
     }
     let seed = pass.context.entropy.derive(&format!("leaf/{secret}/{}", keys.0));
-    match root.issue(&seed, common_name, dns_names, now) {
-        Ok(Issued { certificate, key }) => Some((Pair { certificate, key }, Origin::New)),
+    match root.issue(&seed, common_name, names, now) {
+        Ok(Issued { certificate, key }) => {
+            Some(Found { pair: Arc::new(Pair { certificate, key }), origin: Origin::New })
+        }
         Err(why) => {
             pass.block(
                 Step::Pki,
@@ -123,73 +149,92 @@ fn leaf(
 }
 
 /// The cluster's server certificate and the replication client's, unless the spec brings its own.
-pub fn cluster_certificates(pass: &mut Pass<'_>, root: &Root) {
+pub fn cluster_certificates(pass: &mut Pass<'_>, root: &Arc<Root>) {
     let cluster = pass.cluster;
     let (name, namespace, domain) = (&cluster.name, &cluster.namespace, &cluster.domain);
     if cluster.spec.custom_tls_secret.is_none() {
         let secret = names::cluster_cert(name);
         let mut dns = names::dns_names(&names::primary_service(name), namespace, domain);
         dns.extend(names::dns_names(&names::replica_service(name), namespace, domain));
-        let common_name = dns[0].clone();
-        tls(pass, root, &secret, "ivory-tls", &common_name, &dns);
+        tls(pass, root, &secret, "ivory-tls", &dns);
     }
     if cluster.spec.custom_replication_tls_secret.is_none() {
         let secret = names::replication_cert(name);
-        let user = names::REPLICATION_USER;
-        tls(pass, root, &secret, "replication-client-tls", user, &[user.to_owned()]);
+        let user = [names::REPLICATION_USER.to_owned()];
+        tls(pass, root, &secret, "replication-client-tls", &user);
     }
 }
 
-fn tls(pass: &mut Pass<'_>, root: &Root, secret: &str, purpose: &str, name: &str, dns: &[String]) {
+fn tls(pass: &mut Pass<'_>, root: &Arc<Root>, secret: &str, purpose: &str, names: &[String]) {
     let Some(trust) = Trust::read(pass, root, secret, "ca.crt") else { return };
     let keys = ("tls.crt", "tls.key");
-    let Some((pair, origin)) = leaf(pass, (root, &trust), secret, keys, name, dns) else { return };
-    let roots = roots(pass, trust, &[origin]);
-    pass.ensure(Step::Pki, secrets::tls(pass.cluster, secret, purpose, &pair, &roots));
+    let Some(found) = leaf(pass, (root, &trust), secret, keys, names) else { return };
+    let cluster = pass.cluster;
+    ensure(pass, Step::Pki, (secret, purpose), (trust, &[found.origin]), |roots| {
+        secrets::tls(cluster, secret, purpose, &found.pair, roots)
+    });
 }
 
-/// Whom the Secret of these leaves trusts from now on.
-fn roots(pass: &mut Pass<'_>, trust: Trust, leaves: &[Origin]) -> Roots {
+/// Ensures a Secret that follows from key pairs and the authority, and from `more`. When all pairs are kept and
+/// no change of root is under way, it follows from versions of live objects.
+fn ensure(
+    pass: &mut Pass<'_>,
+    step: Step,
+    (secret, more): (&str, &str),
+    (trust, leaves): (Trust, &[Origin]),
+    build: impl FnOnce(&Roots) -> Object,
+) {
+    let kept = trust.settled() && leaves.iter().all(|l| *l == Origin::Kept);
     let (trust, again) = trust.after(leaves, pass.context.now);
     if let Some(again) = again {
         wake_at(pass, again);
     }
-    Roots { bundle: trust.bundle(), since: trust.since() }
+    let build = || build(&Roots { bundle: trust.bundle(), since: trust.since() });
+    let live = pass.observed.find(Kind::Secret, secret);
+    let authority = pass.observed.one(Kind::Secret, names::ROOT_CA_SECRET);
+    match (live, authority) {
+        (Read::Known(live), Read::Known(authority)) if kept => {
+            let input = kept_input(secret, more, &[live, authority]);
+            pass.ensure_built(step, input, build);
+        }
+        _ => {
+            pass.ensure(step, build());
+        }
+    }
 }
 
 /// The certificates of one instance: for Patroni's REST API and for pgBackRest's server.
-pub fn instance_certificates(pass: &mut Pass<'_>, root: &Root, set: &str, instance: &str) {
+pub fn instance_certificates(pass: &mut Pass<'_>, root: &Arc<Root>, set: &str, instance: &str) {
     let cluster = pass.cluster;
     let secret = names::instance_certs(instance);
     let host = format!("{}.{}", names::instance_pod(instance), names::pod_service(&cluster.name));
     let dns = names::dns_names(&host, &cluster.namespace, &cluster.domain);
-    let common_name = dns[0].clone();
     let Some(set) = cluster.set(set) else { return };
     let Some(trust) = Trust::read(pass, root, &secret, "patroni.ca-roots") else { return };
-    let (keys, both) = (("dns.crt", "dns.key"), (root, &trust));
-    let Some((pair, origin)) = leaf(pass, both, &secret, keys, &common_name, &dns) else { return };
-    let roots = roots(pass, trust, &[origin]);
-    pass.ensure(Step::Instances, secrets::instance(cluster, &set, instance, &pair, &roots));
+    let keys = ("dns.crt", "dns.key");
+    let Some(found) = leaf(pass, (root, &trust), &secret, keys, &dns) else { return };
+    ensure(pass, Step::Instances, (&secret, &set.name), (trust, &[found.origin]), |roots| {
+        secrets::instance(cluster, &set, instance, &found.pair, roots)
+    });
 }
 
 /// pgBackRest's client certificate and that of the repository host's server.
-pub fn pgbackrest_certificates(pass: &mut Pass<'_>, root: &Root, repo_host: &str) {
+pub fn pgbackrest_certificates(pass: &mut Pass<'_>, root: &Arc<Root>, repo_host: &str) {
     let cluster = pass.cluster;
     let secret = names::pgbackrest_secret(&cluster.name);
     let client = [crate::pgbackrest::config::client_name(&cluster.uid)];
     let keys = ("pgbackrest-client.crt", "pgbackrest-client.key");
     let Some(trust) = Trust::read(pass, root, &secret, "pgbackrest.ca-roots") else { return };
     let both = (root, &trust);
-    let client = leaf(pass, both, &secret, keys, &client[0], &client);
-    let Some((client, first)) = client else { return };
+    let Some(client) = leaf(pass, both, &secret, keys, &client) else { return };
     let host = format!("{}.{}", names::instance_pod(repo_host), names::pod_service(&cluster.name));
     let dns = names::dns_names(&host, &cluster.namespace, &cluster.domain);
-    let common_name = dns[0].clone();
     let keys = ("pgbackrest-repo-host.crt", "pgbackrest-repo-host.key");
-    let server = leaf(pass, both, &secret, keys, &common_name, &dns);
-    let Some((server, second)) = server else { return };
-    let roots = roots(pass, trust, &[first, second]);
-    pass.ensure(Step::Repository, secrets::pgbackrest(cluster, &client, &server, &roots));
+    let Some(server) = leaf(pass, both, &secret, keys, &dns) else { return };
+    let origins = [client.origin, server.origin];
+    ensure(pass, Step::Repository, (&secret, ""), (trust, &origins), |roots| {
+        secrets::pgbackrest(cluster, &client.pair, &server.pair, roots)
+    });
 }
 
 fn wake_at(pass: &mut Pass<'_>, at: Timestamp) {

@@ -16,7 +16,7 @@ use crate::report::{Reason, Step};
 use crate::rules::{config, pki, volumes};
 
 /// Ensures everything about repositories that does not depend on a running database.
-pub fn ensure(pass: &mut Pass<'_>, instances: &[String], root: &Root, replicas: i32) {
+pub fn ensure(pass: &mut Pass<'_>, instances: &[String], root: &Arc<Root>, replicas: i32) {
     let cluster = pass.cluster;
     let (Read::Known(claims), Read::Known(workloads)) = (
         pass.observed.labelled(Kind::PersistentVolumeClaim),
@@ -38,8 +38,9 @@ pub fn ensure(pass: &mut Pass<'_>, instances: &[String], root: &Root, replicas: 
         let live = of_repo(&claims, &repo.name);
         let default = names::repo_volume(&cluster.name, &repo.name);
         let name = live.map_or(default, |c| c.meta.name.to_string());
-        let desired =
-            build_volumes::repository(cluster, &repo.name, &name, &volume.volume_claim_spec);
+        let desired = pass.memo.built(format!("repository volume {} {name}", repo.name), || {
+            build_volumes::repository(cluster, &repo.name, &name, &volume.volume_claim_spec)
+        });
         volumes::ensure(pass, Step::Repository, desired);
         mounted.push((repo.name.clone(), name));
     }

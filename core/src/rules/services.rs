@@ -26,7 +26,7 @@ pub fn ensure(pass: &mut Pass<'_>) {
         ("replicas", services::replicas),
     ];
     for (name, build) in builders {
-        let desired = pass.memos.built(cluster, format!("service {name}"), || build(cluster));
+        let desired = pass.memo.built(format!("service {name}"), || build(cluster));
         foreign_selector(pass, &desired);
         pass.ensure_shared(Step::Services, desired);
     }
@@ -78,8 +78,8 @@ fn primary_endpoints(pass: &mut Pass<'_>) {
     }
     match service.str_at(&["spec", "clusterIP"]).filter(|ip| !ip.is_empty() && *ip != "None") {
         Some(ip) => {
-            let desired = services::primary_endpoints(pass.cluster, ip);
-            pass.ensure(Step::Services, desired);
+            let (cluster, input) = (pass.cluster, format!("primary endpoints {ip}"));
+            pass.ensure_built(Step::Services, input, || services::primary_endpoints(cluster, ip));
         }
         None => pass.wait(
             Step::Services,
@@ -92,10 +92,12 @@ fn primary_endpoints(pass: &mut Pass<'_>) {
 /// Labels of Patroni's Endpoints that a stranger removed come back; Patroni finds its objects by them.
 fn patroni_endpoints(pass: &mut Pass<'_>, name: &str) {
     let Read::Known(live) = pass.observed.one(Kind::Endpoints, name) else { return };
-    let desired = services::patroni_endpoints_labels(pass.cluster, name);
+    let desired = pass.memo.built(format!("endpoints {name}"), || {
+        services::patroni_endpoints_labels(pass.cluster, name)
+    });
     let missing = desired.meta.labels.iter().any(|(key, value)| live.label(key) != Some(value));
     if missing {
-        pass.ensure(Step::Services, desired);
+        pass.ensure_shared(Step::Services, desired);
     }
 }
 

@@ -265,6 +265,9 @@ fn remove(pass: &mut Pass<'_>, kind: &str) {
 
 /// Writes what differs, as a merge patch; what is gone is set to null.
 fn patch(pass: &mut Pass<'_>) {
+    if pass.status == *pass.cluster.status {
+        return;
+    }
     let to = |s: &IvoryClusterStatus| serde_json::to_value(s).unwrap_or_default();
     let (before, after) = (to(&pass.cluster.status), to(&pass.status));
     let patch = difference(&before, &after);

@@ -3,6 +3,8 @@
 //! connect; then the leaves are issued anew; and another day later the old roots go. In no moment do two members
 //! distrust each other, since trust comes a day before what needs it, and leaves a day after.
 
+use std::sync::Arc;
+
 use jiff::{SignedDuration, Timestamp};
 
 use crate::crypto::pki::{Authority, Root};
@@ -38,7 +40,7 @@ pub enum Origin {
 impl Trust {
     /// What a Secret trusts under this key of its data; none while it can't be read.
     #[must_use]
-    pub fn read(pass: &mut Pass<'_>, root: &Root, secret: &str, key: &str) -> Option<Self> {
+    pub fn read(pass: &mut Pass<'_>, root: &Arc<Root>, secret: &str, key: &str) -> Option<Self> {
         let now = pass.context.now;
         let mut trust = Self { root: root.authority().clone(), olds: Vec::new(), since: None };
         let live = match pass.observed.find(Kind::Secret, secret) {
@@ -49,8 +51,11 @@ impl Trust {
             Read::Absent => return Some(trust),
             Read::Known(live) => live,
         };
-        let text = live.data(key).and_then(|t| t.expose_text().map(str::to_owned));
-        let Some(text) = text.filter(|text| *text != trust.bundle()) else { return Some(trust) };
+        let text = || live.data(key).and_then(|t| t.expose_text().map(str::to_owned));
+        if pass.memo.trusts_only(live, root, || text().is_some_and(|t| t == trust.bundle())) {
+            return Some(trust);
+        }
+        let Some(text) = text() else { return Some(trust) };
         let mut olds = Authority::list(&text);
         olds.retain(|a| *a != trust.root && a.named_like(&trust.root) && a.not_after() > now);
         if olds.is_empty() {
@@ -85,6 +90,12 @@ impl Trust {
             return (self, None);
         }
         (self, Some(until))
+    }
+
+    /// Whether no change of root is under way.
+    #[must_use]
+    pub fn settled(&self) -> bool {
+        self.olds.is_empty()
     }
 
     /// All of them as PEM, the present root first.

@@ -7,9 +7,11 @@ use serde_json::json;
 use crate::Sensitive;
 use crate::api::IvoryClusterSpec;
 use crate::api::users::{PasswordType, User};
+use crate::build::meta::owned;
 use crate::build::secrets;
 use crate::command::{Command, UserStatement};
 use crate::crypto::password::{self, Alphabet};
+use crate::crypto::scram;
 use crate::kind::Kind;
 use crate::object::Object;
 use crate::pass::Pass;
@@ -17,7 +19,7 @@ use crate::plan::Op;
 use crate::read::Read;
 use crate::report::{Reason, Step};
 use crate::rules::members::Members;
-use crate::rules::pki::bare;
+use crate::rules::pki::{bare, kept_input};
 use crate::{labels, names};
 
 /// Names that are superusers: as the tutorial has it, and as the images have it.
@@ -122,16 +124,21 @@ fn of_user<'a>(secrets: &'a [Arc<Object>], user: &User, usual: &str) -> Option<&
 fn secret(pass: &mut Pass<'_>, user: &User, live: Option<&Arc<Object>>) -> Option<Sensitive> {
     let usual = names::pguser_secret(&pass.cluster.name, &user.name);
     let name = live.map_or(usual, |s| s.meta.name.to_string());
-    let nothing = Sensitive::text("");
-    let named = secrets::pguser(pass.cluster, user, &name, &nothing, &nothing);
+    let named = owned(pass.cluster, Kind::Secret, &name, &[], &[]);
     if let Some(text) = live.and_then(|live| pass.not_ours(&named, live)) {
         pass.block(Step::Users, "NotOurs", text);
         return None;
     }
     let kept = |key: &str| live.and_then(|s| s.data(key)).filter(|v| !v.is_empty());
-    let (password, verifier) = match (kept("password"), kept("verifier")) {
-        (Some(password), Some(verifier)) => (password, verifier),
-        (kept, _) => {
+    let (password, verifier) = match (live, kept("password"), kept("verifier")) {
+        (Some(live), Some(password), Some(verifier)) => {
+            let (cluster, input) = (pass.cluster, kept_input("user", &user.name, &[live]));
+            pass.ensure_built(Step::Users, input, || {
+                secrets::pguser(cluster, user, &name, &password, &verifier)
+            });
+            return Some(verifier);
+        }
+        (_, kept, _) => {
             let seed =
                 |what: &str| pass.context.entropy.derive(&format!("user/{}/{what}", user.name));
             let alphabet = match user.password.type_ {
@@ -142,7 +149,7 @@ fn secret(pass: &mut Pass<'_>, user: &User, live: Option<&Arc<Object>>) -> Optio
             let password = kept.unwrap_or_else(drawn);
             let mut salt = [0; 16];
             salt.copy_from_slice(&seed("salt")[..16]);
-            let verifier = pass.memos.verifier(password.expose(), &salt);
+            let verifier = scram::verifier(password.expose(), &salt);
             (password, verifier)
         }
     };
@@ -162,7 +169,7 @@ fn roles(pass: &mut Pass<'_>, members: &Members, users: Vec<UserStatement>) {
         return;
     }
     let command = Command::Users { users };
-    let revision = super::databases::revision(members, &command);
+    let revision = super::databases::revision(pass, "users", members, &command);
     if pass.status.users_revision.as_deref() == Some(&*revision) {
         return;
     }
@@ -172,7 +179,7 @@ fn roles(pass: &mut Pass<'_>, members: &Members, users: Vec<UserStatement>) {
     let reason =
         Reason::Because { word: "Users", text: "the users differ from what was last set".into() };
     pass.exec(Step::Users, reason, &pod, command, 30);
-    pass.remember(Step::Users, json!({ "usersRevision": revision }));
+    pass.remember(Step::Users, json!({ "usersRevision": &*revision }));
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use crate::report::Step;
 const REQUEST: [&str; 4] = ["spec", "resources", "requests", "storage"];
 
 /// Makes a claim as it should be, as far as a claim can change. A claim under deletion is left alone.
-pub fn ensure(pass: &mut Pass<'_>, step: Step, mut desired: Object) {
+pub fn ensure(pass: &mut Pass<'_>, step: Step, mut desired: Arc<Object>) {
     let name = desired.meta.name.clone();
     if let Read::Known(live) = pass.observed.find(Kind::PersistentVolumeClaim, &name) {
         let live = live.clone();
@@ -23,7 +23,7 @@ pub fn ensure(pass: &mut Pass<'_>, step: Step, mut desired: Object) {
         }
         keep_what_cannot_change(pass, step, &mut desired, &live);
     }
-    pass.ensure(step, desired);
+    pass.ensure_shared(step, desired);
 }
 
 /// The API server refuses a claim whose spec changes in anything but a growing request. What the user asks
@@ -31,13 +31,21 @@ pub fn ensure(pass: &mut Pass<'_>, step: Step, mut desired: Object) {
 fn keep_what_cannot_change(
     pass: &mut Pass<'_>,
     step: Step,
-    desired: &mut Object,
+    desired: &mut Arc<Object>,
     live: &Arc<Object>,
 ) {
     let wanted = desired.at(&REQUEST).and_then(quantity);
     let has = live.at(&REQUEST).and_then(quantity);
     let mut differing = Vec::new();
-    let live_spec = live.body.get("spec").cloned().unwrap_or_default();
+    let live_spec = live.body.get("spec").unwrap_or(&Value::Null);
+    let same = desired.at(&["spec"]).and_then(Value::as_object).is_some_and(|spec| {
+        let mut rest = spec.iter().filter(|(field, _)| *field != "volumeAttributesClassName");
+        rest.all(|(field, value)| live_spec.get(field) == Some(value))
+    });
+    if same {
+        return;
+    }
+    let desired = Arc::make_mut(desired);
     if let Some(Value::Object(spec)) = desired.body_mut().get_mut("spec") {
         spec.retain(|field, value| {
             // The class of attributes can change at any time.

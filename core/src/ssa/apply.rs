@@ -53,7 +53,7 @@ pub fn view(object: &Object) -> Value {
     Value::Object(map)
 }
 
-fn meta_view(meta: &Meta) -> Value {
+pub(super) fn meta_view(meta: &Meta) -> Value {
     let shared = Object {
         kind: crate::Kind::Pod,
         meta: Meta {
@@ -114,7 +114,13 @@ fn set<T: PartialEq>(slot: &mut Arc<T>, value: T) {
 /// The fields that an apply of this object owns.
 #[must_use]
 pub fn fields_of(schema: &Schema, object: &Object) -> FieldSet {
-    strip(&fields_of_value(schema.arena(), schema.root(), &view(object)))
+    let (arena, root) = (schema.arena(), schema.root());
+    let mut set = FieldSet::default();
+    set.put_field(arena, root, "metadata", &meta_view(&object.meta));
+    for (key, below) in object.body.iter() {
+        set.put_field(arena, root, key, below);
+    }
+    strip(&set)
 }
 
 /// The fields that differ between two objects. What both share by `Arc` costs nothing.

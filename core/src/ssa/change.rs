@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::apply::{Manager, apply, fields_of, view};
+use super::apply::{Manager, apply, fields_of, meta_view, view};
 use super::compare::compare;
 use super::field_set::FieldSet;
 use super::merge::item_key;
@@ -48,10 +48,10 @@ pub fn would_change_of(
         return more.union(&less).paths();
     }
     let (arena, root) = (schema.arena(), schema.root());
-    let (wanted, found) = (view(desired), view(live));
-    if covers(arena, root, &wanted, &found) {
+    if covers_object(schema, desired, live) {
         return Vec::new();
     }
+    let (wanted, found) = (view(desired), view(live));
     let who = Manager { name: manager, subresource: "", api_version: live.kind.api_version() };
     let Ok(applied) =
         apply(schema, &found, &live.meta.managed, &wanted, who, true, &FieldSet::default(), None)
@@ -88,6 +88,17 @@ impl crate::object::Managed {
             && self.subresource == other.subresource
             && self.api_version == other.api_version
     }
+}
+
+/// [`covers`] for the [`view`]s of two objects, without making them.
+fn covers_object(schema: &Schema, wanted: &Object, found: &Object) -> bool {
+    let (arena, root) = (schema.arena(), schema.root());
+    let below = |key: &str, wanted: &Value, found: &Value| {
+        covers(arena, arena.child(root, key).0, wanted, found)
+    };
+    let mut body = wanted.body.iter();
+    body.all(|(key, value)| found.body.get(key).is_some_and(|found| below(key, value, found)))
+        && below("metadata", &meta_view(&wanted.meta), &meta_view(&found.meta))
 }
 
 /// Whether everything in `wanted` is in `found` with the same value and the same order. Cheap, and

@@ -249,6 +249,17 @@ impl FieldSet {
     }
 }
 
+impl FieldSet {
+    /// Adds the fields of a value at a key of a map of type `ty`.
+    pub(super) fn put_field(&mut self, arena: &Arena, ty: TypeId, key: &str, below: &Value) {
+        let (ty, named) = arena.child(ty, key);
+        let mut child = fields_of_value(arena, ty, below);
+        child.member |=
+            !named || below.is_null() || below.as_object().is_some_and(serde_json::Map::is_empty);
+        self.put(PathElement::Field(key.to_owned()), child);
+    }
+}
+
 /// The fields of a value: what an apply of it owns, before metadata that nobody owns is taken out.
 pub(crate) fn fields_of_value(arena: &Arena, ty: TypeId, value: &Value) -> FieldSet {
     let mut set = FieldSet::default();
@@ -256,12 +267,7 @@ pub(crate) fn fields_of_value(arena: &Arena, ty: TypeId, value: &Value) -> Field
         Shape::Leaf => set.member = true,
         Shape::Map => {
             for (key, below) in value.as_object().into_iter().flatten() {
-                let (ty, named) = arena.child(ty, key);
-                let mut child = fields_of_value(arena, ty, below);
-                child.member |= !named
-                    || below.is_null()
-                    || below.as_object().is_some_and(serde_json::Map::is_empty);
-                set.put(PathElement::Field(key.clone()), child);
+                set.put_field(arena, ty, key, below);
             }
         }
         Shape::List(kind, item) => {
