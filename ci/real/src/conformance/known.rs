@@ -33,4 +33,19 @@ pub(crate) const TABLE: &[Known] = &[
         path: "body.details.uid",
         reason: "as details.name",
     },
+    Known {
+        word: "selectors",
+        path: "",
+        reason: "selectors ask for values and keys of labels, metadata.name and spec.nodeName; no client here asks more",
+    },
+    Known {
+        word: "token",
+        path: "body.message",
+        reason: "what is wrong with a token is told in words of its encoding, and the model has another",
+    },
+    Known {
+        word: "collection",
+        path: "body",
+        reason: "the answer to the deletion of a collection is not given; nobody reads it",
+    },
 ];

@@ -30,7 +30,10 @@ impl Real {
         if std::env::var_os("KUBECONFIG").is_none() {
             bail!("KUBECONFIG must name a cluster for tests: this makes and deletes namespaces and definitions");
         }
-        Ok(Self { client: kube::Client::try_default().await.context("KUBECONFIG")? })
+        let mut config = kube::Config::infer().await.context("KUBECONFIG")?;
+        // A refusal is an answer, here: 429 and its like are not asked again.
+        config.default_retry = false;
+        Ok(Self { client: kube::Client::try_from(config).context("KUBECONFIG")? })
     }
 
     /// The server's version, for example `v1.34.4`.
