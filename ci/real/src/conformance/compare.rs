@@ -29,7 +29,8 @@ pub(crate) fn compare(real: &Answer, model: &Answer) -> Vec<Difference> {
 pub(crate) fn known(step: &Step, difference: &Difference) -> Option<usize> {
     let is = |known: &Known| {
         let asked = known.word.is_empty() || step.known.as_deref() == Some(known.word);
-        asked && difference.path.starts_with(known.path)
+        let says = || difference.real.as_ref().is_some_and(|real| real.to_string().contains(known.says));
+        asked && difference.path.starts_with(known.path) && (known.says.is_empty() || says())
     };
     TABLE.iter().position(is)
 }

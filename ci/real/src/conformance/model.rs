@@ -44,6 +44,11 @@ impl Model {
         self.send(&request).map(drop).map_err(|status| anyhow::anyhow!("{status}"))
     }
 
+    /// Forgets what led here: a real server, too, has a past that can't be watched any more.
+    pub(crate) fn forget_past(&mut self) {
+        self.server.compact();
+    }
+
     fn send(&mut self, request: &Request) -> Result<Reply, Status> {
         let mut uids = || {
             self.uids += 1;
@@ -276,7 +281,8 @@ fn refusal(status: &Status) -> Value {
         .iter()
         .map(|c| json!({"field": c.field, "reason": c.reason, "message": c.message}))
         .collect();
-    json!({"kind": "Status", "reason": status.reason, "message": status.message,
+    let reason = if status.reason.is_empty() { Value::Null } else { status.reason.into() };
+    json!({"kind": "Status", "reason": reason, "message": status.message,
         "details": {"causes": causes}})
 }
 

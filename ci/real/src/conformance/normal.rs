@@ -1,6 +1,6 @@
-//! What is compared: an answer without what differs by nature. UIDs and versions become symbols in the order
-//! in which they are first seen, so that "the same as before" and "a new one" still show; times are told by
-//! their role; addresses, ports and ends of generated names by a word. Both sides go through this, with a table of
+//! What is compared: an answer without what differs by nature. UIDs become symbols in the order in
+//! which they are first seen, versions say in which request they were first seen, so that "the same as before" and
+//! "a new one" still show; times are told by their role; addresses, ports and ends of generated names by a word. Both sides go through this, with a table of
 //! symbols each.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,7 +31,9 @@ pub(crate) struct Answer {
 pub(crate) struct Symbols {
     namespace: String,
     uids: BTreeMap<String, usize>,
+    /// The request in which each version was first seen.
     versions: BTreeMap<String, usize>,
+    request: usize,
     generated: BTreeMap<String, String>,
     /// The version of the page before.
     page: String,
@@ -47,6 +49,7 @@ impl Symbols {
             namespace: namespace.to_owned(),
             uids: BTreeMap::new(),
             versions: BTreeMap::new(),
+            request: 0,
             generated: BTreeMap::new(),
             page: String::new(),
         }
@@ -70,6 +73,7 @@ impl Symbols {
         let mut warnings: Vec<_> = raw.warnings.iter().map(|w| self.scrubbed(w)).collect();
         // The real server finds unknown fields in the random order of a map.
         warnings.sort();
+        self.request += 1;
         Answer { code: raw.code, warnings, body, events }
     }
 
@@ -149,9 +153,12 @@ impl Symbols {
         };
         let version = text(meta, "resourceVersion").to_owned();
         if !version.is_empty() {
-            let next = self.versions.len() + 1;
-            let number = *self.versions.entry(version).or_insert(next);
-            meta["resourceVersion"] = format!("rv-{number}").into();
+            let request = *self.versions.entry(version).or_insert(self.request);
+            let role = match request == self.request {
+                true => "<new>".to_owned(),
+                false => format!("<that of request {request}>"),
+            };
+            meta["resourceVersion"] = role.into();
         }
         let prefix = text(meta, "generateName").to_owned();
         let name = text(meta, "name").to_owned();
@@ -321,11 +328,11 @@ mod tests {
         let uid = |n: u32| format!("1a2b3c4d-0000-4000-8000-{n:012}");
         check(
             json!({"kind": "Pod", "metadata": {"uid": uid(1), "resourceVersion": "70", "namespace": "here"}}),
-            json!({"kind": "Pod", "metadata": {"uid": "uid-1", "resourceVersion": "rv-1", "namespace": "$ns"}}),
+            json!({"kind": "Pod", "metadata": {"uid": "uid-1", "resourceVersion": "<new>", "namespace": "$ns"}}),
         );
         check(
             json!({"kind": "Pod", "metadata": {"uid": uid(2), "resourceVersion": "70"}, "x": format!("a {} b", uid(1))}),
-            json!({"kind": "Pod", "metadata": {"uid": "uid-2", "resourceVersion": "rv-1"}, "x": "a uid-1 b"}),
+            json!({"kind": "Pod", "metadata": {"uid": "uid-2", "resourceVersion": "<that of request 0>"}, "x": "a uid-1 b"}),
         );
         check(
             json!({"kind": "Service", "spec": {"clusterIP": "10.9.8.7", "ports": [{"nodePort": 30001}]}}),

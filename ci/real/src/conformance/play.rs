@@ -19,6 +19,7 @@ pub(crate) fn to_model(script: &Script) -> anyhow::Result<Vec<Answer>> {
         model.create(&crd_ivorycluster())?;
         model.create(&crd_ivyupgrade())?;
     }
+    model.forget_past();
     let mut answers = Vec::new();
     for step in &script.requests {
         let ask = memory.ask(step)?;
