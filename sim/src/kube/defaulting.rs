@@ -156,14 +156,9 @@ pub(crate) fn set_defaults(object: &mut Object, old: Option<&Object>) {
         | Kind::Event
         | Kind::ControllerRevision
         | Kind::PodDisruptionBudget
-        | Kind::Lease => {}
-        Kind::Role | Kind::ClusterRole => {
-            if let Some(rules) = body.get_mut("rules")
-                && rules.as_array().is_some_and(Vec::is_empty)
-            {
-                *rules = Value::Null;
-            }
-        }
+        | Kind::Lease
+        | Kind::Role
+        | Kind::ClusterRole => {}
     }
 }
 

@@ -14,8 +14,8 @@ use super::AGENT;
 
 /// How long a watch is read, in seconds.
 const WATCH_S: u32 = 1;
-/// The server sends its last bookmark two seconds before a watch ends.
-const WATCH_BOOKMARKS_S: u32 = 4;
+/// The same with bookmarks: the server sends the last some two seconds before the end, and none in the first seconds.
+const WATCH_BOOKMARKS_S: u32 = 10;
 /// A continue token of the first revision that there was, which is compacted away after some minutes.
 const TOO_OLD: &str = "eyJ2IjoibWV0YS5rOHMuaW8vdjEiLCJydiI6MSwic3RhcnQiOiJhXHUwMDAwIn0";
 
