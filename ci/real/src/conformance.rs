@@ -120,11 +120,19 @@ async fn ask_real(
     let controllers = real.has_controllers("conformance-controllers").await?;
     real.remove_all(&ask::Memory::new("conformance-controllers")).await?;
     if controllers {
-        bail!("controllers run there, and would change what is compared; see the head of conformance.rs");
+        bail!(
+            "controllers run there, and would change what is compared; see the head of conformance.rs"
+        );
     }
     for (at, script) in scripts.iter().enumerate() {
         let count = script.requests.len();
-        eprintln!("{}/{} {}: {count} requests. {}", at + 1, scripts.len(), script.name, script.shows);
+        eprintln!(
+            "{}/{} {}: {count} requests. {}",
+            at + 1,
+            scripts.len(),
+            script.name,
+            script.shows
+        );
         let answers = play::to_real(&real, script).await?;
         done(script, Recording { kubernetes: kubernetes.clone(), answers })?;
     }

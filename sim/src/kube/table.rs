@@ -22,7 +22,10 @@ impl ApiServer {
         for column in columns {
             let text = |key: &str| column.get(key).and_then(Value::as_str).unwrap_or_default();
             let described = match text("description") {
-                "" => format!("Custom resource definition column (in JSONPath format): {}", text("jsonPath")),
+                "" => format!(
+                    "Custom resource definition column (in JSONPath format): {}",
+                    text("jsonPath")
+                ),
                 given => given.to_owned(),
             };
             heads.push(json!({"name": text("name"), "type": text("type"), "format": text("format"),
@@ -39,7 +42,9 @@ impl ApiServer {
             json!({ "cells": cells })
         };
         let rows: Vec<_> = self.list(kind, namespace).map(|object| row(object)).collect();
-        Some(json!({"apiVersion": "meta.k8s.io/v1", "kind": "Table", "columnDefinitions": heads, "rows": rows}))
+        Some(
+            json!({"apiVersion": "meta.k8s.io/v1", "kind": "Table", "columnDefinitions": heads, "rows": rows}),
+        )
     }
 }
 
@@ -71,7 +76,8 @@ fn at<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
             let (key, wanted) = filter.split_once("==")?;
             let wanted = wanted.trim_matches(['"', '\'']);
             let list = here.as_array()?;
-            here = list.iter().find(|item| item.get(key).and_then(Value::as_str) == Some(wanted))?;
+            here =
+                list.iter().find(|item| item.get(key).and_then(Value::as_str) == Some(wanted))?;
             rest = tail;
         } else {
             let tail = rest.strip_prefix('.')?;

@@ -49,8 +49,9 @@ impl ApiServer {
             return Ok(all.map(|o| (ChangeType::Added, Arc::clone(o))).collect());
         }
         let changes = self.changes_since(from, Some(kind))?;
-        let here = changes
-            .filter(|change| namespace.is_none_or(|wanted| *wanted == *change.object.meta.namespace));
+        let here = changes.filter(|change| {
+            namespace.is_none_or(|wanted| *wanted == *change.object.meta.namespace)
+        });
         Ok(here.filter_map(|change| change.seen_by(|object| filter.matches(object))).collect())
     }
 }

@@ -29,7 +29,8 @@ pub(crate) fn compare(real: &Answer, model: &Answer) -> Vec<Difference> {
 pub(crate) fn known(step: &Step, difference: &Difference) -> Option<usize> {
     let is = |known: &Known| {
         let asked = known.word.is_empty() || step.known.as_deref() == Some(known.word);
-        let says = || difference.real.as_ref().is_some_and(|real| real.to_string().contains(known.says));
+        let says =
+            || difference.real.as_ref().is_some_and(|real| real.to_string().contains(known.says));
         asked && difference.path.starts_with(known.path) && (known.says.is_empty() || says())
     };
     TABLE.iter().position(is)
@@ -55,11 +56,9 @@ fn differ(path: &str, real: Option<&Value>, model: Option<&Value>, out: &mut Vec
             differ(path, Some(&Value::Object(a.clone())), Some(&nothing), out);
         }
         (a, b) if a == b => {}
-        (a, b) => out.push(Difference {
-            path: path.to_owned(),
-            real: a.cloned(),
-            model: b.cloned(),
-        }),
+        (a, b) => {
+            out.push(Difference { path: path.to_owned(), real: a.cloned(), model: b.cloned() })
+        }
     }
 }
 
@@ -106,7 +105,11 @@ mod tests {
             assert_eq!(texts, expected);
         };
         check(json!({"a": [1, {"b": 2}]}), json!({"a": [1, {"b": 2}]}), &[]);
-        check(json!({"a": [1, {"b": 2}]}), json!({"a": [1, {"b": 3}]}), &["body.a[1].b: real 2, model 3"]);
+        check(
+            json!({"a": [1, {"b": 2}]}),
+            json!({"a": [1, {"b": 3}]}),
+            &["body.a[1].b: real 2, model 3"],
+        );
         check(json!({"a": [1]}), json!({"a": []}), &["body.a[0]: real 1, model nothing"]);
         check(json!({}), json!({"f:a/b": 1}), &["body[\"f:a/b\"]: real nothing, model 1"]);
         check(json!({"a": {"b": 1}}), json!({}), &["body.a.b: real 1, model nothing"]);

@@ -21,18 +21,8 @@ pub(crate) const TABLE: &[Known] = &[
         says: "",
         reason: "a refusal of the model names the object in its message alone; no client here reads it from details",
     },
-    Known {
-        word: "",
-        path: "body.details.kind",
-        says: "",
-        reason: "as details.name",
-    },
-    Known {
-        word: "",
-        path: "body.details.group",
-        says: "",
-        reason: "as details.name",
-    },
+    Known { word: "", path: "body.details.kind", says: "", reason: "as details.name" },
+    Known { word: "", path: "body.details.group", says: "", reason: "as details.name" },
     Known {
         word: "",
         path: "body.details.retryAfterSeconds",
@@ -86,6 +76,12 @@ pub(crate) const TABLE: &[Known] = &[
         path: "body",
         says: "",
         reason: "an empty list of rules is stored as null, and yet owned; nobody here writes an empty one",
+    },
+    Known {
+        word: "bookmarks",
+        path: "events[1]",
+        says: "",
+        reason: "the server promises no bookmark within seconds, but for the end of the first events; the model can always tell one",
     },
     Known {
         word: "taint",

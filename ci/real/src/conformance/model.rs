@@ -98,9 +98,7 @@ impl Model {
                 warnings: reply.warnings,
                 events: None,
             },
-            Err(status) => {
-                Raw { code: status.code, body: refusal(&status), ..Raw::default() }
-            }
+            Err(status) => Raw { code: status.code, body: refusal(&status), ..Raw::default() },
         })
     }
 
@@ -121,7 +119,8 @@ impl Model {
                 }
                 if ask.step.bookmarks || ask.step.initial {
                     // Where a watch has got to is the version of the whole; the model sends no bookmarks itself.
-                    let mut meta = json!({"resourceVersion": self.server.resource_version().to_string()});
+                    let mut meta =
+                        json!({"resourceVersion": self.server.resource_version().to_string()});
                     if ask.step.initial {
                         meta["annotations"] = json!({"k8s.io/initial-events-end": "true"});
                     }
@@ -221,7 +220,9 @@ fn filter(ask: &Ask<'_>) -> Result<Filter, Stop> {
             return Err(Stop::Unable("label selectors ask for a value or for a key"));
         }
         match part.split_once('=') {
-            Some((key, value)) => labels.insert(key.into(), Some(value.trim_start_matches('=').into())),
+            Some((key, value)) => {
+                labels.insert(key.into(), Some(value.trim_start_matches('=').into()))
+            }
             None => labels.insert(part.to_owned(), None),
         };
     }
@@ -230,7 +231,9 @@ fn filter(ask: &Ask<'_>) -> Result<Filter, Stop> {
         match part.split_once('=') {
             Some(("metadata.name", name)) => filter.name = Some(name.into()),
             Some(("spec.nodeName", node)) => filter.node = Some(node.into()),
-            _ => return Err(Stop::Unable("field selectors ask for metadata.name or spec.nodeName")),
+            _ => {
+                return Err(Stop::Unable("field selectors ask for metadata.name or spec.nodeName"));
+            }
         }
     }
     Ok(filter)
@@ -269,7 +272,8 @@ fn scale(object: &Object) -> Value {
     let replicas = |part: &str| object.i64_at(&[part, "replicas"]).unwrap_or(0);
     let labels = object.at(&["spec", "selector", "matchLabels"]).and_then(Value::as_object);
     let labels = labels.into_iter().flatten();
-    let pairs: Vec<_> = labels.map(|(k, v)| format!("{k}={}", v.as_str().unwrap_or_default())).collect();
+    let pairs: Vec<_> =
+        labels.map(|(k, v)| format!("{k}={}", v.as_str().unwrap_or_default())).collect();
     json!({"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": meta,
         "spec": {"replicas": replicas("spec")},
         "status": {"replicas": replicas("status"), "selector": pairs.join(",")}})

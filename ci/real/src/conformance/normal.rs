@@ -81,7 +81,8 @@ impl Symbols {
         let mut object = event["object"].clone();
         if event["type"] == "BOOKMARK" {
             // Beside its version, which moves with the whole store, it has the annotation.
-            object = json!({"kind": object["kind"], "annotations": object["metadata"]["annotations"]});
+            object =
+                json!({"kind": object["kind"], "annotations": object["metadata"]["annotations"]});
         } else {
             self.body(&mut object);
         }
@@ -105,7 +106,8 @@ impl Symbols {
         let meta = &mut list["metadata"];
         let version = text(meta, "resourceVersion").to_owned();
         let same = !self.page.is_empty() && self.page == version;
-        meta["resourceVersion"] = if same { "<that of the page before>" } else { "<version>" }.into();
+        meta["resourceVersion"] =
+            if same { "<that of the page before>" } else { "<version>" }.into();
         self.page.clear();
         match text(meta, "continue") {
             "" => drop(meta.as_object_mut().and_then(|m| m.remove("continue"))),
@@ -197,7 +199,8 @@ impl Symbols {
                     }
                     self.scrub(below);
                 }
-                let keys: Vec<_> = map.keys().filter(|k| k.contains(&self.namespace)).cloned().collect();
+                let keys: Vec<_> =
+                    map.keys().filter(|k| k.contains(&self.namespace)).cloned().collect();
                 for key in keys {
                     if let Some(below) = map.remove(&key) {
                         map.insert(key.replace(&self.namespace, "$ns"), below);
@@ -282,9 +285,8 @@ fn status(status: &mut Value) {
         return;
     }
     let causes = status["details"]["causes"].as_array().into_iter().flatten();
-    let causes: BTreeSet<_> = causes
-        .map(|c| (text(c, "field"), text(c, "reason"), cut(text(c, "message"))))
-        .collect();
+    let causes: BTreeSet<_> =
+        causes.map(|c| (text(c, "field"), text(c, "reason"), cut(text(c, "message")))).collect();
     let message = cut(text(status, "message"));
     let message = if causes.len() > 1 {
         // The causes, in some order.

@@ -8,14 +8,14 @@ use ivory_core::Kind;
 use kube::client::Body;
 use serde_json::{Value, json};
 
+use super::AGENT;
 use super::ask::{Ask, Memory, Raw};
 use super::script::Verb;
-use super::AGENT;
 
 /// How long a watch is read, in seconds.
 const WATCH_S: u32 = 1;
-/// The same with bookmarks: the server sends the last some two seconds before the end, and none in the first seconds.
-const WATCH_BOOKMARKS_S: u32 = 10;
+/// The same where a bookmark may come: the server sends its last some two seconds before the end.
+const WATCH_BOOKMARKS_S: u32 = 4;
 /// A continue token of the first revision that there was, which is compacted away after some minutes.
 const TOO_OLD: &str = "eyJ2IjoibWV0YS5rOHMuaW8vdjEiLCJydiI6MSwic3RhcnQiOiJhXHUwMDAwIn0";
 
@@ -28,7 +28,9 @@ impl Real {
     /// Connects to the cluster that KUBECONFIG names.
     pub(crate) async fn connect() -> anyhow::Result<Self> {
         if std::env::var_os("KUBECONFIG").is_none() {
-            bail!("KUBECONFIG must name a cluster for tests: this makes and deletes namespaces and definitions");
+            bail!(
+                "KUBECONFIG must name a cluster for tests: this makes and deletes namespaces and definitions"
+            );
         }
         let mut config = kube::Config::infer().await.context("KUBECONFIG")?;
         // A refusal is an answer, here: 429 and its like are not asked again.
@@ -111,7 +113,8 @@ impl Real {
     /// Removes what a script left, whatever finalizers are on it.
     pub(crate) async fn remove_all(&self, memory: &Memory) -> anyhow::Result<()> {
         for kind in Kind::ALL.iter().copied().filter(|kind| kind.namespaced()) {
-            let list = self.send("GET", &collection(kind, &memory.namespace), "", &Value::Null).await?;
+            let list =
+                self.send("GET", &collection(kind, &memory.namespace), "", &Value::Null).await?;
             for item in list.body["items"].as_array().into_iter().flatten() {
                 let name = item["metadata"]["name"].as_str().unwrap_or_default();
                 self.remove(kind, &memory.namespace, name).await?;
@@ -133,7 +136,12 @@ impl Real {
     }
 
     /// Removes an object, whatever finalizers are on it.
-    pub(crate) async fn remove(&self, kind: Kind, namespace: &str, name: &str) -> anyhow::Result<()> {
+    pub(crate) async fn remove(
+        &self,
+        kind: Kind,
+        namespace: &str,
+        name: &str,
+    ) -> anyhow::Result<()> {
         let path = format!("{}/{name}", collection(kind, namespace));
         let options = json!({"gracePeriodSeconds": 0, "propagationPolicy": "Background"});
         let raw = self.send("DELETE", &path, JSON, &options).await?;
@@ -219,13 +227,15 @@ fn http_of(ask: &Ask<'_>) -> (&'static str, String, &'static str, Value) {
         Verb::DeleteAll => ("DELETE", all, JSON, body),
         Verb::List | Verb::Watch | Verb::Table => ("GET", all, "", Value::Null),
         Verb::Evict => {
-            let mut eviction = json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": meta});
+            let mut eviction =
+                json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": meta});
             eviction["deleteOptions"] = body;
             ("POST", format!("{one}/eviction"), JSON, eviction)
         }
         Verb::Bind => {
             let target = json!({"apiVersion": "v1", "kind": "Node", "name": step.node});
-            let binding = json!({"apiVersion": "v1", "kind": "Binding", "metadata": meta, "target": target});
+            let binding =
+                json!({"apiVersion": "v1", "kind": "Binding", "metadata": meta, "target": target});
             ("POST", format!("{one}/binding"), JSON, binding)
         }
     };
@@ -244,7 +254,8 @@ fn query_of(ask: &Ask<'_>) -> String {
     given("fieldSelector", &ask.fields);
     given("limit", &step.limit.map(|limit| limit.to_string()));
     given("resourceVersion", &ask.from);
-    let token = ask.continues.as_ref().map(|t| if t == "too-old" { TOO_OLD.into() } else { t.clone() });
+    let token =
+        ask.continues.as_ref().map(|t| if t == "too-old" { TOO_OLD.into() } else { t.clone() });
     given("continue", &token);
     let mut flag = |given: bool, key, value: &str| {
         if given {
@@ -263,7 +274,8 @@ fn query_of(ask: &Ask<'_>) -> String {
         flag(step.initial, "sendInitialEvents", "true");
         flag(step.initial, "resourceVersionMatch", "NotOlderThan");
     }
-    let pairs: Vec<_> = all.iter().map(|(key, value)| format!("{key}={}", encoded(value))).collect();
+    let pairs: Vec<_> =
+        all.iter().map(|(key, value)| format!("{key}={}", encoded(value))).collect();
     pairs.join("&")
 }
 

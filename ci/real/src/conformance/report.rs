@@ -81,7 +81,10 @@ impl Report {
             }
         }
         for (known, seen) in TABLE.iter().zip(&self.known).filter(|(_, seen)| **seen > 0) {
-            lines.push(format!("known difference, {seen} exchanges, {}: {}", known.path, known.reason));
+            lines.push(format!(
+                "known difference, {seen} exchanges, {}: {}",
+                known.path, known.reason
+            ));
         }
         lines.push(format!(
             "{} exchanges of {} scripts, {} mismatches",
@@ -97,7 +100,8 @@ impl Report {
         let side = |value: &Option<Value>| value.clone().unwrap_or_default();
         let differences = |mismatch: &Mismatch| -> Vec<Value> {
             let all = mismatch.differences.iter();
-            all.map(|d| json!({"path": d.path, "real": side(&d.real), "model": side(&d.model)})).collect()
+            all.map(|d| json!({"path": d.path, "real": side(&d.real), "model": side(&d.model)}))
+                .collect()
         };
         let mismatches: Vec<_> = self
             .mismatches

@@ -252,7 +252,8 @@ pub(crate) fn scripts(only: &[String]) -> anyhow::Result<Vec<Script>> {
     all.sort_by(|a, b| a.name.cmp(&b.name));
     for script in &all {
         for (at, step) in script.requests.iter().enumerate() {
-            checked(step).with_context(|| format!("{} request {at}: {}", script.name, step.title()))?;
+            checked(step)
+                .with_context(|| format!("{} request {at}: {}", script.name, step.title()))?;
         }
     }
     if let Some(wrong) = only.iter().find(|name| all.iter().all(|s| s.name != **name)) {

@@ -36,15 +36,25 @@ pub(crate) fn script() -> anyhow::Result<Script> {
     for (patch, note) in refused.chain(accepted) {
         let mut manifest = all.base.clone();
         json_patch_merge(&mut manifest, &patch);
-        requests.push(Step { create: Some(manifest), note: Some(note), dry: true, ..Step::default() });
+        requests.push(Step {
+            create: Some(manifest),
+            note: Some(note),
+            dry: true,
+            ..Step::default()
+        });
     }
     for (from, to) in [(17, 18), (18, 18), (18, 17), (9, 18), (17, 19)] {
-        let spec = json!({"fromIvoryVersion": from, "toIvoryVersion": to, "ivoryclusterName": "hippo"});
+        let spec =
+            json!({"fromIvoryVersion": from, "toIvoryVersion": to, "ivoryclusterName": "hippo"});
         let manifest = json!({"kind": "IvyUpgrade", "metadata": {"name": "up"}, "spec": spec});
         let note = Some(format!("from {from} to {to}"));
         requests.push(Step { create: Some(manifest), note, dry: true, ..Step::default() });
     }
-    Ok(Script::made("verdicts", "Our definitions: every rule violated, every limit, what is accepted", requests))
+    Ok(Script::made(
+        "verdicts",
+        "Our definitions: every rule violated, every limit, what is accepted",
+        requests,
+    ))
 }
 
 /// JSON merge patch (RFC 7396).
