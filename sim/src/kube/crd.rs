@@ -1,5 +1,6 @@
 //! Custom resources: registered by their definition, pruned, defaulted and validated by its schema.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ivory_core::Kind;
@@ -25,6 +26,8 @@ pub(crate) struct CustomKind {
     version: usize,
     rules: CompiledSchema,
     has_rules: bool,
+    /// The rules that blame a field below the value that they judge.
+    blaming: BTreeSet<String>,
     validator: Validator,
 }
 
@@ -126,6 +129,7 @@ impl CustomKind {
             has_status: subresources.is_some_and(|s| s.get("status").is_some()),
             body: Arc::clone(&definition.body),
             version: at,
+            blaming: blaming(open_api),
             rules,
             has_rules,
             validator: Validator::new(),
@@ -179,8 +183,12 @@ impl CustomKind {
         let previous = old.map(Object::to_value);
         let found = self.validator.validate_compiled(&self.rules, &whole, previous.as_ref());
         for error in found.err().into_iter().flat_map(|e| e.into_vec()) {
-            let field = error.field_path;
-            let value = value_at(&whole, &field);
+            let field = error.field_path.trim_start_matches('.').to_owned();
+            // Messages show the value that was judged, whichever field is blamed; only maps have fields to blame.
+            let value = match self.blaming.contains(&error.rule) {
+                true => "object".into(),
+                false => value_at(&whole, &field),
+            };
             out.push(match error.reason.as_deref() {
                 Some("FieldValueForbidden") => FieldError::forbidden(field, &error.message),
                 Some("FieldValueRequired") => FieldError::required(field, &error.message),
@@ -191,6 +199,22 @@ impl CustomKind {
             });
         }
     }
+}
+
+fn blaming(schema: &Value) -> BTreeSet<String> {
+    let text = |rule: &Value, key: &str| rule.get(key)?.as_str().map(str::to_owned);
+    let mut found = BTreeSet::new();
+    match schema {
+        Value::Object(map) => {
+            let rules = map.get("x-kubernetes-validations").and_then(Value::as_array);
+            let rules = rules.into_iter().flatten().filter(|rule| rule.get("fieldPath").is_some());
+            found.extend(rules.filter_map(|rule| text(rule, "rule")));
+            found.extend(map.values().flat_map(blaming));
+        }
+        Value::Array(list) => found.extend(list.iter().flat_map(blaming)),
+        _ => {}
+    }
+    found
 }
 
 /// What messages show of a value at a dotted path: the name of its type.

@@ -54,8 +54,18 @@ impl ApiServer {
         if is_released(&new) {
             let last = self.remove(&new);
             self.after_remove(&last);
-            if old.kind == Kind::Pod {
-                return Ok(Reply::object(200, last));
+            match old.kind {
+                // Deletion marks a Pod before it removes it.
+                Kind::Pod => {
+                    new.meta.resource_version = last.meta.resource_version;
+                    return Ok(Reply::object(200, Arc::new(new)));
+                }
+                Kind::Service
+                | Kind::ServiceAccount
+                | Kind::PersistentVolumeClaim
+                | Kind::PersistentVolume
+                | Kind::StorageClass => return Ok(Reply::object(200, last)),
+                _ => {}
             }
             return Ok(Reply {
                 code: 200,

@@ -23,8 +23,10 @@ mod status;
 mod store;
 mod strategic;
 mod strategy;
+mod table;
 mod update;
 mod validation;
+mod watch;
 
 pub use request::{
     Body, Content, DeleteOptions, Filter, ObjectRef, Reply, Request, Response, Subresource,

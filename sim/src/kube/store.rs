@@ -182,19 +182,20 @@ impl ApiServer {
         object
     }
 
-    /// Removes an object; `last` is its last version, which watchers get.
-    pub(crate) fn remove(&mut self, last: &Object) -> Arc<Object> {
+    /// Removes an object. Watchers and the caller get it as it was stored last, with the version of the removal: what a
+    /// request that removed it changed besides, its deletionTimestamp or its last finalizer, was never stored.
+    pub(crate) fn remove(&mut self, gone: &Object) -> Arc<Object> {
         self.resource_version += 1;
-        let namespaces = Arc::make_mut(&mut self.kinds[last.kind as usize]);
+        let namespaces = Arc::make_mut(&mut self.kinds[gone.kind as usize]);
         let mut old = None;
-        if let Some(names) = namespaces.get_mut(&*last.meta.namespace) {
+        if let Some(names) = namespaces.get_mut(&*gone.meta.namespace) {
             let names = Arc::make_mut(names);
-            old = names.remove(&*last.meta.name);
+            old = names.remove(&*gone.meta.name);
             if names.is_empty() {
-                namespaces.remove(&*last.meta.namespace);
+                namespaces.remove(&*gone.meta.namespace);
             }
         }
-        let mut last = last.clone();
+        let mut last = old.as_deref().unwrap_or(gone).clone();
         last.meta.resource_version = self.resource_version;
         let last = Arc::new(last);
         self.log(ChangeType::Deleted, Arc::clone(&last), old);

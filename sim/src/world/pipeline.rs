@@ -8,7 +8,7 @@ use ivory_core::command::Command;
 use ivory_core::object::Object;
 use ivory_core::read::{Output, Selector, Target};
 
-use crate::kube::{Change, ChangeType, Request, Status};
+use crate::kube::{Change, Request, Status};
 use crate::time::{Span, Time};
 use crate::world::actor::{ActorId, Input, KubeId, WatchId};
 use crate::world::call::{Call, CallError, Reply};
@@ -492,18 +492,11 @@ impl Watch {
         if self.selector.0.is_empty() && self.node.is_none() {
             return Some(change.clone());
         }
-        let before = change.old.as_ref().is_some_and(|o| self.matches(o));
-        let after = change.what != ChangeType::Deleted && self.matches(&change.object);
-        let what = match (before, after) {
-            (false, false) => return None,
-            (false, true) => ChangeType::Added,
-            (true, true) => ChangeType::Modified,
-            (true, false) => ChangeType::Deleted,
-        };
+        let (what, object) = change.seen_by(|object| self.matches(object))?;
         Some(if what == change.what {
             change.clone()
         } else {
-            Arc::new(Change { what, ..(**change).clone() })
+            Arc::new(Change { what, object, ..(**change).clone() })
         })
     }
 }
