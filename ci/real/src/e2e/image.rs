@@ -1,5 +1,5 @@
-//! The operator's image as an archive (the form of `docker save`): one layer with one static binary. No
-//! container engine is needed to make it, and every one can load it.
+//! The operator's image as an archive (the form of `docker save`): one layer with one static binary, or with
+//! the libraries that it needs beside it. No container engine is needed to make it, and every one can load it.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -40,7 +40,16 @@ pub(crate) fn build(root: &Path) -> anyhow::Result<PathBuf> {
     Ok(target.join(TARGET).join("release/ivory-operator"))
 }
 
-/// Writes the archive of an image that holds the binary and nothing else.
+/// The shared libraries of a binary, the loader included; none of a static one.
+fn libraries(binary: &Path) -> anyhow::Result<Vec<String>> {
+    let said = Command::new("ldd").arg(binary).output().context("ldd is needed")?;
+    let said = String::from_utf8_lossy(&said.stdout).into_owned();
+    // `libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x…)` and `/lib64/ld-linux-x86-64.so.2 (0x…)`.
+    let path = |line: &str| line.split_whitespace().find(|w| w.starts_with('/')).map(str::to_owned);
+    Ok(said.lines().filter_map(path).collect())
+}
+
+/// Writes the archive of an image that holds the binary and what it needs.
 ///
 /// # Errors
 /// When a file can't be read or written.
@@ -49,6 +58,10 @@ pub(crate) fn pack(binary: &Path, name: &str, folder: &Path) -> anyhow::Result<I
         std::fs::read(binary).with_context(|| format!("{} can't be read", binary.display()))?;
     let mut layer = Vec::new();
     entry(&mut layer, "ivory-operator", 0o755, &program);
+    for library in libraries(binary)? {
+        let content = std::fs::read(&library)?;
+        entry(&mut layer, library.trim_start_matches('/'), 0o755, &content);
+    }
     end(&mut layer);
     let diff = hex(&layer);
     let architecture = match std::env::consts::ARCH {

@@ -85,7 +85,10 @@ fn wrote(live: &Live, at: Timestamp, line: &Value) {
     let at = live.time(at);
     let verb = match verb.as_str() {
         "create" if object.starts_with("Event ") => "event",
-        "create" => "create",
+        "create" => {
+            live.claim(&object, at);
+            "create"
+        }
         "apply" if live.claim(&object, at) => "create",
         "delete" => "delete",
         "status" => "status",
