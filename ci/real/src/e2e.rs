@@ -2,12 +2,14 @@
 //! ServiceAccount, and the same stories played in the simulator beside them.
 
 mod changes;
+mod compare;
 mod driver;
 mod faults;
 mod image;
 mod install;
 mod kept;
 mod live;
+mod milestones;
 mod operator_log;
 mod playable;
 mod pods;
@@ -233,7 +235,8 @@ impl Stage {
             Ok(Box::new(Keeping { inner, kept: simulated.clone() }) as Box<dyn Driver>)
         };
         let in_sim = player::run(scenario, None, false, &build);
-        Line::played(scenario, outcome, &clients, kept.journal(), in_sim, simulated.journal())
+        let (here, there) = (kept.journal(), simulated.journal());
+        Line::played(scenario, outcome, &clients, &here, in_sim, &there)
     }
 
     fn driver(&self, kept: &Kept) -> Box<dyn Driver> {

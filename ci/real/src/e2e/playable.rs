@@ -16,6 +16,8 @@ pub(crate) const WITHIN_FACTOR: i64 = 2;
 pub(crate) const GAP_FACTOR: f64 = 1.5;
 /// … and these seconds: a client's line a tenth of a second is connection, TLS and a new process.
 pub(crate) const GAP_SECONDS: f64 = 3.0;
+/// … and what must be true at a moment may come true within so long: endpoints and proxies follow.
+pub(crate) const MOMENT: Span = Span::s(5);
 /// The operator must have been silent for so long …
 const SILENT: Span = Span::s(20);
 
@@ -67,7 +69,7 @@ impl Fit {
                 Act::Expect { all: quiet(SILENT), hold: self.watched },
             ];
             let all = std::mem::take(&mut finale.all);
-            steps.insert(0, Act::Expect { all, hold: Span::ZERO });
+            steps.insert(0, Act::Wait { all, within: MOMENT });
             scenario.steps.extend(steps.into_iter().map(|act| at_the_end(finale, act)));
         }
         Ok(scenario)
@@ -110,6 +112,9 @@ impl Fit {
             Act::Expect { all, hold } => {
                 *passes = Span(passes.0 + hold.0);
                 all.iter().try_for_each(|e| self.expectation(e))?;
+                if *hold == Span::ZERO {
+                    step.act = Act::Wait { all: std::mem::take(all), within: MOMENT };
+                }
             }
             Act::Advance(span) => *passes = Span(passes.0 + span.0),
             Act::Fault(fault) => possible(fault)?,
@@ -151,9 +156,9 @@ fn plain() -> KubeSpec {
 
 fn at_the_end(finale: &Finale, act: Act) -> Step {
     let text = match &act {
+        Act::Wait { within, .. } if *within == MOMENT => "expect at the end",
         Act::Wait { .. } => "wait until the operator is quiet",
-        Act::Expect { hold, .. } if *hold > Span::ZERO => "expect that it stays quiet",
-        _ => "expect at the end",
+        _ => "expect that it stays quiet",
     };
     Step { at: finale.at, text: text.to_owned(), kube: 0, cluster: None, act, refused: None }
 }

@@ -3,11 +3,14 @@
 use ivory_sim::scenario::driver::ClientFacts;
 use ivory_sim::scenario::language::Scenario;
 use ivory_sim::scenario::run::Outcome;
+use ivory_sim::scenario::transcript::Teller;
 use ivory_sim::world::journal::Entry;
 use serde_json::{Value, json};
 
+use super::compare::{Compared, compare};
 use super::image::{Image, SIZE_MAX_BYTES};
-use super::playable::{GAP_FACTOR, GAP_SECONDS, WITHIN_FACTOR};
+use super::milestones::{aliases, milestones};
+use super::playable::{GAP_FACTOR, GAP_SECONDS, MOMENT, WITHIN_FACTOR};
 
 /// How one scenario went.
 pub(crate) struct Result {
@@ -30,6 +33,7 @@ struct Played {
     lost_rows: u64,
     sim_seconds: f64,
     sim_write_gap_s: f64,
+    compared: Compared,
     transcript: String,
 }
 
@@ -49,9 +53,9 @@ impl Result {
         scenario: &Scenario,
         real: Outcome,
         clients: &[ClientFacts],
-        _journal: Vec<Entry>,
+        journal: &[Entry],
         simulated: std::result::Result<Outcome, String>,
-        _simulated_journal: Vec<Entry>,
+        simulated_journal: &[Entry],
     ) -> Self {
         let mut wrong = Vec::new();
         if let Some(failure) = real.failure {
@@ -86,8 +90,27 @@ impl Result {
             }
             Err(error) => wrong.push(format!("the simulator can't play it: {error}")),
         }
+        let (here, here_flaps) = milestones(scenario, journal);
+        let (there, there_flaps) = milestones(scenario, simulated_journal);
+        let mut compared = compare(&here, &there);
+        // A story that broke off has an end of its own.
+        if wrong.is_empty() {
+            wrong.append(&mut compared.wrong);
+        }
+        let flap = |(flaps, where_): (Vec<_>, &'static str)| {
+            flaps.into_iter().map(move |f: super::milestones::Fact| {
+                format!(
+                    "flap {where_}, at {:.1} s: {} (shorter than a watch may miss)",
+                    f.at_s, f.text
+                )
+            })
+        };
+        let flaps = [(here_flaps, "on the cluster"), (there_flaps, "simulated")];
+        compared.excused.extend(flaps.into_iter().flat_map(flap));
+        let told = Teller::new(vec!["main".to_owned()]).tell(&aliases(scenario, journal), journal);
         let played = Played {
             wrong,
+            compared,
             seconds: real.virtual_s,
             writes: real.writes,
             clients: clients.len(),
@@ -95,7 +118,7 @@ impl Result {
             lost_rows: lost,
             sim_seconds,
             sim_write_gap_s,
-            transcript: real.transcript,
+            transcript: told,
         };
         Self { name: scenario.name.clone(), how: How::Played(Box::new(played)) }
     }
@@ -123,6 +146,7 @@ impl Result {
                 "writes": p.writes,
                 "write_gap_s": tenths(p.write_gap_s),
                 "lost_rows": p.lost_rows,
+                "milestones": {"common": p.compared.common, "excused": p.compared.excused},
                 "simulated": {"seconds": tenths(p.sim_seconds), "write_gap_s": tenths(p.sim_write_gap_s)},
             }),
         }
@@ -148,11 +172,20 @@ pub(crate) fn tell(result: &Result, verbose: bool) {
                     p.write_gap_s, p.sim_write_gap_s, p.lost_rows
                 ),
             };
-            println!("{mark} {name:<30} {:>6.1} s   {:>3} writes{clients}", p.seconds, p.writes);
+            println!(
+                "{mark} {name:<30} {:>6.1} s   {:>3} writes   {:>3} milestones as simulated, {} differ with a reason{clients}",
+                p.seconds,
+                p.writes,
+                p.compared.common,
+                p.compared.excused.len(),
+            );
             for wrong in &p.wrong {
                 println!("    {wrong}");
             }
             if verbose || !p.wrong.is_empty() {
+                for excused in &p.compared.excused {
+                    println!("    - {excused}");
+                }
                 for line in p.transcript.lines() {
                     println!("    {line}");
                 }
@@ -175,7 +208,8 @@ pub(crate) fn sum(results: &[Result], image: Option<&Image>, as_json: bool) {
     }
     println!(
         "\n{passed} passed, {failed} failed, {skipped} skipped; slack: waits {WITHIN_FACTOR} times as long, \
-         write gaps {GAP_FACTOR} times and {GAP_SECONDS} s"
+         write gaps {GAP_FACTOR} times and {GAP_SECONDS} s, moments {} s",
+        MOMENT.seconds()
     );
     if let Some(image) = image {
         #[expect(clippy::cast_precision_loss, reason = "for people")]
