@@ -5,6 +5,7 @@ mod changes;
 mod compare;
 mod driver;
 mod faults;
+mod figures;
 mod image;
 mod install;
 mod kept;

@@ -8,6 +8,7 @@ use ivory_sim::world::journal::Entry;
 use serde_json::{Value, json};
 
 use super::compare::{Compared, compare};
+use super::figures::figures;
 use super::image::{Image, SIZE_MAX_BYTES};
 use super::milestones::{aliases, milestones};
 use super::playable::{GAP_FACTOR, GAP_SECONDS, MOMENT, WITHIN_FACTOR};
@@ -34,6 +35,8 @@ struct Played {
     sim_seconds: f64,
     sim_write_gap_s: f64,
     compared: Compared,
+    figures: Vec<(String, f64)>,
+    sim_figures: Vec<(String, f64)>,
     transcript: String,
 }
 
@@ -111,6 +114,8 @@ impl Result {
         let played = Played {
             wrong,
             compared,
+            figures: figures(journal),
+            sim_figures: figures(simulated_journal),
             seconds: real.virtual_s,
             writes: real.writes,
             clients: clients.len(),
@@ -146,11 +151,16 @@ impl Result {
                 "writes": p.writes,
                 "write_gap_s": tenths(p.write_gap_s),
                 "lost_rows": p.lost_rows,
+                "figures_s": table(&p.figures),
                 "milestones": {"common": p.compared.common, "excused": p.compared.excused},
-                "simulated": {"seconds": tenths(p.sim_seconds), "write_gap_s": tenths(p.sim_write_gap_s)},
+                "simulated": {"seconds": tenths(p.sim_seconds), "write_gap_s": tenths(p.sim_write_gap_s), "figures_s": table(&p.sim_figures)},
             }),
         }
     }
+}
+
+fn table(figures: &[(String, f64)]) -> Value {
+    figures.iter().map(|(name, s)| (name.clone(), Value::from(tenths(*s)))).collect()
 }
 
 fn tenths(value: f64) -> f64 {
@@ -179,6 +189,11 @@ pub(crate) fn tell(result: &Result, verbose: bool) {
                 p.compared.common,
                 p.compared.excused.len(),
             );
+            for (name, seconds) in &p.figures {
+                let simulated = p.sim_figures.iter().find(|(n, _)| n == name);
+                let simulated = simulated.map_or("not at all".to_owned(), |(_, s)| format!("{s:.1} s"));
+                println!("    {name}: {seconds:.1} s (simulated {simulated})");
+            }
             for wrong in &p.wrong {
                 println!("    {wrong}");
             }
