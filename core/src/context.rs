@@ -1,9 +1,10 @@
 //! What a plan is given besides what it observes: the time, entropy, and the operator's settings.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
+use crate::grants::Grant;
 use crate::hash::digest;
 use crate::sensitive::Sensitive;
 
@@ -16,6 +17,8 @@ pub struct Context {
     pub entropy: Entropy,
     /// The operator's settings.
     pub config: Config,
+    /// What the API server did not permit the driver when it last tried: reads, writes and commands.
+    pub denied: BTreeSet<Grant>,
 }
 
 /// Fresh random bytes, from which any number of independent values are derived by label.
@@ -45,7 +48,7 @@ pub struct Config {
     /// The DNS domain of the Kubernetes, with its trailing dot.
     pub domain: String,
     /// Feature gates that are on.
-    pub gates: std::collections::BTreeSet<String>,
+    pub gates: BTreeSet<String>,
 }
 
 impl Default for Config {
@@ -54,7 +57,7 @@ impl Default for Config {
             images: BTreeMap::new(),
             openshift: false,
             domain: "cluster.local.".to_owned(),
-            gates: std::collections::BTreeSet::new(),
+            gates: BTreeSet::new(),
         }
     }
 }

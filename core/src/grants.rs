@@ -35,6 +35,16 @@ impl Grant {
         Self { group: kind.group(), resource: kind.plural().to_owned(), verb }
     }
 
+    /// The resource with its group, as in `statefulsets.apps`; the subresource stays at the end.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match (self.group, self.resource.split_once('/')) {
+            ("", _) => self.resource.clone(),
+            (group, None) => format!("{}.{group}", self.resource),
+            (group, Some((resource, below))) => format!("{resource}.{group}/{below}"),
+        }
+    }
+
     fn below(kind: Kind, subresource: &str, verb: &'static str) -> Self {
         Self { group: kind.group(), resource: format!("{}/{subresource}", kind.plural()), verb }
     }

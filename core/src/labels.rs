@@ -55,6 +55,8 @@ keys! {
     /// Annotation on the cluster (ours): the request that was carried out last. The status says so too, and
     /// may be lost.
     SWITCHED_OVER = "switched-over";
+    /// Annotation on a Secret (ours), while it trusts more than one root: when that or its certificates changed last.
+    TRUST_CHANGED = "trust-changed-at";
     /// Annotation on the cluster: the IvyUpgrade that may upgrade it.
     ALLOW_UPGRADE = "allow-upgrade";
     /// The finalizer on every IvoryCluster.

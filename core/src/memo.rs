@@ -12,6 +12,7 @@ use crate::context::Config;
 use crate::crypto::pki::{Authority, Issued, Root};
 use crate::object::{Object, Uid};
 use crate::report::Reason;
+use crate::rules::trust::Origin;
 
 /// How many results of one kind are kept before all are forgotten at once.
 const LIMIT: usize = 4096;
@@ -37,13 +38,16 @@ type ReadCluster = Result<Arc<Cluster>, Reason>;
 /// One life and version of a live object. Its comparison holds for the very same desired object.
 type DiffKey = (crate::Kind, Uid, u64);
 
+/// A pair that stays, and where it comes from.
+type Kept = (Pair, Origin);
+
 /// A certificate that was found right: for which authority and names, and until when.
 #[derive(Clone)]
 struct Leaf {
     authority: Authority,
     common_name: String,
     dns_names: Vec<String>,
-    pair: Pair,
+    kept: Kept,
     renew_at: Timestamp,
 }
 
@@ -98,8 +102,8 @@ impl Memos {
         authority: &Authority,
         (common_name, dns_names): (&str, &[String]),
         now: Timestamp,
-        read: impl FnOnce() -> Option<(Pair, Timestamp)>,
-    ) -> Option<(Pair, Timestamp)> {
+        read: impl FnOnce() -> Option<(Kept, Timestamp)>,
+    ) -> Option<(Kept, Timestamp)> {
         let (secret, file) = secret;
         let key = (secret.meta.uid.clone(), secret.meta.resource_version, file.to_owned());
         let holds = |l: &&Leaf| {
@@ -109,9 +113,9 @@ impl Memos {
                 && l.authority == *authority
         };
         if let Some(known) = self.leaves.get(&key).filter(holds) {
-            return Some((known.pair.clone(), known.renew_at));
+            return Some((known.kept.clone(), known.renew_at));
         }
-        let (pair, renew_at) = read()?;
+        let (kept, renew_at) = read()?;
         if self.leaves.len() >= LIMIT {
             self.leaves.clear();
         }
@@ -121,11 +125,11 @@ impl Memos {
                 authority: authority.clone(),
                 common_name: common_name.to_owned(),
                 dns_names: dns_names.to_vec(),
-                pair: pair.clone(),
+                kept: kept.clone(),
                 renew_at,
             },
         );
-        Some((pair, renew_at))
+        Some((kept, renew_at))
     }
 
     /// A cluster read from its object.

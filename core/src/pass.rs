@@ -31,6 +31,9 @@ pub enum Ensured {
     NotNow,
 }
 
+/// How soon something that could not be read is read again.
+const UNREADABLE: Duration = Duration::from_secs(30);
+
 /// One pass in the making.
 pub struct Pass<'a> {
     /// What was read.
@@ -70,8 +73,13 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// The plan that has come together.
-    pub fn finish(self) -> Plan {
+    /// The plan that has come together. What could not be read may be readable soon, and no change of any
+    /// object tells when.
+    pub fn finish(mut self) -> Plan {
+        let unreadable = |o: &Outcome| matches!(o, Outcome::Waiting(Reason::Unreadable { .. }));
+        if self.report.lines.iter().any(|(_, o)| unreadable(o)) {
+            self.look_again(UNREADABLE);
+        }
         Plan { writes: self.writes, report: self.report, requeue: self.requeue }
     }
 

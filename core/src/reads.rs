@@ -21,6 +21,20 @@ pub const LABELLED: &[Kind] = &[
     Kind::RoleBinding,
 ];
 
+/// The kinds of which objects are read by name as well, whatever labels they bear.
+pub const NAMED: &[Kind] = &[
+    Kind::Service,
+    Kind::Endpoints,
+    Kind::ConfigMap,
+    Kind::Secret,
+    Kind::ServiceAccount,
+    Kind::PersistentVolumeClaim,
+    Kind::StatefulSet,
+    Kind::PodDisruptionBudget,
+    Kind::Role,
+    Kind::RoleBinding,
+];
+
 /// Everything that a plan for this cluster may look at.
 #[must_use]
 pub fn reads(cluster: &Object) -> Vec<ReadKey> {
@@ -92,4 +106,25 @@ fn named_by_the_spec(cluster: &Object) -> Vec<(Kind, String)> {
     all.extend(repos.map(|r| (Kind::PersistentVolumeClaim, names::repo_volume(name, &r.name))));
     all.extend(spec.sets().map(|(set, _)| (Kind::PodDisruptionBudget, names::set_pdb(name, &set))));
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::test_support::{World, spec};
+
+    #[test]
+    fn the_kinds_that_are_read_by_name_are_listed() {
+        let keys = reads(&World::new(spec(2)).cluster());
+        let found: BTreeSet<Kind> = keys
+            .iter()
+            .filter_map(|k| match k {
+                ReadKey::One { kind, .. } => Some(*kind),
+                ReadKey::Select { .. } => None,
+            })
+            .collect();
+        assert_eq!(found, NAMED.iter().copied().collect());
+    }
 }

@@ -14,6 +14,8 @@ pub enum Step {
     Finalizer,
     /// `spec.paused`.
     Paused,
+    /// What the operator is permitted to do.
+    Permissions,
     /// The certificate authority and the certificates.
     Pki,
     /// Services and the primary's Endpoints.

@@ -15,8 +15,8 @@ use crate::rules::members::Members;
 use crate::rules::shutdown::Phase;
 use crate::rules::{
     backups, config, databases, disruption, dynamic_configuration, finalize, instances, leftovers,
-    pending_restart, pki, rbac, repository, rollout, scale_down, services, shutdown, status,
-    switchover, users, validate,
+    pending_restart, permissions, pki, rbac, repository, rollout, scale_down, services, shutdown,
+    status, switchover, users, validate,
 };
 
 /// Decides what to do for one cluster, from what was observed and nothing else.
@@ -84,10 +84,18 @@ fn steps(pass: &mut Pass<'_>) {
     if !pass.report().lines.is_empty() {
         return status::blocked(pass);
     }
+    permissions::tell(pass);
     let members = match Members::read(pass.observed, pass.cluster) {
         Ok(members) => members,
         // Nothing is decided about instances that were not seen.
-        Err(reason) => return pass.say(Step::Instances, Outcome::Waiting(reason)),
+        Err(reason) => {
+            pass.say(Step::Instances, Outcome::Waiting(reason));
+            // What will not come by itself has to be said.
+            if !pass.context.denied.is_empty() {
+                status::blocked(pass);
+            }
+            return;
+        }
     };
     status::observe(pass, &members);
 

@@ -42,6 +42,8 @@ pub struct World {
     pub objects: BTreeMap<(Kind, String), Arc<Object>>,
     /// The operator's settings.
     pub config: Config,
+    /// What the operator was told that it may not do.
+    pub denied: BTreeSet<crate::grants::Grant>,
     /// Reads that fail.
     pub unknown: BTreeSet<ReadKey>,
     /// What the operator remembers; none for one that forgets everything.
@@ -96,6 +98,7 @@ impl World {
             now: "2026-03-01T12:00:00Z".parse().expect("a time"),
             objects: BTreeMap::new(),
             config: Config::default(),
+            denied: BTreeSet::new(),
             unknown: BTreeSet::new(),
             memos: Some(Memos::default()),
             commands: Vec::new(),
@@ -289,6 +292,7 @@ impl World {
             now: self.now,
             entropy: Entropy(Sensitive::text(&seed)),
             config: self.config.clone(),
+            denied: self.denied.clone(),
         }
     }
 

@@ -8,29 +8,27 @@ use ivory_core::command::Command;
 use ivory_core::grants::Grant;
 use ivory_core::names::FIELD_MANAGER;
 use ivory_core::plan::Propagation;
-use ivory_core::read::{Output, Read, Target};
+use ivory_core::read::{Output, Target};
 use ivory_core::{Kind, Object};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
 use kube::Client;
 use kube::api::PropagationPolicy;
-use kube::api::{Api, AttachParams, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use serde_json::Value;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
-use crate::fault::{Fault, FaultKind};
+use crate::exec::{Exec, WebSocket};
+use crate::fault::Fault;
 use crate::metrics::Metrics;
 use crate::wire::Wire;
 
 /// A request that takes longer has an unknown outcome.
 const REQUEST_MAX: Duration = Duration::from_secs(10);
-/// A program that says more is cut off here; `pgbackrest info` of years of backups stays below 1 MB.
-const OUTPUT_MAX_BYTES: u64 = 8 << 20;
 
 /// The API server, as the driver uses it.
 #[derive(Clone)]
 pub struct ApiServer {
     client: Client,
+    exec: Arc<dyn Exec>,
     metrics: Arc<Metrics>,
 }
 
@@ -38,7 +36,14 @@ impl ApiServer {
     /// Speaks through a client.
     #[must_use]
     pub fn new(client: Client, metrics: Arc<Metrics>) -> Self {
-        Self { client, metrics }
+        let exec = Arc::new(WebSocket::new(client.clone()));
+        Self { client, exec, metrics }
+    }
+
+    /// The same with another way into containers.
+    #[must_use]
+    pub fn with_exec(self, exec: Arc<dyn Exec>) -> Self {
+        Self { exec, ..self }
     }
 
     /// The client, for watches.
@@ -57,16 +62,20 @@ impl ApiServer {
         }
     }
 
-    /// One object by name.
-    pub async fn get(&self, kind: Kind, namespace: &str, name: &str) -> Read<Arc<Object>> {
+    /// One object by name; none if it is not there.
+    ///
+    /// # Errors
+    /// As the request fails.
+    pub async fn get(
+        &self,
+        kind: Kind,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<Object>, Fault> {
         let api = self.of(kind, namespace);
         let needs = || vec![Grant::new(kind, "get")];
         let found = self.within("get", kind, needs, api.get_opt(name)).await;
-        match found.and_then(|found| found.map(|wire| object(wire, kind)).transpose()) {
-            Ok(Some(object)) => Read::Known(Arc::new(object)),
-            Ok(None) => Read::Absent,
-            Err(fault) => Read::Unknown(fault.text.into()),
-        }
+        found?.map(|wire| object(wire, kind)).transpose()
     }
 
     /// Server-side apply with our field manager and force.
@@ -173,55 +182,12 @@ impl ApiServer {
         deadline: Duration,
         needs: Vec<Grant>,
     ) -> Result<Output, Fault> {
-        let run = self.exec_unbounded(target, command, needs);
+        let run = self.exec.run(target, command, needs);
         let result = timeout(deadline, run).await.unwrap_or_else(|_| {
             let text = format!("no end of it within {} s", deadline.as_secs());
             Err(Fault::unknown(text))
         });
         result.inspect_err(|fault| self.metrics.api_error("exec", Kind::Pod, &fault.code()))
-    }
-
-    async fn exec_unbounded(
-        &self,
-        target: &Target,
-        command: &Command,
-        needs: Vec<Grant>,
-    ) -> Result<Output, Fault> {
-        let rendered = command.render();
-        let params = AttachParams {
-            container: Some(target.container.clone()),
-            stdin: rendered.stdin.is_some(),
-            max_stdin_buf_size: Some(64 << 10),
-            max_stdout_buf_size: Some(64 << 10),
-            max_stderr_buf_size: Some(64 << 10),
-            ..AttachParams::default()
-        };
-        let api = self.of(Kind::Pod, &target.namespace);
-        let mut process = api
-            .exec(&target.pod, rendered.argv, &params)
-            .await
-            .map_err(|error| Fault::of(error, || needs))?;
-        let status = process.take_status();
-        let (stdin, stdout, stderr) = (process.stdin(), process.stdout(), process.stderr());
-        let feed = async {
-            if let (Some(mut stdin), Some(text)) = (stdin, &rendered.stdin) {
-                // A program may end without reading all; its exit status tells.
-                let _ = stdin.write_all(text.expose()).await;
-                let _ = stdin.shutdown().await;
-            }
-        };
-        let status = async {
-            match status {
-                Some(status) => status.await,
-                None => None,
-            }
-        };
-        let ((), stdout, stderr, status) = tokio::join!(feed, drain(stdout), drain(stderr), status);
-        Ok(Output {
-            exit: exit_status(status.as_ref())?,
-            stdout: stdout.into(),
-            stderr: stderr.into(),
-        })
     }
 
     async fn within<T>(
@@ -263,58 +229,4 @@ fn post_params() -> PostParams {
 /// An answer that can't be read: the request was carried out all the same.
 fn object(wire: Wire, kind: Kind) -> Result<Object, Fault> {
     wire.object(kind).map_err(|error| Fault::unknown(error.to_string()))
-}
-
-async fn drain(stream: Option<impl AsyncRead + Unpin>) -> String {
-    let Some(stream) = stream else {
-        return String::new();
-    };
-    let mut stream = stream.take(OUTPUT_MAX_BYTES);
-    let mut bytes = Vec::new();
-    // What came before the stream broke still counts; that it broke is seen by the missing status.
-    let _ = stream.read_to_end(&mut bytes).await;
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
-/// The exit status, from the Status object that ends a command's stream.
-fn exit_status(status: Option<&Status>) -> Result<i32, Fault> {
-    let Some(status) = status else {
-        return Err(Fault::unknown("the stream broke before the command ended"));
-    };
-    if status.status.as_deref() == Some("Success") {
-        return Ok(0);
-    }
-    let causes = status.details.as_ref().and_then(|d| d.causes.as_ref());
-    let code = causes
-        .into_iter()
-        .flatten()
-        .find(|c| c.reason.as_deref() == Some("ExitCode"))
-        .and_then(|c| c.message.as_deref()?.parse().ok());
-    code.ok_or_else(|| Fault {
-        kind: FaultKind::Unknown,
-        text: status.message.clone().unwrap_or_else(|| "the command could not be run".into()),
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn exit_statuses_are_read_from_the_last_message() {
-        let failure = |details: Value| json!({"status": "Failure", "message": "command terminated", "details": details});
-        let exit = |n: &str| failure(json!({"causes": [{"reason": "ExitCode", "message": n}]}));
-        for (status, expected) in [
-            (json!({"status": "Success"}), Some(0)),
-            (exit("2"), Some(2)),
-            (exit("126"), Some(126)),
-            (failure(json!({})), None),
-            (failure(json!({"causes": [{"reason": "Other"}]})), None),
-        ] {
-            let status: Status = serde_json::from_value(status).unwrap();
-            assert_eq!(exit_status(Some(&status)).ok(), expected);
-        }
-        assert_eq!(exit_status(None).unwrap_err().kind, FaultKind::Unknown);
-    }
 }

@@ -5,16 +5,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use ivory_core::grants::Grant;
 use ivory_core::object::Uid;
 use ivory_core::reads::LABELLED;
 use ivory_core::{Kind, Object, labels, names, wake};
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 use crate::api::ApiServer;
 use crate::metrics::Metrics;
 use crate::store::Key;
-use crate::watch::{Watched, Which};
+use crate::watch::{News, Watched, Which};
 
 /// How long a pass waits for its own writes to come back. One that never comes was deleted meanwhile.
 const ECHO_MAX: Duration = Duration::from_secs(5);
@@ -98,7 +100,7 @@ impl Caches {
     }
 
     async fn follow(self: Arc<Self>, watched: Arc<Watched>) {
-        let tell = |old: Option<&Object>, new: Option<&Object>| self.changed(&watched, old, new);
+        let tell = |news: News<'_>| self.learn(&watched, news);
         watched.follow(&self.api, &self.metrics, tell).await;
     }
 
@@ -112,6 +114,13 @@ impl Caches {
     pub fn of(&self, kind: Kind, namespace: &str) -> impl Iterator<Item = &Arc<Watched>> {
         let covers = move |w: &&Arc<Watched>| w.kind == kind && w.covers(namespace);
         self.standing.iter().filter(covers)
+    }
+
+    /// The permissions for want of which a standing watch that covers a namespace fails.
+    #[must_use]
+    pub fn denied(&self, namespace: &str) -> BTreeSet<Grant> {
+        let watches = self.standing.iter().filter(|w| w.covers(namespace));
+        watches.filter_map(|w| w.store().denied(Instant::now())).collect()
     }
 
     /// The names of all clusters.
@@ -207,8 +216,23 @@ impl Caches {
         self.named.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn changed(&self, watched: &Watched, old: Option<&Object>, new: Option<&Object>) {
+    fn learn(&self, watched: &Watched, news: News<'_>) {
         self.learned.send_modify(|n| *n += 1);
+        match news {
+            News::Changed(old, new) => self.changed(watched, old, new),
+            // Who waits for a list waits for one without objects too, and a permission that is missing has to
+            // be told. A watch by name is looked at by its reader.
+            News::Complete { unknown: true } | News::Failed { forbidden: true }
+                if self.standing.iter().any(|w| std::ptr::eq(&**w, watched)) =>
+            {
+                let covered = |key: &Key| watched.covers(&key.0);
+                self.wake_all(self.clusters().into_iter().filter(covered));
+            }
+            News::Complete { .. } | News::Failed { .. } => {}
+        }
+    }
+
+    fn changed(&self, watched: &Watched, old: Option<&Object>, new: Option<&Object>) {
         let Some(any) = new.or(old) else { return };
         if let (Some(old), Some(new)) = (old, new)
             && !wake::matters(old, new)
@@ -236,6 +260,10 @@ impl Caches {
                 Some((o.meta.namespace.clone(), Arc::from(cluster)))
             })),
         }
+        self.wake_all(keys);
+    }
+
+    fn wake_all(&self, keys: impl IntoIterator<Item = Key>) {
         for key in keys {
             // Nobody listens only while everything ends.
             let _ = self.wake.send(key);

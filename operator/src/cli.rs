@@ -7,23 +7,23 @@ use anyhow::Context as _;
 use axum::http::{HeaderValue, header::USER_AGENT};
 use clap::Parser as _;
 use ivory_core::context::Config;
+use ivory_core::steps;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use crate::api::ApiServer;
 use crate::args::{Cli, Command, RunArgs, images};
+use crate::clock::Clock;
 use crate::health::{self, Health};
-use crate::lease::{self, Lease};
+use crate::lease::Lease;
 use crate::metrics::Metrics;
-use crate::run::{Setup, operate};
+use crate::run::{Setup, serve};
 use crate::{environment, logging, manifests, rbac};
 
 /// How this client names itself to the API server.
 const AGENT: &str = concat!("ivory-operator/", env!("CARGO_PKG_VERSION"));
-/// A single replica without a lease leads for so long at a stretch: for good.
-const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// Does what the command line says.
 ///
@@ -83,50 +83,26 @@ async fn run(args: RunArgs) -> anyhow::Result<()> {
         images = config.images.len(),
         "started"
     );
-    let (leads_sender, leads) = watch::channel(None);
-    let (finish_sender, finish) = watch::channel(false);
-    let campaign = if args.lease_name.is_empty() {
-        leads_sender.send_replace(Some(Instant::now() + FOR_EVER));
-        metrics.leads(true);
-        None
-    } else {
-        let lease = Lease {
-            api: api.clone(),
-            namespace: own_namespace,
-            name: args.lease_name.clone(),
-            identity: environment::identity(),
-        };
-        Some(tokio::spawn(lease.campaign(leads_sender.clone(), metrics.clone(), finish)))
-    };
+    let clock = Clock::system();
+    let lease = (!args.lease_name.is_empty()).then(|| Lease {
+        api: api.clone(),
+        namespace: own_namespace,
+        name: args.lease_name.clone(),
+        identity: environment::identity(),
+        clock: clock.clone(),
+    });
     let setup = Setup {
         api,
         config,
+        planner: steps::plan,
+        clock,
         namespaces: args.namespaces(),
         workers: usize::from(args.workers),
         metrics,
-        health: health.clone(),
-        leads,
+        health,
         stop,
     };
-    let mut stopped = setup.stop.clone();
-    while !*stopped.borrow() {
-        // A replica that waits is ready: it could act.
-        health.ready(true);
-        tokio::select! {
-            () = lease::won(setup.leads.clone()) => {
-                health.ready(false);
-                operate(&setup).await;
-            }
-            _ = stopped.wait_for(|stop| *stop) => {}
-        }
-    }
-    health.ready(false);
-    finish_sender.send_replace(true);
-    if let Some(campaign) = campaign {
-        campaign.await.context("the campaign for the lease failed")?;
-    }
-    tracing::info!("stopped");
-    Ok(())
+    serve(setup, lease).await
 }
 
 async fn client_config(args: &RunArgs) -> anyhow::Result<kube::Config> {

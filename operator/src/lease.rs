@@ -6,11 +6,11 @@ use std::time::Duration;
 use ivory_core::election::{Decision, Election, RETRY};
 use ivory_core::read::Read;
 use ivory_core::{Kind, Object};
-use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::api::ApiServer;
+use crate::clock::Clock;
 use crate::fault::{Fault, FaultKind};
 use crate::metrics::Metrics;
 
@@ -27,6 +27,8 @@ pub struct Lease {
     pub name: String,
     /// Who this replica is.
     pub identity: String,
+    /// The time that is written into it, for people.
+    pub clock: Clock,
 }
 
 impl Lease {
@@ -49,7 +51,7 @@ impl Lease {
                 _ => self.read().await,
             };
             let sent = start.elapsed();
-            let now = Timestamp::now();
+            let now = self.clock.now();
             let decision = election.decide(&self.namespace, &self.name, &lease, sent, now);
             let pause = match decision {
                 Decision::Wait(pause) => pause,
@@ -84,7 +86,7 @@ impl Lease {
         }
         leads.send_replace(None);
         if let Some(lease) = known
-            && let Some(released) = election.release(&lease, Timestamp::now())
+            && let Some(released) = election.release(&lease, self.clock.now())
         {
             match self.write(&Decision::Replace(released)).await {
                 Ok(_) => tracing::info!("the lease is released"),
@@ -96,11 +98,11 @@ impl Lease {
     async fn read(&self) -> Read<Arc<Object>> {
         let read = self.api.get(Kind::Lease, &self.namespace, &self.name);
         match timeout(REQUEST_MAX, read).await {
-            Ok(read) => {
-                if let Read::Unknown(why) = &read {
-                    tracing::warn!(error = &**why, "the lease could not be read");
-                }
-                read
+            Ok(Ok(Some(lease))) => Read::Known(Arc::new(lease)),
+            Ok(Ok(None)) => Read::Absent,
+            Ok(Err(fault)) => {
+                tracing::warn!(error = %fault, "the lease could not be read");
+                Read::Unknown(fault.text.into())
             }
             Err(_) => Read::Unknown("no answer".into()),
         }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use ivory_core::grants::Grant;
 use ivory_core::observed::Observed;
 use ivory_core::read::{Objects, Read, ReadKey, Selector};
 use ivory_core::reads::reads;
@@ -10,15 +11,18 @@ use ivory_core::{Kind, Object, labels};
 use tokio::time::Instant;
 
 use crate::caches::{Caches, Name};
+use crate::fault::FaultKind;
 use crate::store::Key;
 use crate::watch::Which;
 
-/// Everything that a plan for a cluster may look at; none if there is no such cluster.
-pub async fn observe(caches: &Arc<Caches>, key: &Key) -> Option<Observed> {
+/// Everything that a plan for a cluster may look at, and the permissions that were missing for it; none if there
+/// is no such cluster.
+pub async fn observe(caches: &Arc<Caches>, key: &Key) -> Option<(Observed, BTreeSet<Grant>)> {
     let cluster =
         caches.of(Kind::IvoryCluster, &key.0).find_map(|w| w.store().get(&key.0, &key.1))?;
     let mut objects = BTreeMap::new();
     let mut named = BTreeSet::new();
+    let mut denied = caches.denied(&key.0);
     for read in reads(&cluster) {
         let found = match &read {
             ReadKey::Select { kind, namespace, selector } => {
@@ -28,8 +32,8 @@ pub async fn observe(caches: &Arc<Caches>, key: &Key) -> Option<Observed> {
                 match cached(caches, *kind, namespace, name) {
                     Some(found) => found,
                     None => {
-                        by_name(caches, key, (*kind, namespace.clone(), name.clone()), &mut named)
-                            .await
+                        let name = (*kind, namespace.clone(), name.clone());
+                        by_name(caches, key, name, &mut named, &mut denied).await
                     }
                 }
             }
@@ -37,7 +41,7 @@ pub async fn observe(caches: &Arc<Caches>, key: &Key) -> Option<Observed> {
         objects.insert(read, found);
     }
     caches.keep_named(key, &named);
-    Some(Observed { cluster, objects, answers: BTreeMap::new() })
+    Some((Observed { cluster, objects, answers: BTreeMap::new() }, denied))
 }
 
 fn select(caches: &Caches, kind: Kind, namespace: &str, selector: &Selector) -> Objects {
@@ -84,17 +88,32 @@ fn cached(caches: &Caches, kind: Kind, namespace: &str, name: &str) -> Option<Ob
     None
 }
 
-/// An object that bears no label of ours. Secrets and ConfigMaps belong to users and are watched for as
-/// long as the cluster names them; what is left is Patroni's, and bears our label almost always.
+/// Whether objects without our label are watched, for as long as a cluster names them: Secrets and ConfigMaps
+/// belong to users. The others are ours or Patroni's, bear our label almost always, and are asked for otherwise.
+#[must_use]
+pub fn watched_by_name(kind: Kind) -> bool {
+    matches!(kind, Kind::Secret | Kind::ConfigMap)
+}
+
+/// An object that bears no label of ours.
 async fn by_name(
     caches: &Arc<Caches>,
     reader: &Key,
     name: Name,
     named: &mut BTreeSet<Name>,
+    denied: &mut BTreeSet<Grant>,
 ) -> Objects {
-    if !matches!(name.0, Kind::Secret | Kind::ConfigMap) {
-        let found = caches.api().get(name.0, &name.1, &name.2).await;
-        return found.map(|object| vec![object]);
+    if !watched_by_name(name.0) {
+        return match caches.api().get(name.0, &name.1, &name.2).await {
+            Ok(Some(object)) => Read::Known(vec![Arc::new(object)]),
+            Ok(None) => Read::Absent,
+            Err(fault) => {
+                if let FaultKind::Forbidden(grants) = fault.kind {
+                    denied.extend(grants);
+                }
+                Read::Unknown(fault.text.into())
+            }
+        };
     }
     let watched = caches.named(reader, &name).await;
     let store = watched.store();
@@ -105,6 +124,7 @@ async fn by_name(
             None => Read::Absent,
         },
     };
+    denied.extend(store.denied(Instant::now()));
     drop(store);
     named.insert(name);
     found

@@ -1,6 +1,6 @@
 //! One pass over one cluster: see, ask, plan, check, carry out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use ivory_core::check::{Finding, check};
 use ivory_core::context::{Config, Context, Entropy};
+use ivory_core::grants::Grant;
 use ivory_core::memo::Memos;
 use ivory_core::observed::Observed;
 use ivory_core::plan::Plan;
@@ -15,13 +16,14 @@ use ivory_core::queries::queries;
 use ivory_core::read::{Answer, Query, Read, Target};
 use ivory_core::report::{Outcome, Report};
 use ivory_core::rules::events;
-use ivory_core::{Kind, Object, Sensitive, grants, steps};
-use jiff::{Timestamp, Unit};
+use ivory_core::{Kind, Object, Sensitive, grants};
+use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::Instant;
 
 use crate::caches::{Caches, Written};
+use crate::clock::Clock;
 use crate::execute::execute;
 use crate::fault::{Fault, FaultKind};
 use crate::metrics::Metrics;
@@ -35,12 +37,19 @@ pub const PASS_MAX: Duration = Duration::from_secs(60);
 const ROUNDS_MAX: u32 = 4;
 const ASKING_MAX: Duration = Duration::from_secs(20);
 
+/// What makes plans: core's [`steps::plan`](ivory_core::steps::plan), or a test's that misbehaves.
+pub type Planner = fn(&Observed, &Context, &mut Memos) -> Plan;
+
 /// What all passes share.
 pub struct Shell {
     /// What the watches have seen, and the API server.
     pub caches: Arc<Caches>,
     /// The settings.
     pub config: Config,
+    /// What makes the plans.
+    pub planner: Planner,
+    /// The time of plans and answers.
+    pub clock: Clock,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Until when this replica may act; none while another one does.
@@ -83,6 +92,8 @@ pub struct Memory {
     memos: Memos,
     answers: BTreeMap<Query, Answer>,
     written: Vec<Written>,
+    /// What writes and commands lacked permission for when they were last tried.
+    denied: BTreeSet<Grant>,
     /// What was last said of it, so that it is not said again.
     report: String,
     fault: String,
@@ -96,19 +107,21 @@ pub async fn pass(shell: &Shell, key: &Key, mut memory: Memory) -> (Memory, End)
         tracing::debug!("not all own writes came back");
     }
     memory.written.clear();
-    let Some(mut observed) = observe(&shell.caches, key).await else {
+    let Some((mut observed, unread)) = observe(&shell.caches, key).await else {
         shell.caches.keep_named(key, &Default::default());
         return (Memory::default(), End::Gone);
     };
     ask(shell, &mut memory, &mut observed).await;
+    let denied: BTreeSet<Grant> = memory.denied.union(&unread).cloned().collect();
     let made = Instant::now();
-    let (plan, findings, observed) = match decide(shell, &mut memory, observed).await {
-        Ok(decided) => decided,
-        Err(error) => {
-            tracing::error!(error = format!("{error:#}"), "no plan");
-            return (memory, End::Failed);
-        }
-    };
+    let (plan, findings, observed) =
+        match decide(shell, &mut memory, observed, denied.clone()).await {
+            Ok(decided) => decided,
+            Err(error) => {
+                tracing::error!(error = format!("{error:#}"), "no plan");
+                return (memory, End::Failed);
+            }
+        };
     say(shell, &mut memory, &plan.report);
     if !findings.is_empty() {
         let text: Vec<String> = findings.iter().map(ToString::to_string).collect();
@@ -118,12 +131,14 @@ pub async fn pass(shell: &Shell, key: &Key, mut memory: Memory) -> (Memory, End)
         tell(shell, &mut memory, &observed.cluster, "PlanRefused", &text).await;
         return (memory, End::Failed);
     }
-    let done = execute(shell, &plan, made, deadline).await;
+    let done = execute(shell, &plan, &denied, made, deadline).await;
     memory.written = done.written;
-    if !done.denied.is_empty() {
-        let text = denial(&done.denied);
-        tell(shell, &mut memory, &observed.cluster, "Forbidden", &text).await;
+    if done.fault.is_none() {
+        // Everything was tried anew.
+        memory.denied.clear();
     }
+    let denied = !done.denied.is_empty();
+    memory.denied.extend(done.denied);
     let end = match done.fault {
         Some((what, fault)) => {
             let text = format!("{what}: {fault}");
@@ -135,10 +150,11 @@ pub async fn pass(shell: &Shell, key: &Key, mut memory: Memory) -> (Memory, End)
             memory.fault = text;
             match fault.kind {
                 FaultKind::Conflict => End::Conflict,
+                _ if done.count > 0 => End::Stopped,
                 _ => End::Failed,
             }
         }
-        None if !done.denied.is_empty() => End::Failed,
+        None if denied => End::Failed,
         None if done.count > 0 => End::Wrote,
         None => End::Quiet(plan.requeue),
     };
@@ -165,8 +181,9 @@ async fn ask(shell: &Shell, memory: &mut Memory, observed: &mut Observed) {
             return;
         }
         let mut out = JoinSet::new();
+        let now = shell.clock.now();
         for query in wanted {
-            if let Some(known) = memory.answers.get(&query).filter(|a| fresh(&query, a)) {
+            if let Some(known) = memory.answers.get(&query).filter(|a| fresh(&query, a, now)) {
                 observed.answers.insert(query, Read::Known(known.clone()));
                 continue;
             }
@@ -186,21 +203,26 @@ async fn ask(shell: &Shell, memory: &mut Memory, observed: &mut Observed) {
         while let Some(Ok((query, output))) = out.join_next().await {
             let answer = match output {
                 Ok(output) if output.exit == 0 => {
-                    let at = now();
+                    let at = shell.clock.now();
                     let answer = Answer { output, at };
                     memory.answers.insert(query.clone(), answer.clone());
                     Read::Known(answer)
                 }
                 Ok(output) => Read::Unknown(format!("exit status {}", output.exit).into()),
-                Err(fault) => Read::Unknown(fault.text.into()),
+                Err(fault) => {
+                    if let FaultKind::Forbidden(grants) = fault.kind {
+                        memory.denied.extend(grants);
+                    }
+                    Read::Unknown(fault.text.into())
+                }
             };
             observed.answers.insert(query, answer);
         }
     }
 }
 
-fn fresh(query: &Query, answer: &Answer) -> bool {
-    now().as_second() - answer.at.as_second() < i64::from(query.max_age_s)
+fn fresh(query: &Query, answer: &Answer, now: Timestamp) -> bool {
+    now.as_second() - answer.at.as_second() < i64::from(query.max_age_s)
 }
 
 /// Makes the plan and has it checked, on a thread of its own: a plan that would not end holds up nobody.
@@ -208,19 +230,22 @@ async fn decide(
     shell: &Shell,
     memory: &mut Memory,
     observed: Observed,
+    denied: BTreeSet<Grant>,
 ) -> anyhow::Result<(Plan, Vec<Finding>, Observed)> {
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).context("no entropy")?;
     let context = Context {
-        now: now(),
+        now: shell.clock.now(),
         entropy: Entropy(Sensitive::new(seed.to_vec())),
         config: shell.config.clone(),
+        denied,
     };
     let mut memos = std::mem::take(&mut memory.memos);
+    let planner = shell.planner;
     let span = tracing::Span::current();
     let work = spawn_blocking(move || {
         let _entered = span.enter();
-        let plan = steps::plan(&observed, &context, &mut memos);
+        let plan = planner(&observed, &context, &mut memos);
         let findings = check(&observed, &plan);
         (plan, findings, observed, memos)
     });
@@ -251,24 +276,11 @@ async fn tell(shell: &Shell, memory: &mut Memory, cluster: &Object, reason: &str
     if memory.news == text {
         return;
     }
-    let at = now();
+    let at = shell.clock.now();
     let second = at.as_second().unsigned_abs();
     let event = events::of(cluster, at, true, reason, text, second);
     match shell.caches.api().create(&event, Vec::new()).await {
         Ok(_) => memory.news = text.to_owned(),
         Err(fault) => tracing::warn!(error = %fault, "an Event could not be written"),
     }
-}
-
-fn denial(denied: &[grants::Grant]) -> String {
-    let mut lines: Vec<String> =
-        denied.iter().map(|g| format!("{} {}", g.verb, g.resource)).collect();
-    lines.sort();
-    lines.dedup();
-    format!("the operator lacks permission: {}", lines.join(", "))
-}
-
-fn now() -> Timestamp {
-    let now = Timestamp::now();
-    now.round(Unit::Microsecond).unwrap_or(now)
 }

@@ -31,7 +31,9 @@ pub enum End {
     Quiet(Option<Duration>),
     /// Something changed while the plan was carried out.
     Conflict,
-    /// It failed.
+    /// It failed after some writes were made: the trouble is not the one of the pass before.
+    Stopped,
+    /// It failed, and nothing was done.
     Failed,
 }
 
@@ -84,6 +86,7 @@ impl Queue {
         entry.running = false;
         entry.failures = match end {
             End::Conflict | End::Failed => entry.failures + 1,
+            End::Stopped => 1,
             _ => 0,
         };
         let spread = |pause: Duration| pause + pause.mul_f64(jitter / 10.0);
@@ -94,7 +97,7 @@ impl Queue {
                 return;
             }
             End::Conflict if entry.failures < SOON_MAX => spread(SOON),
-            End::Conflict | End::Failed => spread(backoff.min(BACKOFF_MAX)),
+            End::Conflict | End::Stopped | End::Failed => spread(backoff.min(BACKOFF_MAX)),
             End::Gone | End::Wrote => DEBOUNCE,
             End::Quiet(_) if entry.dirty => DEBOUNCE,
             End::Quiet(after) => after.unwrap_or(spread(RESYNC)).min(spread(RESYNC)),
@@ -166,6 +169,11 @@ mod tests {
             pauses.push((queue.next().unwrap() - now).as_secs());
         }
         assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300]);
+        // Whoever gets on is not held up by what is over.
+        now = queue.next().unwrap();
+        queue.take(now);
+        queue.ended(&a, now, End::Stopped, 0.0);
+        assert_eq!(queue.next().unwrap() - now, S);
         queue.wake(&b, now);
         assert_eq!(queue.take(now + S), Some(b));
         // A change ends the pause at once.

@@ -9,9 +9,11 @@ use ivory_core::build::rbac as instance_roles;
 use ivory_core::cluster::Cluster;
 use ivory_core::context::Config;
 use ivory_core::grants::{Grant, of_plans};
-use ivory_core::reads::LABELLED;
+use ivory_core::reads::{LABELLED, NAMED};
 use ivory_core::{Kind, Object};
 use serde_json::{Value, json};
+
+use crate::observe::watched_by_name;
 
 /// One generated file.
 pub struct File {
@@ -46,8 +48,9 @@ pub fn grants() -> BTreeSet<(String, String, String)> {
             all.insert(owned(Grant::new(*kind, verb)));
         }
     }
-    // Patroni's own are read by name while nobody has labelled them.
-    all.insert(owned(Grant::new(Kind::Endpoints, "get")));
+    // Those of users are watched by name; of the others one that bears no label of ours is asked for.
+    let asked = NAMED.iter().filter(|kind| !watched_by_name(**kind));
+    all.extend(asked.map(|kind| owned(Grant::new(*kind, "get"))));
     all.extend(passed_on());
     all
 }

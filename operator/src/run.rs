@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use ivory_core::context::Config;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -13,15 +14,18 @@ use tracing::Instrument as _;
 
 use crate::api::ApiServer;
 use crate::caches::Caches;
+use crate::clock::Clock;
 use crate::health::Health;
-use crate::lease;
+use crate::lease::{self, Lease};
 use crate::metrics::Metrics;
-use crate::pass::{Memory, PASS_MAX, Shell, pass};
+use crate::pass::{Memory, PASS_MAX, Planner, Shell, pass};
 use crate::queue::{End, Queue};
 use crate::store::Key;
 
 /// How long passes under way are given to come to an end of a write when the process stops.
 const GRACE: Duration = Duration::from_secs(10);
+/// A single replica without a lease leads for so long at a stretch: for good.
+const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 /// The loop shows so often that it lives.
 const BEAT: Duration = Duration::from_secs(5);
 
@@ -31,6 +35,10 @@ pub struct Setup {
     pub api: ApiServer,
     /// Core's settings.
     pub config: Config,
+    /// What makes the plans.
+    pub planner: Planner,
+    /// The time of plans.
+    pub clock: Clock,
     /// The namespaces whose clusters are looked after; an empty name means all.
     pub namespaces: Vec<String>,
     /// How many passes may be under way at once.
@@ -39,16 +47,54 @@ pub struct Setup {
     pub metrics: Arc<Metrics>,
     /// Whether it lives and is ready.
     pub health: Arc<Health>,
-    /// Until when this replica may act.
-    pub leads: watch::Receiver<Option<Instant>>,
     /// Whether the process was told to stop.
     pub stop: watch::Receiver<bool>,
 }
 
 type Ended = (Key, Memory, End);
 
+/// Runs until the process is told to stop: stands for the lease, looks after all clusters whenever it is
+/// held, and gives it up at the end. Without a lease, a single replica acts for good.
+///
+/// # Errors
+/// When the campaign for the lease panicked.
+pub async fn serve(setup: Setup, lease: Option<Lease>) -> anyhow::Result<()> {
+    let (leads_sender, leads) = watch::channel(None);
+    let (finish_sender, finish) = watch::channel(false);
+    let mut campaign = JoinSet::new();
+    if let Some(lease) = lease {
+        campaign.spawn(lease.campaign(leads_sender.clone(), setup.metrics.clone(), finish));
+    } else {
+        leads_sender.send_replace(Some(Instant::now() + FOR_EVER));
+        setup.metrics.leads(true);
+    }
+    let mut stopped = setup.stop.clone();
+    loop {
+        // A replica that waits is ready: it could act.
+        setup.health.ready(true);
+        let won = tokio::select! {
+            biased;
+            // An error means that nobody is left to say stop.
+            _ = stopped.wait_for(|stop| *stop) => false,
+            () = lease::won(leads.clone()) => true,
+        };
+        if !won {
+            break;
+        }
+        setup.health.ready(false);
+        operate(&setup, &leads).await;
+    }
+    setup.health.ready(false);
+    finish_sender.send_replace(true);
+    while let Some(ended) = campaign.join_next().await {
+        ended.context("the campaign for the lease failed")?;
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
 /// Looks after all clusters until leadership is lost or the process is told to stop.
-pub async fn operate(setup: &Setup) {
+async fn operate(setup: &Setup, leads: &watch::Receiver<Option<Instant>>) {
     let (wake, mut woken) = mpsc::unbounded_channel();
     let mut watches = JoinSet::new();
     let caches = Caches::open(
@@ -61,15 +107,21 @@ pub async fn operate(setup: &Setup) {
     let shell = Arc::new(Shell {
         caches: caches.clone(),
         config: setup.config.clone(),
+        planner: setup.planner,
+        clock: setup.clock.clone(),
         metrics: setup.metrics.clone(),
-        leads: setup.leads.clone(),
+        leads: leads.clone(),
         stop: setup.stop.clone(),
     });
-    let mut end = std::pin::pin!(over(setup));
-    tokio::select! {
-        () = caches.settle() => setup.health.ready(true),
-        () = &mut end => {}
+    let mut end = std::pin::pin!(over(setup, leads));
+    let settled = tokio::select! {
+        () = caches.settle() => true,
+        () = &mut end => false,
+    };
+    if !settled {
+        return caches.close();
     }
+    setup.health.ready(true);
     let mut queue = Queue::default();
     let mut memories: BTreeMap<Key, Memory> = BTreeMap::new();
     let mut passes: JoinSet<Ended> = JoinSet::new();
@@ -115,10 +167,10 @@ pub async fn operate(setup: &Setup) {
 }
 
 /// Ends when this replica is to act no more.
-async fn over(setup: &Setup) {
+async fn over(setup: &Setup, leads: &watch::Receiver<Option<Instant>>) {
     let mut stop = setup.stop.clone();
     tokio::select! {
-        () = lease::lost(setup.leads.clone()) => tracing::warn!("leadership is lost"),
+        () = lease::lost(leads.clone()) => tracing::warn!("leadership is lost"),
         // An error means that nobody is left to say stop.
         _ = stop.wait_for(|stop| *stop) => {}
     }
@@ -164,7 +216,7 @@ fn result_of(end: End) -> &'static str {
         End::Wrote => "wrote",
         End::Quiet(_) => "in_sync",
         End::Conflict => "conflict",
-        End::Failed => "failed",
+        End::Stopped | End::Failed => "failed",
     }
 }
 

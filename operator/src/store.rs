@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ivory_core::grants::Grant;
 use ivory_core::labels;
 use ivory_core::object::Uid;
 use ivory_core::{Kind, Object};
@@ -45,6 +46,7 @@ struct Trouble {
     first: Instant,
     last: Instant,
     text: String,
+    denied: Option<Grant>,
 }
 
 struct Packed {
@@ -162,15 +164,16 @@ impl Store {
         }
     }
 
-    /// The watch failed. Whether that is news.
-    pub fn failed(&mut self, now: Instant, text: String) -> bool {
+    /// The watch failed, for want of a permission if one is given. Whether that is news.
+    pub fn failed(&mut self, now: Instant, text: String, denied: Option<Grant>) -> bool {
         match &mut self.trouble {
             Some(t) if now - t.last < STREAK => {
                 t.last = now;
+                t.denied = denied;
                 std::mem::replace(&mut t.text, text.clone()) != text
             }
             trouble => {
-                *trouble = Some(Trouble { first: now, last: now, text });
+                *trouble = Some(Trouble { first: now, last: now, text, denied });
                 true
             }
         }
@@ -180,14 +183,23 @@ impl Store {
     /// slightly old view is refused by its preconditions.
     #[must_use]
     pub fn unknown(&self, now: Instant) -> Option<String> {
-        let trouble = self.trouble.as_ref().filter(|t| now - t.last < STREAK);
-        match trouble {
+        match self.trouble(now) {
             Some(t) if !self.synced || now - t.first > PATIENCE => {
                 Some(format!("{} can't be watched: {}", self.kind.plural(), t.text))
             }
             None if !self.synced => Some(format!("{} are not listed yet", self.kind.plural())),
             _ => None,
         }
+    }
+
+    /// The permission for want of which the watch fails now.
+    #[must_use]
+    pub fn denied(&self, now: Instant) -> Option<Grant> {
+        self.trouble(now)?.denied.clone()
+    }
+
+    fn trouble(&self, now: Instant) -> Option<&Trouble> {
+        self.trouble.as_ref().filter(|t| now - t.last < STREAK)
     }
 
     /// Whether the first list came, or failed.
@@ -311,13 +323,15 @@ mod tests {
         let mut store = Store::new(Kind::Secret);
         store.begin();
         store.complete();
-        assert!(store.failed(Instant::now(), "no answer".into()));
+        assert!(store.failed(Instant::now(), "no answer".into(), None));
         assert_eq!(store.unknown(Instant::now()), None);
         tokio::time::advance(Duration::from_secs(31)).await;
-        assert!(!store.failed(Instant::now(), "no answer".into()));
+        let denied = Grant::new(Kind::Secret, "watch");
+        assert!(!store.failed(Instant::now(), "no answer".into(), Some(denied.clone())));
+        assert_eq!(store.denied(Instant::now()), Some(denied));
         assert!(store.unknown(Instant::now()).is_some());
         // Quiet means that the watch stands again: a failing one would have said so.
         tokio::time::advance(STREAK).await;
-        assert_eq!(store.unknown(Instant::now()), None);
+        assert_eq!((store.unknown(Instant::now()), store.denied(Instant::now())), (None, None));
     }
 }

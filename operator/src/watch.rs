@@ -4,13 +4,14 @@ use std::pin::pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures_util::StreamExt as _;
+use ivory_core::grants::Grant;
 use ivory_core::{Kind, Object};
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event};
 use tokio::time::Instant;
 
 use crate::api::ApiServer;
-use crate::fault::Fault;
+use crate::fault::{Fault, FaultKind};
 use crate::metrics::Metrics;
 use crate::store::Store;
 use crate::wire::Wire;
@@ -40,6 +41,23 @@ pub enum Which {
     Named(String),
 }
 
+/// What a watch learned.
+#[derive(Clone, Copy)]
+pub enum News<'a> {
+    /// An object came, changed or went: before and after.
+    Changed(Option<&'a Object>, Option<&'a Object>),
+    /// A list is complete. `unknown` says that nothing was known before, so that even an empty one is news.
+    Complete {
+        /// Whether nothing was known before.
+        unknown: bool,
+    },
+    /// It failed. `forbidden` says that it is for want of a permission, and that this is new.
+    Failed {
+        /// Whether a permission is missing that was there before.
+        forbidden: bool,
+    },
+}
+
 impl Watched {
     /// A watch that has not begun.
     #[must_use]
@@ -58,14 +76,8 @@ impl Watched {
         self.namespace.is_empty() || self.namespace == namespace
     }
 
-    /// Follows for ever. Every change is given to `tell`, after the store knows it; `None` for both
-    /// says that the store became complete or failed.
-    pub async fn follow(
-        &self,
-        api: &ApiServer,
-        metrics: &Metrics,
-        tell: impl Fn(Option<&Object>, Option<&Object>),
-    ) {
+    /// Follows for ever. Everything that the store learns is given to `tell` after it knows it.
+    pub async fn follow(&self, api: &ApiServer, metrics: &Metrics, tell: impl Fn(News<'_>)) {
         let config = match &self.which {
             Which::All => watcher::Config::default(),
             Which::Labelled(key) => watcher::Config::default().labels(key),
@@ -81,17 +93,19 @@ impl Watched {
                 Ok(event) => self.learn(event, &tell),
                 Err(error) => {
                     metrics.watch_failed(self.kind);
-                    let text = reason(error);
-                    if self.store().failed(Instant::now(), text.clone()) {
+                    let (text, denied) = reason(error, self.kind);
+                    let forbidden = denied.is_some();
+                    let news = self.store().failed(Instant::now(), text.clone(), denied);
+                    if news {
                         tracing::warn!(kind = %self.kind, namespace = %self.namespace, error = %text, "watch failed");
                     }
-                    tell(None, None);
+                    tell(News::Failed { forbidden: forbidden && news });
                 }
             }
         }
     }
 
-    fn learn(&self, event: Event<Wire>, tell: &impl Fn(Option<&Object>, Option<&Object>)) {
+    fn learn(&self, event: Event<Wire>, tell: &impl Fn(News<'_>)) {
         match event {
             Event::Init => self.store().begin(),
             Event::InitApply(wire) => {
@@ -100,23 +114,24 @@ impl Watched {
                 }
             }
             Event::InitDone => {
+                let unknown = self.store().unknown(Instant::now()).is_some();
                 let changes = self.store().complete();
                 for difference in changes {
                     let (old, new) = self.store().unpack(&difference);
-                    tell(old.as_ref(), new.as_ref());
+                    tell(News::Changed(old.as_ref(), new.as_ref()));
                 }
-                tell(None, None);
+                tell(News::Complete { unknown });
             }
             Event::Apply(wire) => {
                 if let Some((object, value)) = self.read(wire) {
                     let old = self.store().apply(&object, &value);
-                    tell(old.as_ref(), Some(&object));
+                    tell(News::Changed(old.as_ref(), Some(&object)));
                 }
             }
             Event::Delete(wire) => {
                 if let Some((object, _)) = self.read(wire) {
                     self.store().delete(&object);
-                    tell(Some(&object), None);
+                    tell(News::Changed(Some(&object), None));
                 }
             }
         }
@@ -131,11 +146,19 @@ impl Watched {
     }
 }
 
-fn reason(error: watcher::Error) -> String {
+/// What went wrong, and the permission that was missing if that is it.
+fn reason(error: watcher::Error, kind: Kind) -> (String, Option<Grant>) {
     use watcher::Error::{InitialListFailed, WatchError, WatchFailed, WatchStartFailed};
-    match error {
-        InitialListFailed(e) | WatchStartFailed(e) | WatchFailed(e) => Fault::of(e, Vec::new).text,
-        WatchError(status) => status.message,
-        other @ watcher::Error::NoResourceVersion => other.to_string(),
-    }
+    let (error, verb) = match error {
+        InitialListFailed(error) => (error, "list"),
+        WatchStartFailed(error) | WatchFailed(error) => (error, "watch"),
+        WatchError(status) => return (status.message, None),
+        other @ watcher::Error::NoResourceVersion => return (other.to_string(), None),
+    };
+    let fault = Fault::of(error, || vec![Grant::new(kind, verb)]);
+    let denied = match fault.kind {
+        FaultKind::Forbidden(grants) => grants.into_iter().next(),
+        _ => None,
+    };
+    (fault.text, denied)
 }

@@ -2,6 +2,7 @@
 //! resources, and an operator in each. What is in it is the actors' business.
 
 pub mod site;
+pub mod steady;
 
 use std::sync::{Arc, OnceLock};
 

@@ -1,15 +1,218 @@
-//! The operator under many clusters on an API server without nodes.
+//! The operator under many clusters on an API server without nodes. A ghost plays what is missing there
+//! (controllers, kubelets, Patroni), and a proxy between operator and API server counts what is asked, and
+//! answers commands in containers that nobody runs. The operator is a process like any other: another one can
+//! be measured by the same yardstick.
+
+mod ghost;
+mod load;
+mod process;
+mod proxy;
 
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-/// The operator under many clusters on an API server without nodes.
+use anyhow::Context as _;
+use serde::Serialize;
+
+use ghost::Ghost;
+use process::Process;
+use proxy::{Counts, Proxy};
+
+/// The operator under many clusters on the API server that KUBECONFIG names, which needs no nodes.
 #[derive(clap::Args)]
-pub(crate) struct Args {}
+pub(crate) struct Args {
+    /// How many clusters
+    #[arg(long, short = 'n', default_value_t = 1)]
+    clusters: u32,
+    /// How many instances each has
+    #[arg(long, default_value_t = 1)]
+    instances: u32,
+    /// The command line that starts the operator; KUBECONFIG is set for it
+    #[arg(long, default_value = "ivory-operator")]
+    operator: String,
+    /// How long the steady state is looked at, as 90s or 10m
+    #[arg(long = "for", default_value = "10m", value_parser = span)]
+    span: Duration,
+    /// How long all may take to become ready
+    #[arg(long, default_value = "30m", value_parser = span)]
+    within: Duration,
+    /// The namespace for the clusters; made, and left behind
+    #[arg(long, default_value = "scale")]
+    namespace: String,
+    /// Print the figures as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// The goals for any number of clusters up to a thousand.
+const RSS_MAX_MIB: f64 = 150.0;
+const CPU_MAX_PERCENT: f64 = 5.0;
+/// The operator is left alone for so long before its steady state is looked at.
+const CALM: Duration = Duration::from_secs(30);
+
+/// What was measured.
+#[derive(Serialize)]
+struct Figures {
+    clusters: u32,
+    instances: u32,
+    start: Phase,
+    steady: Phase,
+}
+
+/// What was measured of one stretch of time.
+#[derive(Serialize)]
+struct Phase {
+    seconds: f64,
+    requests_per_minute: f64,
+    /// Requests that change something, without the Lease and Events.
+    writes: u64,
+    events: u64,
+    watch_events_per_second: f64,
+    commands_per_hour: f64,
+    cpu_seconds: f64,
+    cpu_percent: f64,
+    rss_mib: f64,
+    rss_peak_mib: f64,
+}
 
 /// Runs it; the exit status says whether all held.
 ///
 /// # Errors
 /// When it could not be run at all.
-pub(crate) fn run(_args: &Args) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("not built yet")
+pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(measure(args))
+}
+
+async fn measure(args: &Args) -> anyhow::Result<ExitCode> {
+    let mut config = kube::Config::infer().await.context("no KUBECONFIG")?;
+    config.default_retry = false;
+    let client = kube::Client::try_from(config)?;
+    load::install(&client, &args.namespace).await?;
+    let ghost = Arc::new(Ghost::new(client.clone(), &args.namespace));
+    ghost.haunt();
+    load::create(&client, args).await?;
+    eprintln!("{} clusters are there; the operator starts", args.clusters);
+
+    let proxy = Proxy::start(client, ghost.clone()).await?;
+    let mut operator = Process::start(&args.operator, proxy.kubeconfig())?;
+    let before = Sample::take(&proxy, &operator)?;
+    let goal = args.clusters as usize;
+    let mut told = Instant::now();
+    while ghost.ready() < goal {
+        operator.check()?;
+        let waited = before.at.elapsed();
+        anyhow::ensure!(waited < args.within, "only {} of {goal} became ready", ghost.ready());
+        if told.elapsed() > Duration::from_secs(10) {
+            told = Instant::now();
+            eprintln!("{:4.0} s: {} ready", waited.as_secs_f64(), ghost.ready());
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let ready = Sample::take(&proxy, &operator)?;
+    let start = Phase::between(&before, &ready);
+    eprintln!("all ready after {:.1} s", start.seconds);
+    tokio::time::sleep(CALM).await;
+    let calm = Sample::take(&proxy, &operator)?;
+    tokio::time::sleep(args.span).await;
+    operator.check()?;
+    let steady = Phase::between(&calm, &Sample::take(&proxy, &operator)?);
+    let figures = Figures { clusters: args.clusters, instances: args.instances, start, steady };
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&figures)?);
+    } else {
+        print(&figures, &proxy);
+    }
+    Ok(verdict(&figures))
+}
+
+fn print(figures: &Figures, proxy: &Proxy) {
+    println!("{} clusters of {} instances", figures.clusters, figures.instances);
+    println!("{:<28}{:>14}{:>14}", "", "until ready", "steady state");
+    let line = |what: &str, of: fn(&Phase) -> f64| {
+        println!("{what:<28}{:>14.1}{:>14.1}", of(&figures.start), of(&figures.steady));
+    };
+    #[allow(clippy::cast_precision_loss, reason = "for people")]
+    {
+        line("seconds", |p| p.seconds);
+        line("requests a minute", |p| p.requests_per_minute);
+        line("writes", |p| p.writes as f64);
+        line("Events written", |p| p.events as f64);
+        line("watch events a second", |p| p.watch_events_per_second);
+        line("commands an hour", |p| p.commands_per_hour);
+        line("CPU seconds", |p| p.cpu_seconds);
+        line("CPU, percent of a core", |p| p.cpu_percent);
+        line("RSS, MiB", |p| p.rss_mib);
+        line("RSS at its peak, MiB", |p| p.rss_peak_mib);
+    }
+    println!("requests in all:");
+    for (what, count) in proxy.by_resource() {
+        println!("{count:>9}  {what}");
+    }
+}
+
+fn verdict(figures: &Figures) -> ExitCode {
+    let steady = &figures.steady;
+    let wrong = [
+        (steady.writes > 0, format!("{} writes although nothing changed", steady.writes)),
+        (steady.rss_mib > RSS_MAX_MIB, format!("more than {RSS_MAX_MIB} MiB")),
+        (steady.cpu_percent > CPU_MAX_PERCENT, format!("more than {CPU_MAX_PERCENT} % of a core")),
+    ];
+    let mut code = ExitCode::SUCCESS;
+    for (_, text) in wrong.iter().filter(|(wrong, _)| *wrong) {
+        eprintln!("missed: {text}");
+        code = ExitCode::FAILURE;
+    }
+    code
+}
+
+/// The state of all counters at a moment.
+struct Sample {
+    at: Instant,
+    counts: Counts,
+    cpu_seconds: f64,
+    rss_mib: f64,
+    rss_peak_mib: f64,
+}
+
+impl Sample {
+    fn take(proxy: &Proxy, operator: &Process) -> anyhow::Result<Self> {
+        let (rss_mib, rss_peak_mib) = operator.rss_mib()?;
+        let cpu_seconds = operator.cpu_seconds()?;
+        Ok(Self { at: Instant::now(), counts: proxy.counts(), cpu_seconds, rss_mib, rss_peak_mib })
+    }
+}
+
+impl Phase {
+    #[allow(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
+    fn between(a: &Sample, b: &Sample) -> Self {
+        let seconds = (b.at - a.at).as_secs_f64();
+        let per = |n: u64, span: f64| n as f64 * span / seconds;
+        let cpu_seconds = b.cpu_seconds - a.cpu_seconds;
+        Self {
+            seconds,
+            requests_per_minute: per(b.counts.requests - a.counts.requests, 60.0),
+            writes: b.counts.writes - a.counts.writes,
+            events: b.counts.events - a.counts.events,
+            watch_events_per_second: per(b.counts.watch_events - a.counts.watch_events, 1.0),
+            commands_per_hour: per(b.counts.commands - a.counts.commands, 3600.0),
+            cpu_seconds,
+            cpu_percent: cpu_seconds / seconds * 100.0,
+            rss_mib: b.rss_mib,
+            rss_peak_mib: b.rss_peak_mib,
+        }
+    }
+}
+
+fn span(text: &str) -> Result<Duration, String> {
+    let wrong = || "not a span like 90s or 10m".to_owned();
+    let (number, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(wrong)?;
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    match unit {
+        "s" => Ok(Duration::from_secs(number)),
+        "m" => Ok(Duration::from_secs(number * 60)),
+        "h" => Ok(Duration::from_secs(number * 3600)),
+        _ => Err(wrong()),
+    }
 }

@@ -8,7 +8,7 @@ use crate::Sensitive;
 use crate::api::users::User;
 use crate::build::meta::owned;
 use crate::cluster::{Cluster, Set};
-use crate::crypto::pki::{Authority, Issued, Root};
+use crate::crypto::pki::Issued;
 use crate::kind::Kind;
 use crate::object::{Object, OwnerRef};
 use crate::postgres::uri::Connection;
@@ -40,8 +40,21 @@ impl Data {
     }
 }
 
-fn roots(root: &Root) -> String {
-    Authority::bundle([root.authority()])
+/// Whom a Secret trusts: the bundle, and since when it is more than the root.
+pub struct Roots {
+    /// All of them, PEM.
+    pub bundle: String,
+    /// What is noted of the change of root that is under way.
+    pub since: Option<String>,
+}
+
+fn noted(mut object: Object, roots: &Roots) -> Object {
+    if let Some(since) = &roots.since {
+        let mut annotations = (*object.meta.annotations).clone();
+        annotations.insert(labels::TRUST_CHANGED.to_owned(), since.clone());
+        object.meta.annotations = annotations.into();
+    }
+    object
 }
 
 /// The authority of the namespace. It bears no label, and every cluster owns it.
@@ -55,42 +68,48 @@ pub fn root(cluster: &Cluster, pair: &Issued, owners: Vec<OwnerRef>) -> Object {
 
 /// One of the cluster's two certificates; `purpose` is `ivory-tls` or `replication-client-tls`.
 #[must_use]
-pub fn tls(cluster: &Cluster, name: &str, purpose: &str, pair: &Pair, root: &Root) -> Object {
+pub fn tls(cluster: &Cluster, name: &str, purpose: &str, pair: &Pair, roots: &Roots) -> Object {
     let own = [(labels::CLUSTER_CERTIFICATE, purpose)];
-    let object = owned(cluster, Kind::Secret, name, &own, &[&cluster.spec.metadata]);
+    let object = noted(owned(cluster, Kind::Secret, name, &own, &[&cluster.spec.metadata]), roots);
     let data = Data::default().pair("tls.crt", "tls.key", pair);
-    data.put("ca.crt", roots(root).as_bytes()).into(object)
+    data.put("ca.crt", roots.bundle.as_bytes()).into(object)
 }
 
 /// The certificates of an instance. Patroni wants key and certificate in one file, the key first.
 #[must_use]
-pub fn instance(cluster: &Cluster, set: &Set<'_>, name: &str, pair: &Pair, root: &Root) -> Object {
+pub fn instance(
+    cluster: &Cluster,
+    set: &Set<'_>,
+    name: &str,
+    pair: &Pair,
+    roots: &Roots,
+) -> Object {
     let own = [(labels::INSTANCE_SET, &*set.name), (labels::INSTANCE, name)];
     let sources = [&cluster.spec.metadata, &set.spec.metadata];
     let object = owned(cluster, Kind::Secret, &names::instance_certs(name), &own, &sources);
     let combined = [pair.key.expose(), pair.certificate.as_bytes()].concat();
     let mut data = Data::default()
         .pair("dns.crt", "dns.key", pair)
-        .put("patroni.ca-roots", roots(root).as_bytes())
+        .put("patroni.ca-roots", roots.bundle.as_bytes())
         .put("patroni.crt-combined", &combined);
     if cluster.has_repo_host() {
         data = data.pair("pgbackrest-server.crt", "pgbackrest-server.key", pair);
     }
-    data.into(object).with("type", "Opaque")
+    data.into(noted(object, roots)).with("type", "Opaque")
 }
 
 /// pgBackRest's certificates.
 #[must_use]
-pub fn pgbackrest(cluster: &Cluster, client: &Pair, server: &Pair, root: &Root) -> Object {
+pub fn pgbackrest(cluster: &Cluster, client: &Pair, server: &Pair, roots: &Roots) -> Object {
     let own = [(labels::PGBACKREST, ""), (labels::PGBACKREST_CONFIG, "")];
     let sources = [&cluster.spec.metadata, &cluster.spec.backups.pgbackrest.metadata];
     let name = names::pgbackrest_secret(&cluster.name);
     let object = owned(cluster, Kind::Secret, &name, &own, &sources);
     let data = Data::default()
-        .put("pgbackrest.ca-roots", roots(root).as_bytes())
+        .put("pgbackrest.ca-roots", roots.bundle.as_bytes())
         .pair("pgbackrest-client.crt", "pgbackrest-client.key", client)
         .pair("pgbackrest-repo-host.crt", "pgbackrest-repo-host.key", server);
-    data.into(object).with("type", "Opaque")
+    data.into(noted(object, roots)).with("type", "Opaque")
 }
 
 /// The Secret of a database user, with everything that an application needs to connect.

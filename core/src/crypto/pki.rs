@@ -104,6 +104,12 @@ impl Authority {
         x509::validity(&self.0).1
     }
 
+    /// Whether both have the same name, as all roots that were made here have.
+    #[must_use]
+    pub fn named_like(&self, other: &Self) -> bool {
+        self.0.tbs_certificate().subject() == other.0.tbs_certificate().subject()
+    }
+
     fn key(&self) -> Option<VerifyingKey> {
         x509::public_key(&self.0)
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::build::secrets::{self, Pair};
+use crate::build::secrets::{self, Pair, Roots};
 use crate::crypto::pki::{Issued, Leaf, Root};
 use crate::kind::Kind;
 use crate::names;
@@ -15,6 +15,7 @@ use crate::pass::Pass;
 use crate::plan::Op;
 use crate::read::Read;
 use crate::report::{Reason, Step};
+use crate::rules::trust::{Origin, Trust};
 
 /// The authority, or none while it can't be told. Makes it when it is missing or useless, and joins this
 /// cluster to its owners.
@@ -74,14 +75,14 @@ pub fn bare(desired: &crate::Object) -> std::sync::Arc<crate::Object> {
 }
 
 /// The certificates of a Secret's key pair: what it holds if that is right, else new ones.
-pub fn leaf(
+fn leaf(
     pass: &mut Pass<'_>,
-    root: &Root,
+    (root, trust): (&Root, &Trust),
     secret: &str,
     keys: (&str, &str),
     common_name: &str,
     dns_names: &[String],
-) -> Option<Pair> {
+) -> Option<(Pair, Origin)> {
     let now = pass.context.now;
     let kept = match pass.observed.find(Kind::Secret, secret) {
         Read::Unknown(_) => {
@@ -95,18 +96,21 @@ pub fn leaf(
                 let (certificate, key) = live.data(keys.0).zip(live.data(keys.1))?;
                 let text = certificate.expose_text()?.to_owned();
                 let leaf = Leaf::read(&text, &key).ok()?;
-                leaf.check(root.authority(), common_name, dns_names, now).ok()?;
-                Some((Pair { certificate: text, key }, leaf.renew_at()))
+                let right = |issuer| leaf.check(issuer, common_name, dns_names, now).is_ok();
+                let (_, until) = trust.issuers(now).find(|(issuer, _)| right(issuer))?;
+                let origin = until.map_or(Origin::Kept, |_| Origin::KeptFromOld);
+                let renew_at = until.map_or(leaf.renew_at(), |until| until.min(leaf.renew_at()));
+                Some(((Pair { certificate: text, key }, origin), renew_at))
             })
         }
     };
-    if let Some((pair, renew_at)) = kept {
+    if let Some((kept, renew_at)) = kept {
         wake_at(pass, renew_at);
-        return Some(pair);
+        return Some(kept);
     }
     let seed = pass.context.entropy.derive(&format!("leaf/{secret}/{}", keys.0));
     match root.issue(&seed, common_name, dns_names, now) {
-        Ok(Issued { certificate, key }) => Some(Pair { certificate, key }),
+        Ok(Issued { certificate, key }) => Some((Pair { certificate, key }, Origin::New)),
         Err(why) => {
             pass.block(
                 Step::Pki,
@@ -127,19 +131,30 @@ pub fn cluster_certificates(pass: &mut Pass<'_>, root: &Root) {
         let mut dns = names::dns_names(&names::primary_service(name), namespace, domain);
         dns.extend(names::dns_names(&names::replica_service(name), namespace, domain));
         let common_name = dns[0].clone();
-        if let Some(pair) = leaf(pass, root, &secret, ("tls.crt", "tls.key"), &common_name, &dns) {
-            pass.ensure(Step::Pki, secrets::tls(cluster, &secret, "ivory-tls", &pair, root));
-        }
+        tls(pass, root, &secret, "ivory-tls", &common_name, &dns);
     }
     if cluster.spec.custom_replication_tls_secret.is_none() {
         let secret = names::replication_cert(name);
         let user = names::REPLICATION_USER;
-        let dns = [user.to_owned()];
-        if let Some(pair) = leaf(pass, root, &secret, ("tls.crt", "tls.key"), user, &dns) {
-            let purpose = "replication-client-tls";
-            pass.ensure(Step::Pki, secrets::tls(cluster, &secret, purpose, &pair, root));
-        }
+        tls(pass, root, &secret, "replication-client-tls", user, &[user.to_owned()]);
     }
+}
+
+fn tls(pass: &mut Pass<'_>, root: &Root, secret: &str, purpose: &str, name: &str, dns: &[String]) {
+    let Some(trust) = Trust::read(pass, root, secret, "ca.crt") else { return };
+    let keys = ("tls.crt", "tls.key");
+    let Some((pair, origin)) = leaf(pass, (root, &trust), secret, keys, name, dns) else { return };
+    let roots = roots(pass, trust, &[origin]);
+    pass.ensure(Step::Pki, secrets::tls(pass.cluster, secret, purpose, &pair, &roots));
+}
+
+/// Whom the Secret of these leaves trusts from now on.
+fn roots(pass: &mut Pass<'_>, trust: Trust, leaves: &[Origin]) -> Roots {
+    let (trust, again) = trust.after(leaves, pass.context.now);
+    if let Some(again) = again {
+        wake_at(pass, again);
+    }
+    Roots { bundle: trust.bundle(), since: trust.since() }
 }
 
 /// The certificates of one instance: for Patroni's REST API and for pgBackRest's server.
@@ -149,11 +164,12 @@ pub fn instance_certificates(pass: &mut Pass<'_>, root: &Root, set: &str, instan
     let host = format!("{}.{}", names::instance_pod(instance), names::pod_service(&cluster.name));
     let dns = names::dns_names(&host, &cluster.namespace, &cluster.domain);
     let common_name = dns[0].clone();
-    let Some(pair) = leaf(pass, root, &secret, ("dns.crt", "dns.key"), &common_name, &dns) else {
-        return;
-    };
     let Some(set) = cluster.set(set) else { return };
-    pass.ensure(Step::Instances, secrets::instance(cluster, &set, instance, &pair, root));
+    let Some(trust) = Trust::read(pass, root, &secret, "patroni.ca-roots") else { return };
+    let (keys, both) = (("dns.crt", "dns.key"), (root, &trust));
+    let Some((pair, origin)) = leaf(pass, both, &secret, keys, &common_name, &dns) else { return };
+    let roots = roots(pass, trust, &[origin]);
+    pass.ensure(Step::Instances, secrets::instance(cluster, &set, instance, &pair, &roots));
 }
 
 /// pgBackRest's client certificate and that of the repository host's server.
@@ -162,13 +178,18 @@ pub fn pgbackrest_certificates(pass: &mut Pass<'_>, root: &Root, repo_host: &str
     let secret = names::pgbackrest_secret(&cluster.name);
     let client = [crate::pgbackrest::config::client_name(&cluster.uid)];
     let keys = ("pgbackrest-client.crt", "pgbackrest-client.key");
-    let Some(client) = leaf(pass, root, &secret, keys, &client[0], &client) else { return };
+    let Some(trust) = Trust::read(pass, root, &secret, "pgbackrest.ca-roots") else { return };
+    let both = (root, &trust);
+    let client = leaf(pass, both, &secret, keys, &client[0], &client);
+    let Some((client, first)) = client else { return };
     let host = format!("{}.{}", names::instance_pod(repo_host), names::pod_service(&cluster.name));
     let dns = names::dns_names(&host, &cluster.namespace, &cluster.domain);
     let common_name = dns[0].clone();
     let keys = ("pgbackrest-repo-host.crt", "pgbackrest-repo-host.key");
-    let Some(server) = leaf(pass, root, &secret, keys, &common_name, &dns) else { return };
-    pass.ensure(Step::Repository, secrets::pgbackrest(cluster, &client, &server, root));
+    let server = leaf(pass, both, &secret, keys, &common_name, &dns);
+    let Some((server, second)) = server else { return };
+    let roots = roots(pass, trust, &[first, second]);
+    pass.ensure(Step::Repository, secrets::pgbackrest(cluster, &client, &server, &roots));
 }
 
 fn wake_at(pass: &mut Pass<'_>, at: Timestamp) {
@@ -246,16 +267,70 @@ mod tests {
     }
 
     #[test]
-    fn another_root_reissues_every_leaf() {
+    fn another_root_is_trusted_a_day_before_it_signs_and_the_old_one_a_day_longer() {
         let mut world = World::settled(1);
-        let before: Vec<_> = certificates(&world).iter().map(|(s, k)| text(&world, s, k)).collect();
+        let all = certificates(&world);
+        let leaves = |world: &World| all.iter().map(|(s, k)| text(world, s, k)).collect::<Vec<_>>();
+        let bundle = |world: &World| text(world, "hippo-cluster-cert", "ca.crt");
+        let hours = |world: &mut World, hours: i64| {
+            world.now += SignedDuration::from_hours(hours);
+            world.settle();
+        };
+        let (before, old) = (leaves(&world), bundle(&world));
         world.remove(Kind::Secret, names::ROOT_CA_SECRET);
         world.settle();
         let root = text(&world, names::ROOT_CA_SECRET, "root.crt");
+        assert_ne!(root, old);
+        // Who knows only the old root still recognises the leaves; whoever asks now learns both.
+        assert_eq!((leaves(&world), bundle(&world)), (before.clone(), format!("{root}{old}")));
+        hours(&mut world, 23);
+        assert_eq!((leaves(&world), bundle(&world)), (before.clone(), format!("{root}{old}")));
+        hours(&mut world, 2);
+        let after = leaves(&world);
+        assert!(before.iter().zip(&after).all(|(old, new)| old != new));
+        assert_eq!(bundle(&world), format!("{root}{old}"));
+        hours(&mut world, 23);
+        assert_eq!(bundle(&world), format!("{root}{old}"));
+        hours(&mut world, 2);
+        assert_eq!((leaves(&world), bundle(&world)), (after, root));
+        let secret = world.the(Kind::Secret, "hippo-cluster-cert");
+        assert_eq!(secret.annotation(crate::labels::TRUST_CHANGED), None);
+    }
+
+    #[test]
+    fn an_operator_that_was_away_for_long_skips_no_step() {
+        let mut world = World::settled(1);
+        let leaf = |world: &World| text(world, "hippo-cluster-cert", "tls.crt");
+        let before = leaf(&world);
+        world.remove(Kind::Secret, names::ROOT_CA_SECRET);
+        world.settle();
+        // A second root before the first change is over: three are trusted.
+        world.now += SignedDuration::from_hours(1);
+        world.remove(Kind::Secret, names::ROOT_CA_SECRET);
+        world.settle();
+        let bundle = |world: &World| text(world, "hippo-cluster-cert", "ca.crt");
+        let trusted = |world: &World| bundle(world).matches("BEGIN CERTIFICATE").count();
+        assert_eq!((trusted(&world), leaf(&world) == before), (3, true));
+        world.now += SignedDuration::from_hours(100);
+        world.settle();
+        assert_eq!((trusted(&world), leaf(&world) == before), (3, false));
+        world.now += SignedDuration::from_hours(100);
+        world.settle();
+        assert_eq!(trusted(&world), 1);
+    }
+
+    #[test]
+    fn a_strangers_authority_is_no_root_of_before() {
+        let mut world = World::settled(1);
+        let leaf = text(&world, "hippo-cluster-cert", "tls.crt");
+        let root = text(&world, names::ROOT_CA_SECRET, "root.crt");
+        let other = {
+            use base64::Engine as _;
+            base64::engine::general_purpose::STANDARD.encode(format!("{root}{leaf}"))
+        };
+        world.change(Kind::Secret, "hippo-cluster-cert", |s| s["data"]["ca.crt"] = other.into());
+        world.settle();
         assert_eq!(text(&world, "hippo-cluster-cert", "ca.crt"), root);
-        for ((s, k), before) in certificates(&world).into_iter().zip(before) {
-            assert_ne!(text(&world, &s, k), before, "{s} {k}");
-        }
     }
 
     #[test]

@@ -70,8 +70,10 @@ pub fn write(pass: &mut Pass<'_>, members: &Members) {
     remove(pass, kinds::PROGRESSING);
     // A generation is observed when all of it was applied: not while anything is awaited. A backup is no
     // part of that, and a repository can be away for long.
-    let awaited = |(step, outcome): &(Step, Outcome)| {
-        matches!(outcome, Outcome::Waiting(_)) && *step != Step::Backups
+    let awaited = |(step, outcome): &(Step, Outcome)| match step {
+        Step::Backups => false,
+        Step::Permissions => true,
+        _ => matches!(outcome, Outcome::Waiting(_)),
     };
     if !pass.report().lines.iter().any(awaited) {
         pass.status.observed_generation = Some(pass.cluster.object.meta.generation);

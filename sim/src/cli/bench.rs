@@ -1,7 +1,5 @@
 //! `ivory-sim bench`: prints figures that others measure.
 
-#![expect(clippy::disallowed_macros, reason = "the command line prints")]
-
 use serde_json::{Map, Value};
 
 use super::Trouble;
@@ -29,29 +27,41 @@ pub enum Goal {
     AtLeast(f64),
 }
 
-pub(super) fn run(json: bool, benches: &[Bench]) -> Result<(), Trouble> {
+/// Measures the figures of these keys, or all.
+pub(super) fn run(json: bool, keys: &[String], benches: &[Bench]) -> Result<(), Trouble> {
+    if let Some(unknown) = keys.iter().find(|k| !benches.iter().any(|b| b.key == **k)) {
+        let known: Vec<_> = benches.iter().map(|b| b.key).collect();
+        return Err(Trouble::Broken(format!(
+            "there is no figure {unknown}; there are {}",
+            known.join(", ")
+        )));
+    }
+    let wanted = |b: &&Bench| keys.is_empty() || keys.iter().any(|k| k == b.key);
     if benches.is_empty() {
         return Err(Trouble::Broken("this build measures nothing".to_owned()));
     }
     if json {
-        let figures: Map<String, Value> =
-            benches.iter().map(|b| (b.key.to_owned(), (b.measure)().into())).collect();
-        println!("{}", Value::Object(figures));
+        let figures: Map<String, Value> = benches
+            .iter()
+            .filter(wanted)
+            .map(|b| (b.key.to_owned(), (b.measure)().into()))
+            .collect();
+        line!("{}", Value::Object(figures));
         return Ok(());
     }
     let ui = Ui::of_stdout();
     // Each as soon as it is there: some take a while.
-    for bench in benches {
+    for bench in benches.iter().filter(wanted) {
         let value = (bench.measure)();
         let (goal, met) = match bench.goal {
             Goal::AtMost(most) => (format!("≤ {}", number(most)), value <= most),
             Goal::AtLeast(least) => (format!("≥ {}", number(least)), value >= least),
         };
         let mark = if met { "✓" } else { "✗" };
-        println!("{mark} {:<17} {:>10}  {goal:<10} {}", bench.key, number(value), bench.what);
+        line!("{mark} {:<17} {:>10}  {goal:<10} {}", bench.key, number(value), bench.what);
     }
     if cfg!(debug_assertions) {
-        println!("{}", ui.dim("  measured without optimisation; use a release build"));
+        line!("{}", ui.dim("  measured without optimisation; use a release build"));
     }
     Ok(())
 }

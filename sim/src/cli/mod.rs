@@ -3,6 +3,17 @@
 
 #![expect(clippy::disallowed_macros, reason = "the command line prints")]
 
+/// Writes to standard output. Whoever reads it may stop reading: then there is nothing left to do.
+macro_rules! text {
+    ($($arg:tt)*) => { $crate::cli::ui::write(format_args!($($arg)*)) };
+}
+
+/// The same, with the end of a line.
+macro_rules! line {
+    () => { text!("\n") };
+    ($($arg:tt)*) => { text!("{}\n", format_args!($($arg)*)) };
+}
+
 mod bench;
 mod figures;
 mod input;
@@ -101,6 +112,9 @@ struct TryArgs {
 
 #[derive(Args, Debug)]
 struct BenchArgs {
+    /// Only these figures, by their keys.
+    #[arg(value_name = "KEY")]
+    keys: Vec<String>,
     /// Prints one JSON document instead.
     #[arg(long)]
     json: bool,
@@ -135,7 +149,7 @@ pub fn main(build: &Build<'_>, benches: &[Bench]) -> ExitCode {
     let done = match &cli.command {
         Command::Run(args) => run::run(args, build),
         Command::Try(args) => try_::run(args, build),
-        Command::Bench(args) => bench::run(args.json, benches),
+        Command::Bench(args) => bench::run(args.json, &args.keys, benches),
     };
     let ui = ui::Ui::of_stderr();
     match done {

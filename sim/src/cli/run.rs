@@ -1,7 +1,6 @@
 //! `ivory-sim run`: plays stories one after the other, a line each.
 
 #![expect(
-    clippy::disallowed_macros,
     clippy::disallowed_methods,
     clippy::disallowed_types,
     reason = "the command line reads, prints, and says how long it took"
@@ -58,7 +57,7 @@ pub(super) fn run(args: &RunArgs, build: &Build<'_>) -> Result<(), Trouble> {
             .map_err(|e| format!("{} can't be written: {e}", file.display()))?;
     }
     if args.json {
-        println!("{}", json!({"scenarios": results}));
+        line!("{}", json!({"scenarios": results}));
     } else {
         let passed = scenarios.len() - failed;
         let sum = format!(
@@ -66,7 +65,7 @@ pub(super) fn run(args: &RunArgs, build: &Build<'_>) -> Result<(), Trouble> {
             span(virtual_s),
             begin.elapsed().as_secs_f64()
         );
-        println!("\n{}", ui.bold(&sum));
+        line!("\n{}", ui.bold(&sum));
     }
     match failed {
         0 => Ok(()),
@@ -142,7 +141,7 @@ fn tell(
         true => format!("   gap {:>5.1}s", outcome.write_gap_s),
         false => String::new(),
     };
-    println!(
+    line!(
         "{mark} {:<width$}  {:>3} steps  {:>8} virtual  {:>6.0} ms  {:>4} writes{gap}",
         outcome.name,
         outcome.steps,
@@ -151,18 +150,18 @@ fn tell(
         outcome.writes,
     );
     if args.verbose {
-        println!("{}", outcome.transcript);
+        line!("{}", outcome.transcript);
     }
     let Some(failure) = &outcome.failure else {
         return;
     };
-    println!("    {}:{}:{}: {}", scenario.file, failure.at.line, failure.at.column, failure.step);
+    line!("    {}:{}:{}: {}", scenario.file, failure.at.line, failure.at.column, failure.step);
     for wrong in &failure.wrong {
-        println!("      {}", ui.red(wrong));
+        line!("      {}", ui.red(wrong));
     }
     if !args.verbose {
         for line in last_lines(&outcome.transcript) {
-            println!("    {}", ui.dim(line));
+            line!("    {}", ui.dim(line));
         }
     }
     difference(ui, scenario, outcome);
@@ -189,14 +188,14 @@ fn difference(ui: Ui, scenario: &Scenario, outcome: &Outcome) {
     let Some(group) = diff.grouped_ops(2).into_iter().next() else {
         return;
     };
-    println!("    it first differs from {}:", path.display());
+    line!("    it first differs from {}:", path.display());
     let lines = group.iter().flat_map(|op| diff.iter_changes(op));
     for change in lines.take(LAST) {
         let text = change.value().trim_end();
         match change.tag() {
-            ChangeTag::Delete => println!("    {}", ui.red(&format!("- {text}"))),
-            ChangeTag::Insert => println!("    {}", ui.green(&format!("+ {text}"))),
-            ChangeTag::Equal => println!("      {text}"),
+            ChangeTag::Delete => line!("    {}", ui.red(&format!("- {text}"))),
+            ChangeTag::Insert => line!("    {}", ui.green(&format!("+ {text}"))),
+            ChangeTag::Equal => line!("      {text}"),
         }
     }
 }

@@ -215,9 +215,14 @@ fn gap(player: &Player, measured: bool, text: &mut String) {
                 0 => "no acknowledged row is lost".to_owned(),
                 n => format!("{n} acknowledged rows are lost"),
             };
-            match gap < 1.0 {
-                true => writeln!(text, "Write gap: none that an application would notice; {lost}."),
-                false => writeln!(text, "Write gap: {gap:.1} s; {lost}."),
+            match (facts.writes, gap < 1.0) {
+                (false, _) => {
+                    writeln!(text, "Write gap: it does not end, nobody can write any more; {lost}.")
+                }
+                (true, true) => {
+                    writeln!(text, "Write gap: none that an application would notice; {lost}.")
+                }
+                (true, false) => writeln!(text, "Write gap: {gap:.1} s; {lost}."),
             }
         }
     };

@@ -1,7 +1,5 @@
 //! `ivory-sim try`: a manifest in, a story and a ready cluster out.
 
-#![expect(clippy::disallowed_macros, reason = "the command line prints")]
-
 use ivory_core::{Kind, labels};
 
 use super::ui::{Ui, span};
@@ -41,12 +39,12 @@ pub(super) fn run(args: &TryArgs, build: &Build<'_>) -> Result<(), Trouble> {
     input::apply(&mut player, &old)?;
     let ready = until_ready(&mut player, &clusters);
     let told = player.driver.journal().len();
-    print!("{}", tell(&player, 0));
+    text!("{}", tell(&player, 0));
     if let Err(wrong) = ready {
-        println!();
+        line!();
         return Err(not_ready(ui, &wrong));
     }
-    println!(
+    line!(
         "{}\n",
         ui.bold(&format!(
             "Ready after {}, with {} writes of the operator.",
@@ -56,7 +54,7 @@ pub(super) fn run(args: &TryArgs, build: &Build<'_>) -> Result<(), Trouble> {
     );
     show(ui, &player, &clusters);
     if args.objects {
-        print!("{}", objects(&player, &clusters));
+        text!("{}", objects(&player, &clusters));
     }
     match new {
         Some(new) => edit(ui, args, &mut player, (&old, &new), told),
@@ -73,9 +71,9 @@ fn edit(
 ) -> Result<(), Trouble> {
     let path = args.then.as_ref().map(|p| p.display().to_string());
     let report = then::run(player, (old, new), &path.unwrap_or_default())?;
-    print!("{}", tell(player, told));
-    println!("\n{}", ui.bold("What this edit does"));
-    print!("{}", report.text);
+    text!("{}", tell(player, told));
+    line!("\n{}", ui.bold("What this edit does"));
+    text!("{}", report.text);
     match report.wrong {
         wrong if wrong.is_empty() => Ok(()),
         wrong => Err(not_ready(ui, &wrong)),
@@ -83,23 +81,50 @@ fn edit(
 }
 
 fn not_ready(ui: Ui, wrong: &[String]) -> Trouble {
-    println!("{}", ui.red("It did not become ready:"));
+    line!("{}", ui.red("It did not become ready:"));
     for wrong in wrong {
-        println!("  {wrong}");
+        line!("  {wrong}");
     }
     Trouble::Failed
 }
 
-/// Lets time pass until every cluster is ready.
+/// Lets time pass until every cluster is ready, or is as it should be without being ready.
 pub(super) fn until_ready(
     player: &mut Player,
     clusters: &[(String, String)],
 ) -> Result<(), Vec<String>> {
     for (namespace, cluster) in clusters {
         player.namespace.clone_from(namespace);
-        player.wait(&(KUBE, cluster, None), &[Expectation::Ready(true)], PATIENCE)?;
+        let settled = settled(player, namespace, cluster);
+        player.wait(&(KUBE, cluster, None), &settled, PATIENCE)?;
     }
     Ok(())
+}
+
+/// What is true of a cluster when its spec is carried out. Not every spec asks for a database that writes.
+fn settled(player: &Player, namespace: &str, cluster: &str) -> Vec<Expectation> {
+    let condition = |kind: &str, status: &str, reason: Option<&str>| Expectation::Condition {
+        kind: kind.to_owned(),
+        status: Some(status.to_owned()),
+        reason: reason.map(str::to_owned),
+        message: None,
+    };
+    let object = player.driver.get(KUBE, Kind::IvoryCluster, namespace, cluster);
+    let flag = |path: &[&str]| {
+        object.as_ref().and_then(|o| o.at(path)).and_then(serde_json::Value::as_bool)
+    };
+    let reconciled = condition("Reconciled", "True", None);
+    if flag(&["spec", "paused"]) == Some(true) {
+        vec![condition("Progressing", "False", Some("Paused"))]
+    } else if flag(&["spec", "shutdown"]) == Some(true) {
+        vec![condition("Ready", "False", Some("Shutdown")), reconciled]
+    } else if object.as_ref().is_some_and(|o| o.at(&["spec", "standby"]).is_some())
+        && flag(&["spec", "standby", "enabled"]) != Some(false)
+    {
+        vec![condition("Ready", "False", Some("Standby")), reconciled]
+    } else {
+        vec![Expectation::Ready(true)]
+    }
 }
 
 /// The story from an entry of the journal on.
@@ -110,14 +135,14 @@ pub(super) fn tell(player: &Player, from: usize) -> String {
 fn show(ui: Ui, player: &Player, clusters: &[(String, String)]) {
     let (driver, aliases) = (&*player.driver, &player.aliases);
     for namespace in namespaces(clusters) {
-        println!("{}", ui.bold(&format!("In namespace {namespace}")));
-        println!("{}", view::objects(driver, KUBE, namespace, aliases));
-        println!("{}", view::pods(driver, KUBE, namespace, aliases));
-        println!("{}", view::services(driver, KUBE, namespace, aliases));
+        line!("{}", ui.bold(&format!("In namespace {namespace}")));
+        line!("{}", view::objects(driver, KUBE, namespace, aliases));
+        line!("{}", view::pods(driver, KUBE, namespace, aliases));
+        line!("{}", view::services(driver, KUBE, namespace, aliases));
     }
     for (namespace, cluster) in clusters {
-        println!("{}", ui.bold(&format!("How to connect to {cluster}")));
-        println!("{}", view::connection(driver, KUBE, namespace, cluster));
+        line!("{}", ui.bold(&format!("How to connect to {cluster}")));
+        line!("{}", view::connection(driver, KUBE, namespace, cluster));
     }
 }
 

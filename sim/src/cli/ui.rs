@@ -5,7 +5,20 @@
     reason = "whether colours are wanted stands in the environment"
 )]
 
-use std::io::IsTerminal as _;
+use std::io::{ErrorKind, IsTerminal as _, Write as _};
+
+/// What a shell says of a program that was stopped by a closed pipe.
+const PIPE_CLOSED: i32 = 141;
+
+/// Writes to standard output; ends the program when nobody reads it any more.
+pub(super) fn write(text: std::fmt::Arguments<'_>) {
+    let mut out = std::io::stdout().lock();
+    match out.write_fmt(text).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => std::process::exit(PIPE_CLOSED),
+        Err(error) => panic!("standard output: {error}"),
+        Ok(()) => {}
+    }
+}
 
 /// How to print on one stream.
 #[derive(Clone, Copy)]

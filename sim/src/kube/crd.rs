@@ -1,6 +1,5 @@
 //! Custom resources: registered by their definition, pruned, defaulted and validated by its schema.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ivory_core::Kind;
@@ -21,7 +20,9 @@ pub(crate) struct CustomKind {
     pub(crate) schema: Schema,
     /// Whether status is a subresource.
     pub(crate) has_status: bool,
-    open_api: Value,
+    /// The body of the definition, shared with the stored object, and which of its versions is ours.
+    body: Arc<Map<String, Value>>,
+    version: usize,
     rules: CompiledSchema,
     has_rules: bool,
     validator: Validator,
@@ -43,14 +44,14 @@ impl ApiServer {
     }
 }
 
-/// The kind that a definition defines, and its version that we speak.
-fn kind_of(definition: &Object) -> Option<(Kind, &Value)> {
+/// The kind that a definition defines, and which of its versions we speak.
+fn kind_of(definition: &Object) -> Option<(Kind, usize)> {
     let spec = definition.body.get("spec")?;
     let group = spec.get("group")?.as_str()?;
     let name = spec.get("names")?.get("kind")?.as_str()?;
-    spec.get("versions")?.as_array()?.iter().find_map(|version| {
+    spec.get("versions")?.as_array()?.iter().enumerate().find_map(|(at, version)| {
         let api_version = format!("{group}/{}", version.get("name")?.as_str()?);
-        Some((Kind::of_manifest(&api_version, name)?, version))
+        Some((Kind::of_manifest(&api_version, name)?, at))
     })
 }
 
@@ -88,33 +89,43 @@ pub(crate) fn established_status(definition: &Object, now: Timestamp) -> Value {
     })
 }
 
-/// Definitions that were compiled before in this process, by their text. Compiling the rules of a large one
-/// takes longer than a whole story.
-static COMPILED: Mutex<BTreeMap<String, (Kind, Arc<CustomKind>)>> = Mutex::new(BTreeMap::new());
+/// Definitions that were compiled before in this process. Compiling the rules of a large one takes longer than
+/// a whole story.
+static COMPILED: Mutex<Vec<(Kind, Arc<CustomKind>)>> = Mutex::new(Vec::new());
 
 impl CustomKind {
     fn of(definition: &Object) -> Option<(Kind, Arc<Self>)> {
-        let text = Value::Object((*definition.body).clone()).to_string();
         let mut compiled = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = compiled.get(&text) {
+        let same = |custom: &CustomKind| custom.body.get("spec") == definition.body.get("spec");
+        if let Some(known) = compiled.iter().find(|(_, custom)| same(custom)) {
             return Some(known.clone());
         }
         let (kind, custom) = Self::new(definition)?;
-        let custom = Arc::new(custom);
-        compiled.insert(text, (kind, custom.clone()));
-        Some((kind, custom))
+        let custom = (kind, Arc::new(custom));
+        compiled.push(custom.clone());
+        Some(custom)
+    }
+
+    /// Its schema, as the definition has it.
+    fn open_api(&self) -> &Value {
+        let versions = self.body.get("spec").and_then(|spec| spec.get("versions"));
+        let version = versions.and_then(|all| all.get(self.version));
+        let schema = version.and_then(|v| v.get("schema")?.get("openAPIV3Schema"));
+        schema.unwrap_or(&Value::Null)
     }
 
     fn new(definition: &Object) -> Option<(Kind, Self)> {
-        let (kind, version) = kind_of(definition)?;
-        let open_api = version.get("schema")?.get("openAPIV3Schema")?.clone();
-        let rules = compile_schema(&open_api);
+        let (kind, at) = kind_of(definition)?;
+        let version = definition.body.get("spec")?.get("versions")?.get(at)?;
+        let open_api = version.get("schema")?.get("openAPIV3Schema")?;
+        let rules = compile_schema(open_api);
         let has_rules = open_api.to_string().contains("x-kubernetes-validations");
         let subresources = version.get("subresources");
         let custom = Self {
-            schema: Schema::of_crd(&open_api),
+            schema: Schema::of_crd(open_api),
             has_status: subresources.is_some_and(|s| s.get("status").is_some()),
-            open_api,
+            body: Arc::clone(&definition.body),
+            version: at,
             rules,
             has_rules,
             validator: Validator::new(),
@@ -126,9 +137,9 @@ impl CustomKind {
     pub(crate) fn decode(&self, body: &mut Map<String, Value>) -> Vec<String> {
         let mut unknown = Vec::new();
         let mut value = Value::Object(std::mem::take(body));
-        prune(&self.open_api, &mut value, "", &mut unknown);
-        drop_nulls(&self.open_api, &mut value);
-        default(&self.open_api, &mut value);
+        prune(self.open_api(), &mut value, "", &mut unknown);
+        drop_nulls(self.open_api(), &mut value);
+        default(self.open_api(), &mut value);
         if let Value::Object(map) = value {
             *body = map;
             // The schema's root has metadata, which lives elsewhere.
@@ -143,7 +154,7 @@ impl CustomKind {
     pub(crate) fn validate(&self, new: &Object, old: Option<&Object>, out: &mut Vec<FieldError>) {
         let whole = new.to_value();
         let before = out.len();
-        check::check(&self.open_api, &whole, "", out);
+        check::check(self.open_api(), &whole, "", out);
         let blocking = |e: &FieldError| {
             matches!(
                 e.wrong,

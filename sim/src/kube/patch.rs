@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ivory_core::object::{Object, StringMap};
+use ivory_core::object::{Managed, Object, StringMap};
 use ivory_core::ssa::{
     Conflict, FieldSet, Manager, Schema, apply, check_applied, update_by, view, with_view,
 };
@@ -38,9 +38,9 @@ impl ApiServer {
             }
             Body::Merge(patch) => {
                 let old = found()?;
-                let mut value = old.to_value();
+                let (mut value, managed) = wire(&old, patch);
                 json_patch::merge(&mut value, patch);
-                let new = read(value, &old)?;
+                let new = read(value, &old, managed)?;
                 (old, new)
             }
             Body::Strategic(patch) => {
@@ -64,12 +64,13 @@ impl ApiServer {
             return Err(Status::new(415, "UnsupportedMediaType", message));
         }
         let schema = self.schema(old.kind);
-        let (Value::Object(value), Some(patch)) = (old.to_value(), patch.as_object()) else {
+        let ((Value::Object(value), managed), Some(patch)) = (wire(old, patch), patch.as_object())
+        else {
             return Err(Status::bad_request("a patch must be a map"));
         };
         let merged = strategic::patch_map(schema.arena(), schema.root(), &value, patch)
             .map_err(|message| Status::new(500, "", message))?;
-        read(Value::Object(merged), old)
+        read(Value::Object(merged), old, managed)
     }
 
     /// Server-side apply; it creates what is not there.
@@ -214,12 +215,32 @@ fn json(old: &Object, patch: &Value) -> Result<Object, Status> {
         let message = "the server rejected our request due to an error in our request";
         Status::new(422, "Invalid", message)
     })?;
-    read(value, old)
+    read(value, old, None)
+}
+
+/// The wire form of an object that a patch is merged into. Managed fields are most of it, and hardly a patch
+/// speaks of them: then they are left out, and returned to be put back by [`read`], shared with the old version.
+fn wire(old: &Object, patch: &Value) -> (Value, Option<Arc<Vec<Managed>>>) {
+    let spoken_of =
+        patch.get("metadata").is_some_and(|meta| {
+            // A directive of a strategic patch may replace the map as a whole.
+            let whole = |key: &String| key == "managedFields" || key.starts_with('$');
+            meta.as_object().is_none_or(|meta| meta.keys().any(whole))
+        }) || patch.as_object().is_none_or(|all| all.keys().any(|k| k.starts_with('$')));
+    if spoken_of {
+        return (old.to_value(), None);
+    }
+    let mut bare = old.clone();
+    let managed = std::mem::take(&mut bare.meta.managed);
+    (bare.to_value(), Some(managed))
 }
 
 /// Reads a patched object. What equals the old version shares its memory, so that it is seen as unchanged.
-fn read(value: Value, old: &Object) -> Result<Object, Status> {
+fn read(value: Value, old: &Object, managed: Option<Arc<Vec<Managed>>>) -> Result<Object, Status> {
     let mut new = Object::from_value(value).map_err(|e| Status::bad_request(e.to_string()))?;
+    if let Some(managed) = managed {
+        new.meta.managed = managed;
+    }
     if new.kind != old.kind || new.meta.name != old.meta.name {
         return Err(Status::bad_request(format!(
             "the name of the object ({}) does not match the name on the URL ({})",

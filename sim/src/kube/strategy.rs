@@ -202,18 +202,24 @@ impl ApiServer {
         if stored.kind != Kind::CustomResourceDefinition {
             return;
         }
-        self.register(stored);
-        // A controller inside the server accepts the names; here it does so at once.
-        if stored.at(&["status", "conditions"]).is_none_or(Value::is_null) {
-            let mut new = (**stored).clone();
-            let status = super::crd::established_status(stored, cx.now);
-            new.body_mut().insert("status".into(), status);
-            self.put_own_status(cx, stored, new);
+        if !stored.at(&["status", "conditions"]).is_none_or(Value::is_null) {
+            return self.register(stored);
         }
+        // A controller inside the server accepts the names; here it does so at once.
+        let mut new = (**stored).clone();
+        let status = super::crd::established_status(stored, cx.now);
+        new.body_mut().insert("status".into(), status);
+        let established = self.put_own_status(cx, stored, new);
+        self.register(&established);
     }
 
     /// Stores a status that the server itself writes.
-    pub(crate) fn put_own_status(&mut self, cx: &Cx<'_>, old: &Object, mut new: Object) {
+    pub(crate) fn put_own_status(
+        &mut self,
+        cx: &Cx<'_>,
+        old: &Object,
+        mut new: Object,
+    ) -> Arc<Object> {
         let who = Manager {
             name: "kube-apiserver",
             subresource: "status",
@@ -222,7 +228,7 @@ impl ApiServer {
         let changes = compare_objects(self.schema(new.kind), old, &new);
         let ignored = FieldSet::default();
         new.meta.managed = update_by(&changes, &old.meta.managed, who, &ignored, cx.now).into();
-        self.put(new);
+        self.put(new)
     }
 
     pub(crate) fn after_remove(&mut self, last: &Arc<Object>) {

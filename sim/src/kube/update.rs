@@ -88,6 +88,10 @@ impl ApiServer {
         keep_system_metadata(old, &mut new);
         if !Arc::ptr_eq(&old.body, &new.body) {
             self.decode(cx, &mut new, Some(old))?;
+            // What comes to the same shares its memory.
+            if new.body == old.body {
+                new.body = Arc::clone(&old.body);
+            }
         }
         let ignored = strategy::ignored(self, kind, subresource);
         new.meta.managed = match managed {

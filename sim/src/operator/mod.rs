@@ -4,7 +4,7 @@
 mod observe;
 mod run;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ivory_core::Kind;
@@ -37,7 +37,10 @@ pub struct Operator {
     informers: Vec<Informer>,
     reads: observe::Reads,
     clusters: BTreeMap<Key, Arc<ClusterState>>,
-    memos: Arc<Memos>,
+    /// Which cluster waits for an answer.
+    tickets: BTreeMap<Ticket, Key>,
+    /// Which clusters' timers bear a token; more than one only if their digests are the same.
+    tokens: BTreeMap<u64, BTreeSet<Key>>,
     /// What the checker found wrong with plans; empty unless core has a bug.
     pub findings: Vec<String>,
     /// How many writes were sent.
@@ -58,6 +61,8 @@ struct ClusterState {
     written: BTreeMap<Kind, u64>,
     told: BTreeMap<String, (String, String)>,
     last_error: Option<String>,
+    /// Each cluster's own: what all share fills up with many clusters, and is forgotten as a whole then.
+    memos: Arc<Memos>,
 }
 
 impl Operator {
@@ -70,7 +75,8 @@ impl Operator {
             informers: Vec::new(),
             reads: observe::Reads::default(),
             clusters: BTreeMap::new(),
-            memos: Arc::default(),
+            tickets: BTreeMap::new(),
+            tokens: BTreeMap::new(),
             findings: Vec::new(),
             writes: 0,
             plans: 0,
@@ -93,6 +99,13 @@ impl Operator {
     #[must_use]
     pub fn observed(&self, key: &Key) -> Option<Observed> {
         observe::observed(&self.informers, &mut observe::Reads::default(), key, BTreeMap::new())
+    }
+
+    /// Which cluster waited for an answer; it waits no more.
+    fn owner(&mut self, ticket: Ticket) -> Option<Key> {
+        let key = self.tickets.remove(&ticket)?;
+        let run = self.clusters.get(&key)?.run.as_ref()?;
+        run.awaits(ticket).then_some(key)
     }
 
     fn state(&mut self, key: &Key) -> &mut ClusterState {
@@ -147,21 +160,22 @@ impl Operator {
             return;
         }
         state.due = Some(at);
-        cx.timer(at - cx.now(), ivory_core::hash::digest(key));
+        let token = ivory_core::hash::digest(key);
+        let same = self.tokens.entry(token).or_default();
+        if !same.contains(key) {
+            same.insert(key.clone());
+        }
+        cx.timer(at - cx.now(), token);
     }
 
     fn timer(&mut self, cx: &mut Cx<'_>, token: u64) {
         let now = cx.now();
-        let due: Vec<Key> = self
-            .clusters
-            .iter()
-            .filter(|(key, s)| {
-                ivory_core::hash::digest(*key) == token
-                    && s.run.is_none()
-                    && s.due.is_some_and(|d| d <= now)
-            })
-            .map(|(key, _)| key.clone())
-            .collect();
+        let is_due = |key: &&Key| {
+            let state = self.clusters.get(*key);
+            state.is_some_and(|s| s.run.is_none() && s.due.is_some_and(|due| due <= now))
+        };
+        let due: Vec<Key> =
+            self.tokens.get(&token).into_iter().flatten().filter(is_due).cloned().collect();
         for key in due {
             self.state(&key).due = None;
             self.begin(cx, &key);
@@ -183,6 +197,9 @@ impl Operator {
         let observed = observe::observed(&self.informers, &mut self.reads, key, BTreeMap::new());
         let Some(observed) = observed else {
             self.clusters.remove(key);
+            if let Some(same) = self.tokens.get_mut(&ivory_core::hash::digest(key)) {
+                same.remove(key);
+            }
             return;
         };
         let state = self.state(key);
@@ -197,9 +214,10 @@ impl Operator {
             now: cx.now().timestamp(),
             entropy: Entropy(Sensitive::new(cx.rng("entropy").bytes().to_vec())),
             config: (*self.config).clone(),
+            denied: BTreeSet::new(),
         };
         self.plans += 1;
-        let plan = steps::plan(observed, &context, Arc::make_mut(&mut self.memos));
+        let plan = steps::plan(observed, &context, Arc::make_mut(&mut self.state(key).memos));
         for finding in check(observed, &plan) {
             let text = format!("{}/{}: the plan {finding}", key.0, key.1);
             cx.note(Milestone::Note { text: format!("CHECK {text}") });
@@ -298,10 +316,4 @@ impl Actor for Operator {
     }
 
     actor_boilerplate!();
-}
-
-/// Which cluster a ticket belongs to.
-fn owner(clusters: &BTreeMap<Key, Arc<ClusterState>>, ticket: Ticket) -> Option<Key> {
-    let waits = |s: &ClusterState| s.run.as_ref().is_some_and(|r| r.awaits(ticket));
-    clusters.iter().find(|(_, s)| waits(s)).map(|(key, _)| key.clone())
 }

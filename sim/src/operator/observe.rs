@@ -43,7 +43,7 @@ pub(super) fn open(cx: &mut Cx<'_>) -> Vec<Informer> {
     ];
     for &kind in LABELLED {
         let selector = if UNLABELLED.contains(&kind) { Selector::default() } else { ours.clone() };
-        all.push(Informer::open(cx, kind, None, selector));
+        all.push(Informer::open(cx, kind, None, selector).indexed(labels::CLUSTER));
     }
     all
 }
@@ -123,7 +123,7 @@ fn read_one(informers: &[Informer], read: &ReadKey) -> Objects {
         }
         ReadKey::Select { namespace, selector, .. } => {
             let matching = |o: &&Arc<Object>| selector.matches(&o.meta.labels);
-            Read::Known(cache.in_namespace(namespace).filter(matching).cloned().collect())
+            Read::Known(cache.candidates(namespace, selector).filter(matching).cloned().collect())
         }
     }
 }

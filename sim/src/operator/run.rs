@@ -9,7 +9,7 @@ use ivory_core::queries::queries;
 use ivory_core::read::{Answer, Output, Query, Read};
 
 use crate::kube::{Body, DeleteOptions, ObjectRef, Request, Response, Subresource, Verb};
-use crate::operator::{Operator, owner};
+use crate::operator::Operator;
 use crate::time::{Span, Time};
 use crate::world::call::CallError;
 use crate::world::journal::Milestone;
@@ -52,10 +52,11 @@ impl Operator {
         if wanted.is_empty() || round >= ROUNDS_MAX {
             return self.plan(cx, key, &observed);
         }
-        let out = wanted
+        let out: BTreeMap<_, _> = wanted
             .into_iter()
             .map(|q| (cx.exec(&q.target, &q.command, Span::s(i64::from(q.deadline_s))), q))
             .collect();
+        self.tickets.extend(out.keys().map(|ticket| (*ticket, key.clone())));
         self.state(key).run = Some(Run::Asking { observed: Arc::new(observed), round, out });
     }
 
@@ -87,11 +88,12 @@ impl Operator {
             }
             op => cx.submit(request(op)),
         };
+        self.tickets.insert(ticket, key.clone());
         self.state(key).run = Some(Run::Writing { plan, index, ticket, began });
     }
 
     pub(super) fn answered(&mut self, cx: &mut Cx<'_>, ticket: Ticket, response: Response) {
-        let Some(key) = owner(&self.clusters, ticket) else {
+        let Some(key) = self.owner(ticket) else {
             return;
         };
         let Some(Run::Writing { plan, index, began, .. }) = self.state(&key).run.take() else {
@@ -125,7 +127,7 @@ impl Operator {
         ticket: Ticket,
         output: Result<Output, CallError>,
     ) {
-        let Some(key) = owner(&self.clusters, ticket) else {
+        let Some(key) = self.owner(ticket) else {
             return;
         };
         match self.state(&key).run.take() {
@@ -203,6 +205,7 @@ fn step_name(write: &Write) -> &'static str {
         Step::Validate => "validate",
         Step::Finalizer => "finalizer",
         Step::Paused => "paused",
+        Step::Permissions => "permissions",
         Step::Pki => "pki",
         Step::Services => "services",
         Step::Rbac => "rbac",

@@ -1,5 +1,6 @@
 //! Invariants of a cluster of members (patroni.md §8.4), for checkers that look after every event.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ivory_core::Kind;
@@ -34,14 +35,24 @@ pub fn writable_primaries(
     members(world, kube, namespace, scope).filter(|(_, m)| m.writable()).map(|(id, _)| id).collect()
 }
 
-/// What is wrong with any scope of the world now, in words.
+/// What is wrong with any scope of the world now, in words. Looks at every actor once, however many scopes
+/// there are: it is asked after every event that left an entry in the journal.
 #[must_use]
 pub fn everywhere(world: &World) -> Vec<String> {
+    let mut scopes: BTreeMap<(KubeId, &str, &str), Vec<&Member>> = BTreeMap::new();
+    for (_, kube, actor) in world.actors() {
+        if let Some(member) = actor.any().downcast_ref::<Member>() {
+            let config = member.config();
+            scopes.entry((kube, &config.namespace, &config.scope)).or_default().push(member);
+        }
+    }
     let mut found = Vec::new();
     for kube in world.kube_ids() {
         for cluster in world.kube(kube).api.list(Kind::IvoryCluster, None) {
-            let scope = ivory_core::names::scope(&cluster.meta.name);
-            found.extend(violations(world, kube, &cluster.meta.namespace, &scope));
+            let (namespace, scope) =
+                (&cluster.meta.namespace, ivory_core::names::scope(&cluster.meta.name));
+            let members = scopes.get(&(kube, namespace, &scope)).map_or(&[][..], Vec::as_slice);
+            found.extend(wrong_with(world, kube, namespace, &scope, members));
         }
     }
     found
@@ -51,10 +62,22 @@ pub fn everywhere(world: &World) -> Vec<String> {
 /// primary), 5 (at most one address in the leader's Endpoints) and 7 (one system identifier).
 #[must_use]
 pub fn violations(world: &World, kube: KubeId, namespace: &str, scope: &str) -> Vec<String> {
+    let members: Vec<_> = members(world, kube, namespace, scope).map(|(_, m)| m).collect();
+    wrong_with(world, kube, namespace, scope, &members)
+}
+
+fn wrong_with(
+    world: &World,
+    kube: KubeId,
+    namespace: &str,
+    scope: &str,
+    members: &[&Member],
+) -> Vec<String> {
     let mut found = Vec::new();
-    let writable: Vec<Arc<str>> = members(world, kube, namespace, scope)
-        .filter(|(_, m)| m.writable() && !m.hung())
-        .map(|(_, m)| m.config().name.clone())
+    let writable: Vec<Arc<str>> = members
+        .iter()
+        .filter(|m| m.writable() && !m.hung())
+        .map(|m| m.config().name.clone())
         .collect();
     if writable.len() > 1 {
         found.push(format!("{} members are writable: {}", writable.len(), writable.join(", ")));
@@ -78,7 +101,7 @@ pub fn violations(world: &World, kube: KubeId, namespace: &str, scope: &str) -> 
         .get(Kind::Endpoints, namespace, &config)
         .and_then(|o| o.annotation("initialize")?.parse::<u64>().ok());
     if let Some(id) = initialize {
-        for (_, member) in members(world, kube, namespace, scope) {
+        for member in members {
             let volume = world.kube(kube).volume(member.volume());
             let data = volume.and_then(|v| v.directories.get(&member.config().directory));
             if member.accepts() && data.is_some_and(|d| d.system_id != id) {

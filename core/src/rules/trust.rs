@@ -1,0 +1,101 @@
+//! Whom a Secret of the cluster trusts, which matters while the root changes. The new root joins the old ones at
+//! once; for a day everybody goes on with the certificates of the old root, so that whoever knows only that one can
+//! connect; then the leaves are issued anew; and another day later the old roots go. In no moment do two members
+//! distrust each other, since trust comes a day before what needs it, and leaves a day after.
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::crypto::pki::{Authority, Root};
+use crate::kind::Kind;
+use crate::labels;
+use crate::object::time_text;
+use crate::pass::Pass;
+use crate::read::Read;
+use crate::report::Step;
+
+/// How long each of the two steps takes: much longer than mounted Secrets need to reach their Pods.
+const OVERLAP: SignedDuration = SignedDuration::from_hours(24);
+
+/// Whom one Secret trusts.
+#[derive(Clone, Debug)]
+pub struct Trust {
+    root: Authority,
+    olds: Vec<Authority>,
+    since: Option<Timestamp>,
+}
+
+/// Where a leaf comes from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Origin {
+    /// It is issued in this pass.
+    New,
+    /// The Secret holds it, from the present root.
+    Kept,
+    /// The Secret holds it, from a root of before.
+    KeptFromOld,
+}
+
+impl Trust {
+    /// What a Secret trusts under this key of its data; none while it can't be read.
+    #[must_use]
+    pub fn read(pass: &mut Pass<'_>, root: &Root, secret: &str, key: &str) -> Option<Self> {
+        let now = pass.context.now;
+        let mut trust = Self { root: root.authority().clone(), olds: Vec::new(), since: None };
+        let live = match pass.observed.find(Kind::Secret, secret) {
+            Read::Unknown(_) => {
+                pass.unreadable(Step::Pki, format!("Secret {secret}"));
+                return None;
+            }
+            Read::Absent => return Some(trust),
+            Read::Known(live) => live,
+        };
+        let text = live.data(key).and_then(|t| t.expose_text().map(str::to_owned));
+        let Some(text) = text.filter(|text| *text != trust.bundle()) else { return Some(trust) };
+        let mut olds = Authority::list(&text);
+        olds.retain(|a| *a != trust.root && a.named_like(&trust.root) && a.not_after() > now);
+        if olds.is_empty() {
+            return Some(trust);
+        }
+        trust.olds = olds;
+        let noted = live.annotation(labels::TRUST_CHANGED).and_then(|t| t.parse().ok());
+        trust.since = noted.filter(|_| text == trust.bundle()).or(Some(now));
+        Some(trust)
+    }
+
+    /// The roots whose leaves may stay, and until when. The present one first, for as long as it lives.
+    pub fn issuers(&self, now: Timestamp) -> impl Iterator<Item = (&Authority, Option<Timestamp>)> {
+        let until = self.since.map(|since| since + OVERLAP).filter(|until| now < *until);
+        let olds = self.olds.iter().filter_map(move |old| Some((old, Some(until?))));
+        [(&self.root, None)].into_iter().chain(olds)
+    }
+
+    /// The trust once these leaves are in the Secret, and when to look at it again.
+    #[must_use]
+    pub fn after(mut self, leaves: &[Origin], now: Timestamp) -> (Self, Option<Timestamp>) {
+        if self.olds.is_empty() {
+            return (self, None);
+        }
+        if leaves.contains(&Origin::New) {
+            self.since = Some(now);
+        }
+        let until = self.since.unwrap_or(now) + OVERLAP;
+        if until <= now && leaves.iter().all(|l| *l == Origin::Kept) {
+            self.olds.clear();
+            self.since = None;
+            return (self, None);
+        }
+        (self, Some(until))
+    }
+
+    /// All of them as PEM, the present root first.
+    #[must_use]
+    pub fn bundle(&self) -> String {
+        Authority::bundle([&self.root].into_iter().chain(&self.olds))
+    }
+
+    /// When the last step was taken, as it is noted on the Secret.
+    #[must_use]
+    pub fn since(&self) -> Option<String> {
+        self.since.map(time_text)
+    }
+}

@@ -1,0 +1,13 @@
+//! The real shell, with its real `kube::Client`, over the simulated API server: faults of every kind, and the
+//! state in which they end.
+
+mod apart;
+mod disturbed;
+mod faults;
+mod leadership;
+mod permissions;
+mod rig;
+mod rights;
+mod server;
+mod sim;
+mod state;
