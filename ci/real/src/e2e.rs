@@ -1,15 +1,258 @@
-//! Scenario files played on the cluster that KUBECONFIG names.
+//! Scenario files played on the cluster that KUBECONFIG names, with the operator running in it under its own
+//! ServiceAccount, and the same stories played in the simulator beside them.
 
+mod changes;
+mod compare;
+mod driver;
+mod faults;
+mod figures;
+mod image;
+mod install;
+mod kept;
+mod live;
+mod milestones;
+mod operator_log;
+mod playable;
+mod pods;
+mod psql;
+mod report;
+
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use ivory_sim::scenario::driver::Driver;
+use ivory_sim::scenario::language::{Scenario, WorldSpec};
+use ivory_sim::scenario::parse::load;
+use ivory_sim::scenario::run as player;
+use ivory_sim::time::Span;
+use kube::Client;
+use tokio::runtime::Runtime;
+
+use driver::RealDriver;
+use faults::Faults;
+use install::{Images, NAMESPACE};
+use kept::{Keeping, Kept};
+use live::Live;
+use playable::Fit;
+use report::Result as Line;
+
+/// What is played if nothing is named: the stories that anybody would try first.
+const FIRST: [&str; 7] = [
+    "create",
+    "replicas-added-and-removed",
+    "services-deleted",
+    "primary-statefulset-deleted",
+    "primary-pod-killed",
+    "cluster-deleted",
+    "cluster-with-replicas-deleted",
+];
 
 /// Scenario files played on the cluster that KUBECONFIG names.
 #[derive(clap::Args)]
-pub(crate) struct Args {}
+pub(crate) struct Args {
+    /// Scenario files, or names of files in scenarios/ [default: seven that everybody would try first]
+    scenarios: Vec<PathBuf>,
+    /// Play every scenario that a real cluster can play
+    #[arg(long, conflicts_with = "scenarios")]
+    all: bool,
+    /// The result as JSON on standard output
+    #[arg(long)]
+    json: bool,
+    /// Tell each story as it went
+    #[arg(long, short)]
+    verbose: bool,
+    /// The operator's image; its tag must not be `latest`
+    #[arg(long, env = "IVORY_IMAGE_OPERATOR", default_value = "ivory-operator:e2e")]
+    image_operator: String,
+    /// The database's image
+    #[arg(
+        long,
+        env = "IVORY_IMAGE_DATABASE",
+        default_value = "docker.io/ivorysql/ivorysql:ubi9-5.4-5.4-1"
+    )]
+    image_database: String,
+    /// pgBackRest's image [default: the database's]
+    #[arg(long, env = "IVORY_IMAGE_PGBACKREST")]
+    image_pgbackrest: Option<String>,
+    /// PgBouncer's image [default: the database's]
+    #[arg(long, env = "IVORY_IMAGE_PGBOUNCER")]
+    image_pgbouncer: Option<String>,
+    /// The major version of PostgreSQL in the database's image
+    #[arg(long, env = "IVORY_POSTGRES_VERSION", default_value_t = 18)]
+    postgres_version: u32,
+    /// A command that loads an image archive into the cluster; the archive's path is added to it, for
+    /// example `kind load image-archive`. Without it the image must be there already
+    #[arg(long, env = "IVORY_LOAD")]
+    load: Option<String>,
+    /// The operator's binary, instead of building one
+    #[arg(long)]
+    binary: Option<PathBuf>,
+    /// Leave the installation as it is
+    #[arg(long)]
+    no_install: bool,
+    /// Minutes that a scenario may let pass by itself; one that lets more pass is skipped
+    #[arg(long, default_value_t = 15)]
+    patience: i64,
+    /// Seconds for which a quiet operator is watched at the end of each scenario
+    #[arg(long, default_value_t = 60)]
+    watch: i64,
+}
 
 /// Runs it; the exit status says whether all held.
 ///
 /// # Errors
 /// When it could not be run at all.
-pub(crate) fn run(_args: &Args) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("not built yet")
+pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let root = root()?;
+    // All are read before anything is touched: a mistake in the last file is told at once.
+    let files = files(args, &root)?;
+    let scenarios: Vec<Scenario> = files
+        .iter()
+        .map(|f| load(f).map_err(|e| anyhow::anyhow!("{e}")))
+        .collect::<Result<_, _>>()?;
+    let runtime = Runtime::new()?;
+    let stage = Stage::set(args, &root, runtime)?;
+    let mut lines = Vec::new();
+    for scenario in &scenarios {
+        let line = stage.play(scenario);
+        if !args.json {
+            report::tell(&line, args.verbose);
+        }
+        lines.push(line);
+    }
+    report::sum(&lines, stage.image.as_ref(), args.json);
+    let failed = lines.iter().any(Line::failed);
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// The repository: where the manifests are.
+fn root() -> anyhow::Result<PathBuf> {
+    let here = std::env::current_dir()?;
+    let above = here.ancestors().find(|p| p.join("examples/kustomize/install").is_dir());
+    above.map(Path::to_path_buf).context("not inside the repository")
+}
+
+fn files(args: &Args, root: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let folder = root.join("scenarios");
+    let named = |name: &str| folder.join(format!("{name}.yaml"));
+    if args.all {
+        let entries = std::fs::read_dir(&folder)?.filter_map(|e| e.ok().map(|e| e.path()));
+        let mut all: Vec<PathBuf> =
+            entries.filter(|p| p.extension().is_some_and(|e| e == "yaml")).collect();
+        all.sort();
+        return Ok(all);
+    }
+    if args.scenarios.is_empty() {
+        return Ok(FIRST.iter().map(|name| named(name)).collect());
+    }
+    let find = |given: &PathBuf| match given.is_file() {
+        true => given.clone(),
+        false => named(&given.display().to_string()),
+    };
+    Ok(args.scenarios.iter().map(find).collect())
+}
+
+/// The cluster with the operator in it.
+struct Stage {
+    runtime: Runtime,
+    live: Arc<Live>,
+    replicas: i32,
+    image_database: String,
+    fit: Fit,
+    image: Option<image::Image>,
+}
+
+impl Stage {
+    fn set(args: &Args, root: &Path, runtime: Runtime) -> anyhow::Result<Self> {
+        let folder = std::env::temp_dir().join(format!("ivory-e2e-{}", std::process::id()));
+        std::fs::create_dir_all(&folder)?;
+        let image = match (&args.load, args.no_install) {
+            (Some(load), false) => {
+                let binary = match &args.binary {
+                    Some(binary) => binary.clone(),
+                    None => image::build(root)?,
+                };
+                let image = image::pack(&binary, &args.image_operator, &folder)?;
+                image::load(load, &image.archive)?;
+                Some(image)
+            }
+            _ => None,
+        };
+        let database = &args.image_database;
+        let images = Images {
+            operator: args.image_operator.clone(),
+            digest: image.as_ref().map(|i| i.digest.clone()).unwrap_or_default(),
+            database: database.clone(),
+            pgbackrest: args.image_pgbackrest.as_ref().unwrap_or(database).clone(),
+            pgbouncer: args.image_pgbouncer.as_ref().unwrap_or(database).clone(),
+            version: args.postgres_version,
+        };
+        let (live, replicas) = runtime.block_on(async {
+            let client = Client::try_default().await.context("KUBECONFIG names no cluster")?;
+            let replicas = match args.no_install {
+                true => 2,
+                false => install::install(&client, root, &folder, &images).await?,
+            };
+            let live = Live::watch(client).await?;
+            tokio::spawn(operator_log::follow(live.clone(), NAMESPACE.to_owned()));
+            anyhow::Ok((live, replicas))
+        })?;
+        let _ = std::fs::remove_dir_all(&folder);
+        let patience = Span::s(args.patience * 60);
+        let fit = Fit::of(&live, args.postgres_version, patience, Span::s(args.watch));
+        let image_database = images.database;
+        Ok(Self { runtime, live, replicas, image_database, fit, image })
+    }
+
+    fn play(&self, scenario: &Scenario) -> Line {
+        let adapted = match self.fit.adapt(scenario) {
+            Ok(adapted) => adapted,
+            Err(reason) => return Line::skipped(scenario, reason),
+        };
+        if let Err(error) = self.runtime.block_on(install::clean(&self.live, self.replicas)) {
+            return Line::broken(scenario, format!("before the story: {error:#}"));
+        }
+        let kept = Kept::default();
+        self.live.begin();
+        let driver = |_: &WorldSpec, _: bool| Ok(self.driver(&kept));
+        let outcome = match player::run(&adapted, None, false, &driver) {
+            Ok(outcome) => outcome,
+            Err(error) => return Line::broken(scenario, error),
+        };
+        let (apps, live) = (kept.apps(), &self.live);
+        let mut clients = Vec::new();
+        for app in apps {
+            self.runtime.block_on(async {
+                app.count_lost(live).await;
+                app.stop(live).await;
+            });
+            clients.push(app.knows(live.now()));
+        }
+        let simulated = Kept::default();
+        let build = |world: &WorldSpec, trace: bool| {
+            let inner = ivory_sim::lab::site::build(world, trace)?;
+            Ok(Box::new(Keeping { inner, kept: simulated.clone() }) as Box<dyn Driver>)
+        };
+        let in_sim = player::run(scenario, None, false, &build);
+        let (here, there) = (kept.journal(), simulated.journal());
+        Line::played(scenario, outcome, &clients, &here, in_sim, &there)
+    }
+
+    fn driver(&self, kept: &Kept) -> Box<dyn Driver> {
+        Box::new(RealDriver {
+            handle: self.runtime.handle().clone(),
+            live: self.live.clone(),
+            faults: Faults {
+                namespace: NAMESPACE.to_owned(),
+                replicas: self.replicas,
+                image: self.image_database.clone(),
+            },
+            image: self.image_database.clone(),
+            kept: kept.clone(),
+            journal: Vec::new(),
+            apps: std::collections::BTreeMap::new(),
+        })
+    }
 }

@@ -1,0 +1,185 @@
+//! Two runs of one story side by side: what happened in one only, and what happened in another order. A
+//! difference is a failure unless a rule here gives the reason for it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::milestones::{Fact, Track, is_instance};
+
+/// What the comparison found.
+#[derive(Default)]
+pub(crate) struct Compared {
+    /// How many milestones both runs have in common.
+    pub(crate) common: usize,
+    /// Differences without a reason.
+    pub(crate) wrong: Vec<String>,
+    /// Differences with their reasons.
+    pub(crate) excused: Vec<String>,
+}
+
+/// Compares the real run with the simulated one.
+pub(crate) fn compare(real: &[Fact], simulated: &[Fact]) -> Compared {
+    let mut found = Compared::default();
+    let (here, there) = (numbered(real), numbered(simulated));
+    for (key, fact) in &here {
+        if !there.contains_key(key) {
+            found.add(
+                format!("only on the cluster, at {:.1} s: {}", fact.at_s, fact.text),
+                alone(&fact.track),
+            );
+        }
+    }
+    for (key, fact) in &there {
+        if !here.contains_key(key) {
+            found.add(
+                format!("only simulated, at {:.1} s: {}", fact.at_s, fact.text),
+                alone(&fact.track),
+            );
+        }
+    }
+    let order = |facts: &[Fact], other: &BTreeMap<Key, &Fact>| -> Vec<Key> {
+        keys(facts).into_iter().filter(|k| other.contains_key(k)).collect()
+    };
+    let (ours, theirs) = (order(real, &there), order(simulated, &here));
+    found.common = ours.len();
+    // First the decisions alone, then everything: a Pod that is slow here must not hide a decision that moved.
+    let decision = |k: &&Key| decides(&here[*k].track);
+    let (ours_decided, theirs_decided): (Vec<Key>, Vec<Key>) = (
+        ours.iter().filter(decision).cloned().collect(),
+        theirs.iter().filter(decision).cloned().collect(),
+    );
+    let moved_decisions = moved(&ours_decided, &theirs_decided);
+    for key in &moved_decisions {
+        found.add(in_order(here[key], there[key]), reordered(&here[key].track));
+    }
+    for key in moved(&ours, &theirs).difference(&moved_decisions) {
+        let reason =
+            (!decides(&here[key].track)).then_some("Pods and databases keep their own time");
+        // A decision that is in order among decisions has only changed places with a Pod.
+        let reason = reason.or(Some("another Pod's moment lies between"));
+        found.add(in_order(here[key], there[key]), reason);
+    }
+    found
+}
+
+impl Compared {
+    fn add(&mut self, what: String, reason: Option<&str>) {
+        match reason {
+            Some(reason) => self.excused.push(format!("{what} ({reason})")),
+            None => self.wrong.push(what),
+        }
+    }
+}
+
+/// Whether the operator or Patroni decides it; the rest is when Pods start and answer.
+fn decides(track: &Track) -> bool {
+    matches!(track, Track::Leader | Track::Object(_) | Track::Command(_))
+}
+
+/// Why something may happen in one world only.
+fn alone(track: &Track) -> Option<&'static str> {
+    match track {
+        Track::Condition(kind)
+            if kind.ends_with(" Reconciled") || kind.ends_with(" Progressing") =>
+        {
+            Some("how often it changes on the way depends on when Pods answer")
+        }
+        Track::Pod(pod) if !is_instance(pod) => {
+            Some("how long a helper's Pod is ready depends on its work")
+        }
+        _ => None,
+    }
+}
+
+/// Why a decision may come in another order.
+fn reordered(track: &Track) -> Option<&'static str> {
+    match track {
+        // Patroni makes it too, and who is first is chance.
+        Track::Object(object) if object.starts_with("Endpoints ") => {
+            Some("it follows the address of a Service")
+        }
+        _ => None,
+    }
+}
+
+/// An event and how many like it came before.
+type Key = (String, usize);
+
+fn keys(facts: &[Fact]) -> Vec<Key> {
+    let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut number = |fact| {
+        let count: &mut usize = seen.entry(fact).or_default();
+        *count += 1;
+        (fact.to_owned(), *count)
+    };
+    facts.iter().map(|f| number(&f.text)).collect()
+}
+
+fn numbered(facts: &[Fact]) -> BTreeMap<Key, &Fact> {
+    keys(facts).into_iter().zip(facts).collect()
+}
+
+fn in_order(here: &Fact, there: &Fact) -> String {
+    format!(
+        "in another order: {} (at {:.1} s, simulated {:.1} s)",
+        here.text, here.at_s, there.at_s
+    )
+}
+
+/// The fewest events without which both orders are the same.
+fn moved(ours: &[Key], theirs: &[Key]) -> BTreeSet<Key> {
+    let place: BTreeMap<&Key, usize> = theirs.iter().enumerate().map(|(i, k)| (k, i)).collect();
+    let places: Vec<usize> = ours.iter().map(|k| place[k]).collect();
+    // The longest rising subsequence, the plain way: stories have a few hundred events.
+    let mut best: Vec<(usize, Option<usize>)> = Vec::new();
+    for (i, at) in places.iter().enumerate() {
+        let before = (0..i).filter(|j| places[*j] < *at).max_by_key(|j| best[*j].0);
+        best.push((before.map_or(0, |j| best[j].0) + 1, before));
+    }
+    let mut stays = BTreeSet::new();
+    let mut at = (0..best.len()).max_by_key(|i| best[*i].0);
+    while let Some(i) = at {
+        stays.insert(i);
+        at = best[i].1;
+    }
+    ours.iter().enumerate().filter(|(i, _)| !stays.contains(i)).map(|(_, k)| k.clone()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts(texts: &[&str]) -> Vec<Fact> {
+        let track = |text: &str| match text.split_once(' ') {
+            Some(("leads", _)) => Track::Leader,
+            Some(("pod", name)) => Track::Pod(name.to_owned()),
+            Some(("Reconciled", _)) => Track::Condition("hippo Reconciled".to_owned()),
+            _ => Track::Object(text.to_owned()),
+        };
+        let fact = |text: &&str| Fact { at_s: 0.0, track: track(text), text: (*text).to_owned() };
+        texts.iter().map(fact).collect()
+    }
+
+    fn check(real: &[&str], simulated: &[&str], wrong: usize, excused: usize) {
+        let found = compare(&facts(real), &facts(simulated));
+        assert_eq!(
+            (found.wrong.len(), found.excused.len()),
+            (wrong, excused),
+            "{real:?} {simulated:?}"
+        );
+    }
+
+    #[test]
+    fn differences_are_found_and_only_some_are_excused() {
+        check(&["a", "b", "a"], &["a", "b", "a"], 0, 0);
+        check(&["a", "b"], &["a"], 1, 0);
+        check(&["a"], &["a", "b", "c"], 2, 0);
+        check(&["a", "a"], &["a"], 1, 0);
+        check(&["b", "a"], &["a", "b"], 1, 0);
+        check(&["leads x", "leads y"], &["leads x"], 1, 0);
+        check(&["leads x", "a"], &["a", "leads x"], 1, 0);
+        check(&["a", "pod i/1", "b"], &["a", "b", "pod i/1"], 0, 1);
+        check(&["a"], &["a", "pod i/1"], 1, 0);
+        check(&["a"], &["a", "pod backup/1"], 0, 1);
+        check(&["Reconciled x"], &[], 0, 1);
+    }
+}

@@ -1,0 +1,182 @@
+//! The milestones of a journal: the events that both worlds can show, in words without names that were drawn,
+//! so that two runs of one story can be laid side by side.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ivory_core::{Kind, labels, names};
+use ivory_sim::scenario::act::set_name;
+use ivory_sim::scenario::alias::Aliases;
+use ivory_sim::scenario::language::{Act, Scenario, Step};
+use ivory_sim::scenario::transcript::texts;
+use ivory_sim::world::KubeId;
+use ivory_sim::world::journal::{Entry, Milestone};
+use serde_json::Value;
+
+/// A state that ended sooner, and gave way to the one before it, is a flap: whether it is seen at all is chance.
+const FLAP_S: f64 = 2.0;
+
+/// One event.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct Fact {
+    /// Seconds since the story began.
+    pub(crate) at_s: f64,
+    /// What it is about; events about one thing follow each other in every run.
+    pub(crate) track: Track,
+    /// What happened.
+    pub(crate) text: String,
+}
+
+/// What an event is about.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Track {
+    /// Who leads.
+    Leader,
+    /// A condition of a cluster.
+    Condition(String),
+    /// An object that the operator makes or deletes.
+    Object(String),
+    /// A command that the operator runs.
+    Command(String),
+    /// A Pod: placed, ready, gone.
+    Pod(String),
+    /// A Job.
+    Job(String),
+}
+
+/// The milestones of a journal, flaps left out, and the flaps.
+pub(crate) fn milestones(scenario: &Scenario, journal: &[Entry]) -> (Vec<Fact>, Vec<Fact>) {
+    let aliases = aliases(scenario, journal);
+    let mut facts: Vec<Fact> = Vec::new();
+    let mut last: BTreeMap<Track, String> = BTreeMap::new();
+    for entry in journal {
+        let Some((track, text)) = fact(&aliases, &entry.what) else { continue };
+        // What is said twice is said once.
+        let state = !matches!(track, Track::Command(_) | Track::Object(_));
+        if state && last.get(&track) == Some(&text) {
+            continue;
+        }
+        last.insert(track.clone(), text.clone());
+        facts.push(Fact { at_s: entry.at.seconds(), track, text });
+    }
+    without_flaps(facts)
+}
+
+fn fact(aliases: &Aliases, what: &Milestone) -> Option<(Track, String)> {
+    let show = |text: &str| aliases.show(KubeId(0), text);
+    Some(match what {
+        Milestone::Wrote { verb: "create" | "delete", object, .. } if object.contains("Event ") => {
+            return None;
+        }
+        Milestone::Wrote { verb: verb @ ("create" | "delete"), object, .. } => {
+            let object = show(object);
+            let text = format!("the operator {verb}s {object}");
+            (Track::Object(object), text)
+        }
+        Milestone::Wrote { verb: "exec", object, .. } => {
+            let command = show(object);
+            let text = format!("the operator runs {command}");
+            (Track::Command(command), text)
+        }
+        Milestone::Condition { cluster, kind, status, .. } => (
+            Track::Condition(format!("{cluster} {kind}")),
+            format!("{cluster}: {kind} is {status}"),
+        ),
+        Milestone::Scheduled { pod, .. } => pod_fact(show(pod), "is placed"),
+        Milestone::Ready { pod, ready: true } => pod_fact(show(pod), "is ready"),
+        Milestone::Ready { pod, ready: false } => pod_fact(show(pod), "is not ready"),
+        Milestone::PodGone { pod } => pod_fact(show(pod), "is gone"),
+        Milestone::Database { pod, text } => {
+            (Track::Leader, format!("{} leads on timeline {}", show(pod), timeline(text)?))
+        }
+        Milestone::JobEnded { job, succeeded } => {
+            let how = if *succeeded { "succeeded" } else { "failed" };
+            let job = show(job);
+            let text = format!("Job {job} {how}");
+            (Track::Job(job), text)
+        }
+        _ => return None,
+    })
+}
+
+fn pod_fact(pod: String, what: &str) -> (Track, String) {
+    let text = format!("Pod {pod} {what}");
+    (Track::Pod(pod), text)
+}
+
+/// The timeline of an instance that says that it leads, in the words of either world.
+fn timeline(text: &str) -> Option<&str> {
+    let leads = text.strip_prefix("is the leader (timeline ").and_then(|t| t.strip_suffix(')'));
+    leads.or_else(|| text.strip_prefix("promotes: timeline "))
+}
+
+/// Names for everything that was drawn. Instances are numbered in the order in which they led, then in which
+/// they became ready: their births say nothing about what they do.
+pub(crate) fn aliases(scenario: &Scenario, journal: &[Entry]) -> Aliases {
+    let mut aliases = Aliases::default();
+    for manifest in manifests(&scenario.steps) {
+        if manifest["kind"] == Kind::IvoryCluster.name() {
+            let name = manifest["metadata"]["name"].as_str().unwrap_or_default();
+            let sets = manifest["spec"]["instances"].as_array();
+            let sets: Vec<String> = sets.into_iter().flatten().enumerate().map(set_name).collect();
+            aliases.cluster(&scenario.namespace, name, sets.iter().map(String::as_str));
+        }
+    }
+    let leads = |e: &Entry| match &e.what {
+        Milestone::Database { pod, text } => timeline(text).map(|_| pod.clone()),
+        _ => None,
+    };
+    let ready = |e: &Entry| match &e.what {
+        Milestone::Ready { pod, ready: true } => Some(pod.clone()),
+        _ => None,
+    };
+    for pod in journal.iter().find_map(leads).into_iter().chain(journal.iter().filter_map(ready)) {
+        aliases.learn(KubeId(0), &pod);
+    }
+    for entry in journal {
+        texts(&entry.what).into_iter().for_each(|t| aliases.learn(KubeId(0), t));
+    }
+    aliases
+}
+
+fn manifests(steps: &[Step]) -> Vec<&Value> {
+    let mut all = Vec::new();
+    for step in steps {
+        match &step.act {
+            Act::Apply(manifests) => all.extend(manifests),
+            Act::Each { steps, .. } => all.extend(self::manifests(steps)),
+            _ => {}
+        }
+    }
+    all
+}
+
+/// Takes out the states that gave way to the one before them within moments.
+fn without_flaps(facts: Vec<Fact>) -> (Vec<Fact>, Vec<Fact>) {
+    let mut drop = BTreeSet::new();
+    let mut tracks: BTreeMap<&Track, Vec<usize>> = BTreeMap::new();
+    for (index, fact) in facts.iter().enumerate() {
+        if matches!(fact.track, Track::Condition(_) | Track::Pod(_)) {
+            let track = tracks.entry(&fact.track).or_default();
+            track.push(index);
+            if let [.., before, flap, back] = track[..]
+                && facts[before].text == facts[back].text
+                && facts[back].at_s - facts[flap].at_s < FLAP_S
+            {
+                drop.extend([flap, back]);
+                track.truncate(track.len() - 2);
+            }
+        }
+    }
+    let (mut kept, mut flaps) = (Vec::new(), Vec::new());
+    for (index, fact) in facts.iter().enumerate() {
+        let list = if drop.contains(&index) { &mut flaps } else { &mut kept };
+        list.push(fact.clone());
+    }
+    (kept, flaps)
+}
+
+/// Whether a Pod's name is an instance's, after names were replaced.
+pub(crate) fn is_instance(pod: &str) -> bool {
+    let job = pod.starts_with("backup/") || pod.starts_with("repo");
+    pod.contains('/') && !job && pod != names::instance_pod(labels::CLUSTER)
+}
