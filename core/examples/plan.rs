@@ -8,7 +8,7 @@
 
 #![expect(clippy::disallowed_macros, reason = "a command prints")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 use std::sync::Arc;
 
@@ -53,7 +53,12 @@ fn answer(input: &Value, reveal: bool) -> Result<Value, Failure> {
     }
     let entropy = input["entropy"].as_str().ok_or("entropy is missing")?;
     let now = input["now"].as_str().ok_or("now is missing")?.parse()?;
-    let context = Context { now, entropy: Entropy(Sensitive::text(entropy)), config };
+    let context = Context {
+        now,
+        entropy: Entropy(Sensitive::text(entropy)),
+        config,
+        denied: BTreeSet::new(),
+    };
     let decided = ivory_core::steps::plan(&observed, &context, &mut Memos::default());
     let findings = ivory_core::check::check(&observed, &decided);
     output["findings"] = findings.iter().map(|f| format!("{f:?}")).collect();
