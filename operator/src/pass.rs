@@ -149,8 +149,8 @@ pub async fn pass(shell: &Shell, key: &Key, mut memory: Memory) -> (Memory, End)
             }
             memory.fault = text;
             match fault.kind {
-                FaultKind::Conflict => End::Conflict,
                 _ if done.count > 0 => End::Stopped,
+                FaultKind::Conflict => End::Conflict,
                 _ => End::Failed,
             }
         }

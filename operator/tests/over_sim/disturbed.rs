@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use ivory_core::Kind;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::faults::{Action, End};
 use crate::rig::Rig;
@@ -172,4 +172,16 @@ async fn a_token_that_expired() {
     })
     .await;
     assert!(failed(&rig, 401) > 30, "{}", failed(&rig, 401));
+}
+
+/// Every plan grows too old in the middle, and yet each gets further than the one before.
+#[tokio::test(start_paused = true)]
+async fn an_api_server_that_is_slow() {
+    let began = Instant::now();
+    ends_alike(async |rig| {
+        let slow = Action::Delay(Duration::from_millis(2500));
+        rig.faults.during(Duration::from_secs(900), slow, |a| a.writes());
+    })
+    .await;
+    assert!(began.elapsed() < Duration::from_secs(400), "{:?}", began.elapsed());
 }
