@@ -81,13 +81,18 @@ impl Controller for NodeLifecycle {
         if retaint(node, taint, sync) {
             return;
         }
+        let is_unknown = ready(node) == Some("Unknown");
+        let since = taint.and_then(|key| Some((key, taint_since(node, Some(key))?)));
+        if !is_unknown && since.is_none() {
+            return;
+        }
         let on_it = caches.all(Kind::Pod);
         let on_it = on_it.filter(|p| p.str_at(&["spec", "nodeName"]) == Some(&*node.meta.name));
         for pod in on_it {
-            if ready(node) == Some("Unknown") && pods::ready(pod) {
+            if is_unknown && pods::ready(pod) {
                 mark_unready(pod, sync);
             }
-            if let Some((key, since)) = taint.and_then(|k| Some((k, taint_since(node, Some(k))?))) {
+            if let Some((key, since)) = since {
                 evict(pod, key, since, sync);
             }
         }
