@@ -12,10 +12,8 @@ use super::crd::CustomKind;
 type Names = BTreeMap<Arc<str>, Arc<Object>>;
 pub(crate) type Collection = BTreeMap<Arc<str>, Arc<Names>>;
 
-/// How many changes are remembered at least; a reader further behind must list again. Watches of a world are
-/// handed each change at once. More would keep as many former versions of objects alive: with 8192 they
-/// were half of a small world's memory.
-const REMEMBERED: usize = 1024;
+/// How many changes are remembered at least; a watcher further behind must list again.
+const REMEMBERED: usize = 8192;
 const CHUNK: usize = 64;
 /// How many lists with more pages to come are remembered.
 const OPEN_LISTS: usize = 32;

@@ -381,15 +381,16 @@ impl World {
         // The log is longer than what one request changes.
         let changes = kube.api.changes_since(from, None);
         for change in changes.expect("the log is longer than what one request changes") {
-            let change = &Arc::new(change.clone());
             let Some(watchers) = kube.watchers.get(&change.object.kind) else {
                 continue;
             };
+            let change = &Arc::new(change.clone());
+            let nodes = nodes_of(change);
             for id in watchers {
                 let Some(watch) = self.watches.get(id) else {
                     continue;
                 };
-                let Some(seen) = watch.sees(change) else {
+                let Some(seen) = watch.sees(change, nodes) else {
                     continue;
                 };
                 let at = (self.now + WATCH_LAG + watch.lag).max(watch.last_at);
@@ -463,6 +464,19 @@ impl World {
     }
 }
 
+/// The nodes to which a changed Pod was bound and is bound.
+fn nodes_of(change: &Change) -> (Option<&str>, Option<&str>) {
+    if change.object.kind != Kind::Pod {
+        return (None, None);
+    }
+    let after = change.object.str_at(&["spec", "nodeName"]);
+    let before = match &change.old {
+        Some(old) if Arc::ptr_eq(&old.body, &change.object.body) => after,
+        old => old.as_ref().and_then(|old| old.str_at(&["spec", "nodeName"])),
+    };
+    (before, after)
+}
+
 impl Watch {
     fn of_all(actor: ActorId, kube: KubeId, kind: Kind) -> Self {
         Self {
@@ -485,12 +499,21 @@ impl Watch {
     }
 
     /// The change as this watch sees it: an object that begins or ceases to match is added or deleted.
-    fn sees(&self, change: &Arc<Change>) -> Option<Arc<Change>> {
+    /// `nodes` are those of the change, found once for the watches of all kubelets.
+    fn sees(
+        &self,
+        change: &Arc<Change>,
+        nodes: (Option<&str>, Option<&str>),
+    ) -> Option<Arc<Change>> {
         if self.namespace.as_ref().is_some_and(|n| *n != change.object.meta.namespace) {
             return None;
         }
         if self.selector.0.is_empty() && self.node.is_none() {
             return Some(change.clone());
+        }
+        let node = self.node.as_deref();
+        if node.is_some() && node != nodes.0 && node != nodes.1 {
+            return None;
         }
         let (what, object) = change.seen_by(|object| self.matches(object))?;
         Some(if what == change.what {
