@@ -103,7 +103,7 @@ impl Result {
         let flap = |(flaps, where_): (Vec<_>, &'static str)| {
             flaps.into_iter().map(move |f: super::milestones::Fact| {
                 format!(
-                    "flap {where_}, at {:.1} s: {} (shorter than a watch may miss)",
+                    "flap {where_}, at {:.1} s: {} (too short for every watch to see)",
                     f.at_s, f.text
                 )
             })
