@@ -55,7 +55,7 @@ pub(crate) fn compare(real: &[Fact], simulated: &[Fact]) -> Compared {
         let reason =
             (!decides(&here[key].track)).then_some("Pods and databases keep their own time");
         // A decision that is in order among decisions has only changed places with a Pod.
-        let reason = reason.or(Some("another Pod's moment lies between"));
+        let reason = reason.or(Some("only a Pod's moment lies between"));
         found.add(in_order(here[key], there[key]), reason);
     }
     found
@@ -96,6 +96,10 @@ fn reordered(track: &Track) -> Option<&'static str> {
         // Patroni makes it too, and who is first is chance.
         Track::Object(object) if object.starts_with("Endpoints ") => {
             Some("it follows the address of a Service")
+        }
+        // Instances are numbered from the first leader on, and made in the order of their names.
+        Track::Object(object) if object.contains('/') && !object.starts_with("Job ") => {
+            Some("which of several new instances leads first is chance")
         }
         _ => None,
     }
@@ -178,6 +182,13 @@ mod tests {
         check(&["leads x", "leads y"], &["leads x"], 1, 0);
         check(&["leads x", "a"], &["a", "leads x"], 1, 0);
         check(&["a", "pod i/1", "b"], &["a", "b", "pod i/1"], 0, 1);
+        check(
+            &["StatefulSet i/1", "StatefulSet i/2"],
+            &["StatefulSet i/2", "StatefulSet i/1"],
+            0,
+            1,
+        );
+        check(&["Job i/1", "a"], &["a", "Job i/1"], 1, 0);
         check(&["a"], &["a", "pod i/1"], 1, 0);
         check(&["a"], &["a", "pod backup/1"], 0, 1);
         check(&["Reconciled x"], &[], 0, 1);

@@ -9,9 +9,9 @@ pub(crate) fn figures(journal: &[Entry]) -> Vec<(String, f64)> {
     let first = |is: &dyn Fn(&Milestone) -> bool| journal.iter().find(|e| is(&e.what)).map(at);
     let mut all = Vec::new();
     let applied = first(&|m| matches!(m, Milestone::Step { text } if text.starts_with("apply ")));
-    let ready = first(&|m| {
-        matches!(m, Milestone::Condition { kind, status, .. } if kind == "Ready" && status == "True")
-    });
+    let ready = first(
+        &|m| matches!(m, Milestone::Condition { kind, status, .. } if kind == "Ready" && status == "True"),
+    );
     let saved = first(&|m| matches!(m, Milestone::JobEnded { succeeded: true, .. }));
     if let (Some(applied), Some(ready)) = (applied, ready) {
         all.push(("ready after apply".to_owned(), ready - applied));

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ivory_core::{Kind, labels, names};
+use ivory_core::Kind;
 use ivory_sim::scenario::act::set_name;
 use ivory_sim::scenario::alias::Aliases;
 use ivory_sim::scenario::language::{Act, Scenario, Step};
@@ -178,5 +178,5 @@ fn without_flaps(facts: Vec<Fact>) -> (Vec<Fact>, Vec<Fact>) {
 /// Whether a Pod's name is an instance's, after names were replaced.
 pub(crate) fn is_instance(pod: &str) -> bool {
     let job = pod.starts_with("backup/") || pod.starts_with("repo");
-    pod.contains('/') && !job && pod != names::instance_pod(labels::CLUSTER)
+    pod.contains('/') && !job
 }

@@ -61,19 +61,19 @@ async fn follow_pod(live: Arc<Live>, namespace: String, name: String) {
     }
 }
 
-async fn heard(live: &Arc<Live>, at: Timestamp, line: &str) {
+async fn heard(live: &Live, at: Timestamp, line: &str) {
     let Ok(line) = serde_json::from_str::<Value>(line) else { return };
     let text = |key: &str| line[key].as_str().unwrap_or_default().to_owned();
     if text("message") == "wrote" {
-        // A watch may tell of what was made a moment after the log does.
-        let wait = Duration::from_millis(300);
-        let live = live.clone();
-        tokio::spawn(async move {
-            tokio::time::sleep(wait).await;
-            wrote(&live, at, &line);
-        });
+        // A watch may tell of what was made a moment after the log does. Lines are taken in their order, since
+        // the first write of an object is the one that made it.
+        let due = at.as_millisecond() + BEHIND_MS - Timestamp::now().as_millisecond();
+        if let Ok(wait) = u64::try_from(due) {
+            tokio::time::sleep(Duration::from_millis(wait)).await;
+        }
+        wrote(live, at, &line);
     } else if matches!(&*text("level"), "WARN" | "ERROR") {
-        let error = ["error", "finding"].map(|k| text(k)).concat();
+        let error = ["error", "finding"].map(text).concat();
         let text = format!("{} {error}", text("message"));
         live.note(live.time(at), "operator", Milestone::Note { text });
     }
@@ -116,5 +116,7 @@ fn intern(step: &str) -> &'static str {
     }
 }
 
+/// How far a watch may be behind the log, in milliseconds; less than entries take to settle.
+const BEHIND_MS: i64 = 300;
 /// How far log and watch may differ about when an object was made.
 pub(crate) const NEAR: Span = Span::s(2);

@@ -78,8 +78,7 @@ impl App {
     fn manifest(&self, spec: &ClientSpec) -> anyhow::Result<Value> {
         let cluster = cluster_of(&spec.secret)?;
         let script = format!(
-            "sleep() {{ command sleep \"$1\"; }}\n\
-             ask() {{ timeout 5 psql -X -q -A -t -v ON_ERROR_STOP=1 \"$@\" 2>&1; }}\n\
+            "ask() {{ timeout 5 psql -X -q -A -t -v ON_ERROR_STOP=1 \"$@\" 2>&1; }}\n\
              until said=$(ask -c 'create schema if not exists e2e' -c 'create table {table} (n bigint)')\n\
              do echo \"! $(echo \"$said\" | head -n 1)\"; sleep 0.1; done\n\
              n=0\n\

@@ -103,7 +103,7 @@ impl Result {
         let flap = |(flaps, where_): (Vec<_>, &'static str)| {
             flaps.into_iter().map(move |f: super::milestones::Fact| {
                 format!(
-                    "flap {where_}, at {:.1} s: {} (shorter than a watch may miss)",
+                    "flap {where_}, at {:.1} s: {} (too short for every watch to see)",
                     f.at_s, f.text
                 )
             })
@@ -191,7 +191,8 @@ pub(crate) fn tell(result: &Result, verbose: bool) {
             );
             for (name, seconds) in &p.figures {
                 let simulated = p.sim_figures.iter().find(|(n, _)| n == name);
-                let simulated = simulated.map_or("not at all".to_owned(), |(_, s)| format!("{s:.1} s"));
+                let simulated =
+                    simulated.map_or("not at all".to_owned(), |(_, s)| format!("{s:.1} s"));
                 println!("    {name}: {seconds:.1} s (simulated {simulated})");
             }
             for wrong in &p.wrong {
