@@ -61,16 +61,7 @@ impl<'a> Pass<'a> {
     ) -> Self {
         let status = (*cluster.status).clone();
         let report = Report::default();
-        Self {
-            observed,
-            context,
-            cluster,
-            memo,
-            status,
-            writes: Vec::new(),
-            report,
-            requeue: None,
-        }
+        Self { observed, context, cluster, memo, status, writes: Vec::new(), report, requeue: None }
     }
 
     /// The plan that has come together. What could not be read may be readable soon, and no change of any

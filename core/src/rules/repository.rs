@@ -50,9 +50,11 @@ pub fn ensure(pass: &mut Pass<'_>, instances: &[String], root: &Arc<Root>, repli
     });
     if cluster.has_repo_host() {
         pki::pgbackrest_certificates(pass, root, &host);
-        pass.ensure_built(Step::Repository, format!("repo host {host} {mounted:?} {replicas}"), || {
-            repo_host::stateful_set(cluster, &host, &mounted, replicas)
-        });
+        pass.ensure_built(
+            Step::Repository,
+            format!("repo host {host} {mounted:?} {replicas}"),
+            || repo_host::stateful_set(cluster, &host, &mounted, replicas),
+        );
     }
     unwanted(pass, &claims, &hosts);
     remember(pass, &claims, &hosts);
