@@ -89,6 +89,9 @@ pub(crate) struct Args {
     /// The operator's binary, instead of building one
     #[arg(long)]
     binary: Option<PathBuf>,
+    /// Delete the IvoryClusters that are there already, as what an earlier run left behind
+    #[arg(long)]
+    wipe: bool,
     /// Leave the installation as it is
     #[arg(long)]
     no_install: bool,
@@ -166,6 +169,9 @@ struct Stage {
 
 impl Stage {
     fn set(args: &Args, root: &Path, runtime: Runtime) -> anyhow::Result<Self> {
+        if !args.wipe {
+            runtime.block_on(install::refuse_strangers())?;
+        }
         let folder = std::env::temp_dir().join(format!("ivory-e2e-{}", std::process::id()));
         std::fs::create_dir_all(&folder)?;
         let image = match (&args.load, args.no_install) {

@@ -146,6 +146,31 @@ fn kubectl(arguments: &[&str], input: Option<&str>) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Refuses a cluster in which there are databases already: they might be somebody's, and every story begins by
+/// taking away all there are.
+///
+/// # Errors
+/// When there are any, or when it can't be told.
+pub(crate) async fn refuse_strangers() -> anyhow::Result<()> {
+    let client = Client::try_default().await.context("KUBECONFIG names no cluster")?;
+    let found = match api(&client, Kind::IvoryCluster, "").list(&ListParams::default()).await {
+        Ok(list) => list.items,
+        // The kind itself is not there.
+        Err(kube::Error::Api(status)) if status.code == 404 => return Ok(()),
+        Err(error) => return Err(error).context("the IvoryClusters that are there already"),
+    };
+    let Some(one) = found.first() else { return Ok(()) };
+    let (namespace, name) = (
+        one.metadata.namespace.as_deref().unwrap_or_default(),
+        one.metadata.name.as_deref().unwrap_or_default(),
+    );
+    anyhow::bail!(
+        "there are {} IvoryClusters already, {namespace}/{name} among them, and these tests delete all; point \
+         KUBECONFIG at another cluster, or say --wipe",
+        found.len()
+    )
+}
+
 /// Makes the cluster as it was before a story: no IvoryClusters and nothing of them, none of our Pods, no
 /// Events, no root certificate, the operator up.
 ///
