@@ -48,8 +48,18 @@ pub(crate) fn compare(real: &[Fact], simulated: &[Fact]) -> Compared {
         theirs.iter().filter(decision).cloned().collect(),
     );
     let moved_decisions = moved(&ours_decided, &theirs_decided);
-    for key in &moved_decisions {
-        found.add(in_order(here[key], there[key]), reordered(&here[key].track));
+    // Within one instance the order holds, whichever instance comes first.
+    let mut astray = BTreeSet::new();
+    let instances: BTreeSet<&str> = ours_decided.iter().filter_map(|k| instance(here[k])).collect();
+    for name in instances {
+        let own = |keys: &[Key]| -> Vec<Key> {
+            keys.iter().filter(|k| instance(here[*k]) == Some(name)).cloned().collect()
+        };
+        astray.extend(moved(&own(&ours_decided), &own(&theirs_decided)));
+    }
+    for key in moved_decisions.union(&astray) {
+        let reason = (!astray.contains(key)).then(|| reordered(here[key])).flatten();
+        found.add(in_order(here[key], there[key]), reason);
     }
     for key in moved(&ours, &theirs).difference(&moved_decisions) {
         let reason =
@@ -91,18 +101,23 @@ fn alone(track: &Track) -> Option<&'static str> {
 }
 
 /// Why a decision may come in another order.
-fn reordered(track: &Track) -> Option<&'static str> {
-    match track {
-        // Patroni makes it too, and who is first is chance.
+fn reordered(fact: &Fact) -> Option<&'static str> {
+    match &fact.track {
         Track::Object(object) if object.starts_with("Endpoints ") => {
             Some("it follows the address of a Service")
         }
-        // Instances are numbered from the first leader on, and made in the order of their names.
-        Track::Object(object) if object.contains('/') && !object.starts_with("Job ") => {
-            Some("which of several new instances leads first is chance")
+        // They are numbered by who led or was ready first, and handled in the order of their names.
+        Track::Object(_) if instance(fact).is_some() => {
+            Some("which of several equal instances is the first is chance")
         }
         _ => None,
     }
+}
+
+/// The instance whose object is made or deleted.
+fn instance(fact: &Fact) -> Option<&str> {
+    let Track::Object(object) = &fact.track else { return None };
+    object.split(' ').nth(1).filter(|name| is_instance(name))
 }
 
 /// An event and how many like it came before.
@@ -188,7 +203,10 @@ mod tests {
             0,
             1,
         );
-        check(&["Job i/1", "a"], &["a", "Job i/1"], 1, 0);
+        let (twins, swapped) =
+            (["Secret i/1", "Set i/1", "Set i/2"], ["Set i/2", "Set i/1", "Secret i/1"]);
+        check(&twins, &swapped, 1, 1);
+        check(&["Job backup/1", "a"], &["a", "Job backup/1"], 1, 0);
         check(&["a"], &["a", "pod i/1"], 1, 0);
         check(&["a"], &["a", "pod backup/1"], 0, 1);
         check(&["Reconciled x"], &[], 0, 1);
