@@ -117,7 +117,7 @@ fn first_backup(pass: &mut Pass<'_>) {
             },
         );
         pass.ensure(Step::Backups, desired);
-        return;
+        return pass.wait(Step::Backups, "FirstBackup", format!("backup Job {name} begins"));
     };
     let outdated = job.label(labels::PGBACKREST_REPO) != Some(&repo.name)
         || job.annotation(labels::PGBACKREST_HASH) != Some(&hash)
@@ -145,6 +145,7 @@ fn first_backup(pass: &mut Pass<'_>) {
             resource_version: None,
             propagation: Propagation::Background,
         };
+        pass.wait(Step::Backups, word, text.clone());
         return pass.write(Step::Backups, Reason::Because { word, text }, op);
     }
     pass.wait(Step::Backups, "FirstBackup", format!("backup Job {} runs", job.meta.name));
@@ -190,6 +191,19 @@ mod tests {
             world.condition("PGBackRestReplicaCreate").map(|c| c.0).as_deref(),
             Some("True")
         );
+    }
+
+    #[test]
+    fn nothing_is_called_reconciled_before_the_first_backup() {
+        let mut world = World::new(spec(1));
+        let is_true = |world: &World, kind: &str| {
+            world.condition(kind).is_some_and(|(status, _)| status == "True")
+        };
+        world.settle_with(|world, _| {
+            let early = is_true(world, "Reconciled") && !is_true(world, "PGBackRestReplicaCreate");
+            assert!(!early, "{:?}", world.condition("Reconciled"));
+        });
+        assert!(is_true(&world, "Reconciled"));
     }
 
     #[test]
