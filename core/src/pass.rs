@@ -231,6 +231,24 @@ impl<'a> Pass<'a> {
         self.write(step, reason, op);
     }
 
+    /// Notes something on the cluster itself, or takes the note away: what must outlive a lost status.
+    pub fn annotate_cluster(
+        &mut self,
+        step: Step,
+        reason: Reason,
+        key: &'static str,
+        value: Option<String>,
+    ) {
+        let object = &self.cluster.object;
+        let op = Op::MergePatch {
+            kind: Kind::IvoryCluster,
+            namespace: object.meta.namespace.to_string(),
+            name: object.meta.name.to_string(),
+            patch: json!({"metadata": {"uid": &*object.meta.uid, "annotations": {key: value}}}),
+        };
+        self.write(step, reason, op);
+    }
+
     /// Hands leadership over from the Pod that has it, to the candidate or to whom Patroni chooses.
     pub fn hand_over(
         &mut self,

@@ -2,33 +2,14 @@
 //! remembered, and right after the cluster's own status was written. `ivory-sim bench` has the same figures
 //! for everybody; this compares one with the one before.
 
-use std::collections::BTreeSet;
 use std::hint::black_box;
 use std::sync::Arc;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use ivory_core::context::{Context, Entropy};
 use ivory_core::memo::Memos;
 use ivory_core::observed::Observed;
-use ivory_core::{Sensitive, steps};
-use ivory_sim::lab::NAMESPACE;
-use ivory_sim::lab::steady::steady;
-use ivory_sim::operator::Operator;
-
-/// What the operator sees of a steady cluster, and what it plans with.
-fn planning() -> (Observed, Context) {
-    let lab = steady(1, 3);
-    let id = lab.operator(lab.kubes[0]).expect("an operator runs");
-    let operator = lab.world.actor::<Operator>(id).expect("it is one");
-    let observed = operator.observed(&(NAMESPACE.into(), "hippo0".into())).expect("its cluster");
-    let context = Context {
-        now: lab.world.now().timestamp(),
-        entropy: Entropy(Sensitive::new(vec![7; 32])),
-        config: operator.config().clone(),
-        denied: BTreeSet::new(),
-    };
-    (observed, context)
-}
+use ivory_core::steps;
+use ivory_sim::lab::steady::planning;
 
 fn plans(criterion: &mut Criterion) {
     let (observed, context) = planning();

@@ -35,26 +35,9 @@ fn full() -> Value {
     serde_saphyr::from_str(FULL).unwrap()
 }
 
-/// JSON merge patch (RFC 7396).
-fn merge(target: &mut Value, patch: &Value) {
-    let Value::Object(patch) = patch else {
-        *target = patch.clone();
-        return;
-    };
-    if !target.is_object() {
-        *target = json!({});
-    }
-    for (key, value) in patch {
-        match value {
-            Value::Null => drop(target.as_object_mut().and_then(|map| map.remove(key))),
-            value => merge(&mut target[key], value),
-        }
-    }
-}
-
 fn patched(base: &Value, patch: &Value) -> Value {
     let mut object = base.clone();
-    merge(&mut object, patch);
+    crate::test_support::merge(&mut object, patch);
     object
 }
 

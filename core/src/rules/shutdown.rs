@@ -2,12 +2,8 @@
 //! leader last, the repository host after it. The one that led has the newest data, so it starts first, and the
 //! others when it leads. Who it was is noted before anything stops.
 
-use serde_json::{Value, json};
-
-use crate::kind::Kind;
 use crate::labels;
 use crate::pass::Pass;
-use crate::plan::Op;
 use crate::report::{Reason, Step};
 use crate::rules::members::{Member, Members};
 
@@ -55,10 +51,10 @@ fn asked_to_run(member: &Member) -> bool {
 pub fn phase(pass: &mut Pass<'_>, members: &Members) -> Phase {
     let noted = pass.cluster.object.annotation(labels::STARTUP_INSTANCE).map(str::to_owned);
     let noted = noted.or_else(|| pass.status.startup_instance.clone());
-    let leader = members.leader().filter(|l| l.leads()).map(|l| l.name.clone());
+    let leader = members.leader().filter(|l| l.leads());
     if !pass.cluster.spec.shutdown {
         return match noted.filter(|name| members.all.contains_key(name)) {
-            Some(name) if leader.as_ref() != Some(&name) => {
+            Some(name) if leader.is_none_or(|l| l.name != name) => {
                 let text =
                     format!("instance {name} led when the cluster was shut down and leads first");
                 pass.wait(Step::Instances, "Startup", text);
@@ -71,7 +67,7 @@ pub fn phase(pass: &mut Pass<'_>, members: &Members) -> Phase {
         };
     }
     match leader {
-        Some(leader) if noted.as_ref() != Some(&leader) => {
+        Some(leader) if noted.as_ref() != Some(&leader.name) => {
             note(pass, Some(leader));
             pass.wait(Step::Instances, "Shutdown", "the instances are to stop");
             return Phase::Waits;
@@ -95,31 +91,19 @@ pub fn phase(pass: &mut Pass<'_>, members: &Members) -> Phase {
 }
 
 /// Writes down who must lead first after the next start, or that nobody must.
-fn note(pass: &mut Pass<'_>, name: Option<String>) {
-    let set = name.as_ref().and_then(|name| {
-        let pods = pass.observed.labelled(Kind::StatefulSet).known().copied().unwrap_or_default();
-        let set = pods.iter().find(|s| *s.meta.name == **name)?;
-        set.label(labels::INSTANCE_SET).map(str::to_owned)
-    });
-    (pass.status.startup_instance, pass.status.startup_instance_set) = (name.clone(), set);
-    let object = &pass.cluster.object;
-    if object.annotation(labels::STARTUP_INSTANCE) == name.as_deref() {
+fn note(pass: &mut Pass<'_>, leader: Option<&Member>) {
+    let name = leader.map(|l| l.name.clone());
+    pass.status.startup_instance.clone_from(&name);
+    pass.status.startup_instance_set = leader.map(|l| l.set.clone());
+    if pass.cluster.object.annotation(labels::STARTUP_INSTANCE) == name.as_deref() {
         return;
     }
     let text = match &name {
         Some(name) => format!("instance {name} leads and must lead first after the next start"),
         None => "the instance that led before the shutdown leads again".to_owned(),
     };
-    let op = Op::MergePatch {
-        kind: Kind::IvoryCluster,
-        namespace: object.meta.namespace.to_string(),
-        name: object.meta.name.to_string(),
-        patch: json!({"metadata": {
-            "uid": &*object.meta.uid,
-            "annotations": {labels::STARTUP_INSTANCE: name.map_or(Value::Null, Value::from)},
-        }}),
-    };
-    pass.write(Step::Instances, Reason::Because { word: "Shutdown", text }, op);
+    let reason = Reason::Because { word: "Shutdown", text };
+    pass.annotate_cluster(Step::Instances, reason, labels::STARTUP_INSTANCE, name);
 }
 
 #[cfg(test)]

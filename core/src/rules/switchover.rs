@@ -4,14 +4,10 @@
 //! One request, one change. The timeline at which it was first seen is written down before anything is done, so
 //! that a pass that knows nothing of the one before it sees whether the change has happened.
 
-use serde_json::json;
-
 use crate::api::patroni::{Switchover, SwitchoverType};
 use crate::command::Command;
-use crate::kind::Kind;
 use crate::labels;
 use crate::pass::Pass;
-use crate::plan::Op;
 use crate::report::{Reason, Step};
 use crate::rules::members::{Member, Members};
 use crate::rules::safety;
@@ -74,18 +70,9 @@ fn remember(pass: &mut Pass<'_>, done: Option<String>, timeline: Option<i64>) {
 
 /// The annotation first: the status alone would be lost with the status.
 fn done(pass: &mut Pass<'_>, trigger: String, leader: &str) {
-    let object = &pass.cluster.object;
-    let op = Op::MergePatch {
-        kind: Kind::IvoryCluster,
-        namespace: object.meta.namespace.to_string(),
-        name: object.meta.name.to_string(),
-        patch: json!({"metadata": {
-            "uid": &*object.meta.uid,
-            "annotations": {labels::SWITCHED_OVER: trigger.clone()},
-        }}),
-    };
     let text = format!("instance {leader} leads, as was asked for");
-    pass.write(Step::Patroni, Reason::Because { word: "SwitchedOver", text }, op);
+    let reason = Reason::Because { word: "SwitchedOver", text };
+    pass.annotate_cluster(Step::Patroni, reason, labels::SWITCHED_OVER, Some(trigger.clone()));
     remember(pass, Some(trigger), None);
 }
 

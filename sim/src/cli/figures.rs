@@ -9,15 +9,11 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use ivory_core::context::{Context, Entropy};
 use ivory_core::memo::Memos;
-use ivory_core::observed::Observed;
-use ivory_core::{Sensitive, steps};
+use ivory_core::steps;
 
 use super::bench::{Bench, Goal};
-use crate::lab::NAMESPACE;
-use crate::lab::steady::{steady, tutorial};
-use crate::operator::Operator;
+use crate::lab::steady::{planning, steady, tutorial};
 use crate::time::{Span, Time};
 
 /// The figures, in the order in which they are measured: memory first, while nothing else was used.
@@ -71,21 +67,6 @@ pub const BENCHES: &[Bench] = &[
         measure: fork_us,
     },
 ];
-
-/// The observation of a steady cluster of three, and the settings to plan with.
-fn planning() -> (Observed, Context) {
-    let lab = steady(1, 3);
-    let id = lab.operator(lab.kubes[0]).expect("an operator runs");
-    let operator = lab.world.actor::<Operator>(id).expect("it is one");
-    let observed = operator.observed(&(NAMESPACE.into(), "hippo0".into())).expect("its cluster");
-    let context = Context {
-        now: lab.world.now().timestamp(),
-        entropy: Entropy(Sensitive::new(vec![7; 32])),
-        config: operator.config().clone(),
-        denied: std::collections::BTreeSet::new(),
-    };
-    (observed, context)
-}
 
 fn per_round_us(rounds: u32, mut work: impl FnMut()) -> f64 {
     let begin = Instant::now();

@@ -116,21 +116,9 @@ impl Site for LabSite {
         kube: KubeId,
         client: &ClientSpec,
     ) -> Result<(), String> {
-        let (namespace, secret) = (&client.namespace, &client.secret);
-        let cluster = cluster_of(world, kube, namespace, secret)?;
-        let certificate = names::cluster_cert(&cluster);
-        let start = ClientStart::from_secrets(
-            world,
-            kube,
-            namespace,
-            secret,
-            Some(&certificate),
-            &client.name,
-            client.every,
-        );
-        let start = start.ok_or_else(|| {
-            format!("Secret {secret} or {certificate} lacks what an application needs to connect")
-        })?;
+        let namespace = &client.namespace;
+        let secret = (&**namespace, &*client.secret);
+        let (cluster, start) = start(world, kube, secret, &client.name, client.every)?;
         let actor = world.spawn(kube, Arc::new(Client::new(start)), None, None);
         let joined = Joined { kube, namespace: namespace.clone(), cluster, actor, last: None };
         self.clients.insert(client.name.clone(), joined);
@@ -167,19 +155,7 @@ impl Site for LabSite {
         (namespace, secret): (&str, &str),
         ask: &SqlAsk,
     ) -> Result<(), String> {
-        let cluster = cluster_of(world, kube, namespace, secret)?;
-        let certificate = names::cluster_cert(&cluster);
-        let start = ClientStart::from_secrets(
-            world,
-            kube,
-            namespace,
-            secret,
-            Some(&certificate),
-            "hand",
-            STATEMENT,
-        );
-        let mut start =
-            start.ok_or_else(|| format!("Secret {secret} lacks what a client needs"))?;
+        let (cluster, mut start) = start(world, kube, (namespace, secret), "hand", STATEMENT)?;
         if ask.replicas {
             start.host = format!("{}.{namespace}.svc", names::replica_service(&cluster)).into();
         }
@@ -227,6 +203,24 @@ impl Site for LabSite {
         }
         all
     }
+}
+
+/// How a client of a user's Secret starts, and the cluster that it connects to.
+fn start(
+    world: &World,
+    kube: KubeId,
+    (namespace, secret): (&str, &str),
+    name: &str,
+    every: Span,
+) -> Result<(String, ClientStart), String> {
+    let cluster = cluster_of(world, kube, namespace, secret)?;
+    let certificate = names::cluster_cert(&cluster);
+    let trusted = Some(&*certificate);
+    let start = ClientStart::from_secrets(world, kube, namespace, secret, trusted, name, every);
+    let start = start.ok_or_else(|| {
+        format!("Secret {secret} or {certificate} lacks what an application needs to connect")
+    })?;
+    Ok((cluster, start))
 }
 
 fn cluster_of(

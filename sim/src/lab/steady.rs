@@ -1,12 +1,16 @@
 //! Worlds at rest, for measuring: what `ivory-sim bench` and the benchmarks have in common.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use ivory_core::Kind;
+use ivory_core::context::{Context, Entropy};
 use ivory_core::object::Object;
+use ivory_core::observed::Observed;
+use ivory_core::{Kind, Sensitive};
 
 use crate::kube::{Request, Verb};
 use crate::lab::{Lab, NAMESPACE};
+use crate::operator::Operator;
 use crate::scenario::parse::{default_world, plain_nodes};
 use crate::time::Span;
 
@@ -54,6 +58,25 @@ pub fn steady(clusters: u32, replicas: u32) -> Lab {
         }
     }
     panic!("not all of {clusters} clusters became ready in {}", lab.world.now())
+}
+
+/// What the operator sees of a steady cluster of three, and what it plans with.
+///
+/// # Panics
+/// As [`steady`].
+#[must_use]
+pub fn planning() -> (Observed, Context) {
+    let lab = steady(1, 3);
+    let id = lab.operator(lab.kubes[0]).expect("an operator runs");
+    let operator = lab.world.actor::<Operator>(id).expect("it is one");
+    let observed = operator.observed(&(NAMESPACE.into(), "hippo0".into())).expect("its cluster");
+    let context = Context {
+        now: lab.world.now().timestamp(),
+        entropy: Entropy(Sensitive::new(vec![7; 32])),
+        config: operator.config().clone(),
+        denied: BTreeSet::new(),
+    };
+    (observed, context)
 }
 
 fn apply(lab: &mut Lab, cluster: Object) {

@@ -34,7 +34,7 @@ pub(crate) fn script() -> anyhow::Result<Script> {
     let mut requests = Vec::new();
     for (patch, note) in refused.chain(accepted) {
         let mut manifest = all.base.clone();
-        json_patch_merge(&mut manifest, &patch);
+        json_patch::merge(&mut manifest, &patch);
         requests.push(Step {
             create: Some(manifest),
             note: Some(note),
@@ -54,21 +54,4 @@ pub(crate) fn script() -> anyhow::Result<Script> {
         "Our definitions: every rule violated, every limit, what is accepted",
         requests,
     ))
-}
-
-/// JSON merge patch (RFC 7396).
-fn json_patch_merge(target: &mut Value, patch: &Value) {
-    let Value::Object(patch) = patch else {
-        *target = patch.clone();
-        return;
-    };
-    if !target.is_object() {
-        *target = json!({});
-    }
-    for (key, value) in patch {
-        match value {
-            Value::Null => drop(target.as_object_mut().and_then(|map| map.remove(key))),
-            value => json_patch_merge(&mut target[key], value),
-        }
-    }
 }
