@@ -1,6 +1,7 @@
 //! The plan as a value: writes in order, a report beside them, and when to look again. Drivers perform
 //! it and choose nothing. How it is made stands in `steps`.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,8 @@ use crate::read::Target;
 use crate::report::{Reason, Report, Step};
 
 /// What to do now, in this order, one at a time. After an error, a conflict or an unknown outcome the
-/// rest is dropped and everything is read and planned again.
+/// rest is dropped and everything is read and planned again. After a command that ran and failed, only the
+/// rest of its step is dropped ([`Plan::stands`]).
 #[derive(Clone, PartialEq, Debug)]
 #[must_use = "a plan does nothing until it is executed"]
 pub struct Plan {
@@ -124,6 +126,14 @@ impl Plan {
         let before = index.checked_sub(1).and_then(|i| self.writes.get(i));
         before.is_some_and(|w| matches!(w.op, Op::Exec { .. }))
     }
+
+    /// Whether the write at an index is still meant after a command of each of these steps has run and
+    /// failed. What follows in the same step was decided in the belief that the command goes well; no other
+    /// step counts on it, so that a user's bad options don't keep backups from being made.
+    #[must_use]
+    pub fn stands(&self, index: usize, failed: &BTreeSet<Step>) -> bool {
+        self.writes.get(index).is_some_and(|w| !failed.contains(&w.step))
+    }
 }
 
 impl Op {
@@ -150,10 +160,13 @@ impl Command {
             | Command::StanzaUpgrade { .. }
             | Command::BackupInfo
             | Command::Checkpoint { .. }
-            | Command::WalDirectory => true,
+            | Command::WalDirectory
+            | Command::InitSqlState { .. }
+            | Command::SourceState { .. } => true,
             Command::Switchover { .. }
             | Command::Failover { .. }
-            | Command::RestartPending { .. } => false,
+            | Command::RestartPending { .. }
+            | Command::StartInitSql { .. } => false,
         }
     }
 }

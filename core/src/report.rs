@@ -32,12 +32,16 @@ pub enum Step {
     Disruption,
     /// Renewing instances that are not as they should be.
     Rollout,
+    /// A change of the primary that was asked for.
+    Switchover,
     /// Databases.
     Databases,
     /// Users, their Secrets and grants.
     Users,
     /// Stanza and first backup.
     Backups,
+    /// The user's own SQL.
+    InitSql,
     /// The status of the cluster.
     Status,
 }

@@ -59,6 +59,10 @@ pub struct World {
     /// A kind of which the operator sees what there was a round ago.
     pub lagging: Option<Kind>,
     old: BTreeMap<(Kind, String), Arc<Object>>,
+    /// What is known of the server that a standby cluster follows.
+    pub source: &'static str,
+    /// What became of init SQL by its token: exit status and when it ended. SQL that says `fail` ends with 3.
+    pub init_sql: BTreeMap<String, (i32, i64)>,
     /// Where pg_wal is said to be.
     pub wal_directory: &'static str,
     /// The timeline of the database.
@@ -107,6 +111,8 @@ impl World {
             dead: BTreeSet::new(),
             lagging: None,
             old: BTreeMap::new(),
+            source: "unknown not-streaming",
+            init_sql: BTreeMap::new(),
             wal_directory: "/pgwal/pg18_wal",
             timeline: 1,
             version: 100,
@@ -279,6 +285,11 @@ impl World {
     fn answer(&self, query: &Query) -> Read<Answer> {
         let stdout = match query.command {
             Command::WalDirectory => format!("{}\n", self.wal_directory),
+            Command::SourceState { .. } => format!("{}\n", self.source),
+            Command::InitSqlState { ref token } => match self.init_sql.get(token) {
+                None => "none\n".to_owned(),
+                Some((exit, at_s)) => format!("{exit} {at_s}\n"),
+            },
             _ => return Read::Unknown("nobody answers this".into()),
         };
         let output = Output { exit: 0, stdout: stdout.into(), stderr: "".into() };
@@ -310,7 +321,21 @@ impl World {
 
     /// Carries out the first `limit` writes of a plan, up to the first that is refused.
     pub fn execute(&mut self, plan: &Plan, limit: usize) -> Result<(), Refused> {
-        plan.writes.iter().take(limit).try_for_each(|w| self.write(&w.op))
+        let (mut failed, mut outcome) = (BTreeSet::new(), Ok(()));
+        for (index, write) in plan.writes.iter().enumerate().take(limit) {
+            if !plan.stands(index, &failed) {
+                continue;
+            }
+            match (self.write(&write.op), &write.op) {
+                (Err(refused), Op::Exec { .. }) => {
+                    failed.insert(write.step);
+                    outcome = Err(refused);
+                }
+                (Err(refused), _) => return Err(refused),
+                (Ok(()), _) => {}
+            }
+        }
+        outcome
     }
 
     /// One round: plans, writes, and lets everybody else act. Whether anything happened.

@@ -1,11 +1,12 @@
-//! A plan carried out: its writes, one at a time, in order. Whatever goes wrong ends it, since what
-//! comes next was decided on the assumption that it went well.
+//! A plan carried out: its writes, one at a time, in order. Whatever goes wrong ends it, since what comes next
+//! was decided on the assumption that it went well; what was refused, or ran and failed, ends less.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use ivory_core::Kind;
 use ivory_core::Object;
+use ivory_core::command::Failure;
 use ivory_core::grants::{Grant, needs};
 use ivory_core::plan::{Op, Plan, Write};
 use tokio::time::Instant;
@@ -27,6 +28,8 @@ pub struct Executed {
     pub count: usize,
     /// The permissions that were missing. Those writes did nothing, and the others went on.
     pub denied: BTreeSet<Grant>,
+    /// The commands that ran and failed: what they were about, and what went wrong. Other steps went on.
+    pub failures: Vec<(String, Fault)>,
     /// What ended it early: what it was about, and what went wrong.
     pub fault: Option<(String, Fault)>,
 }
@@ -41,19 +44,20 @@ pub async fn execute(
     deadline: Instant,
 ) -> Executed {
     let mut done = Executed::default();
-    let mut refused = false;
+    // The steps whose command did not do its work.
+    let mut failed = BTreeSet::new();
     for (index, write) in plan.writes.iter().enumerate() {
-        let records = plan.records(index);
-        // What was not permitted was not done, so there is nothing to record.
-        if std::mem::take(&mut refused) && records {
+        if !plan.stands(index, &failed) {
             continue;
         }
+        let records = plan.records(index);
         // The status was drawn up in the belief that all the rest is permitted. The next one knows better.
         let belied = !done.denied.is_subset(known) && !records;
         if belied && matches!(write.op, Op::Status { .. }) {
             continue;
         }
         let what = object_of(&write.op);
+        let command = matches!(write.op, Op::Exec { .. });
         let fault = match hindrance(shell, made, records) {
             Some(text) => Some(Fault { kind: FaultKind::Conflict, text: text.into() }),
             None => match perform(shell, &write.op, deadline).await {
@@ -67,7 +71,12 @@ pub async fn execute(
                 Err(Fault { kind: FaultKind::Forbidden(grants), text }) => {
                     tracing::warn!(object = what, error = text, "not permitted");
                     done.denied.extend(grants);
-                    refused = true;
+                    failed.extend(command.then_some(write.step));
+                    None
+                }
+                Err(fault) if matches!(fault.kind, FaultKind::Command | FaultKind::TooEarly) => {
+                    failed.insert(write.step);
+                    done.failures.push((what.clone(), fault));
                     None
                 }
                 Err(fault) => Some(fault),
@@ -142,9 +151,11 @@ async fn perform(shell: &Shell, op: &Op, deadline: Instant) -> Result<Option<Wri
             let time_left = deadline.saturating_duration_since(Instant::now());
             let time = Duration::from_secs(u64::from(*deadline_s)).min(time_left);
             let output = api.exec(target, command, time, grants).await?;
-            command
-                .outcome(&output)
-                .map_err(|failure| Fault { kind: FaultKind::Command, text: failure.to_string() })?;
+            command.outcome(&output).map_err(|failure| {
+                let early = matches!(failure, Failure::NotYet(_));
+                let kind = if early { FaultKind::TooEarly } else { FaultKind::Command };
+                Fault { kind, text: failure.to_string() }
+            })?;
             Ok(None)
         }
     }

@@ -28,6 +28,8 @@ pub enum FaultKind {
     Unknown,
     /// A command ran, and failed.
     Command,
+    /// A command ran before what it needs was there; it comes by itself.
+    TooEarly,
 }
 
 impl Fault {
@@ -46,6 +48,7 @@ impl Fault {
             FaultKind::Refused(code) => code.to_string(),
             FaultKind::Unknown => "unknown".into(),
             FaultKind::Command => "command".into(),
+            FaultKind::TooEarly => "too-early".into(),
         }
     }
 

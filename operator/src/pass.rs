@@ -97,7 +97,7 @@ pub struct Memory {
     /// What was last said of it, so that it is not said again.
     report: String,
     fault: String,
-    news: String,
+    news: BTreeSet<String>,
 }
 
 /// One pass.
@@ -139,7 +139,11 @@ pub async fn pass(shell: &Shell, key: &Key, mut memory: Memory) -> (Memory, End)
     }
     let denied = !done.denied.is_empty();
     memory.denied.extend(done.denied);
-    let end = match done.fault {
+    for (what, fault) in done.failures.iter().filter(|(_, f)| f.kind == FaultKind::Command) {
+        let text = format!("could not {what}: {fault}");
+        tell(shell, &mut memory, &observed.cluster, "CommandFailed", &text).await;
+    }
+    let end = match done.fault.or_else(|| done.failures.into_iter().next()) {
         Some((what, fault)) => {
             let text = format!("{what}: {fault}");
             if memory.fault == text || fault.kind == FaultKind::Conflict {
@@ -273,14 +277,16 @@ fn say(shell: &Shell, memory: &mut Memory, report: &Report) {
 
 /// An Event about something that no plan can know; the same news once.
 async fn tell(shell: &Shell, memory: &mut Memory, cluster: &Object, reason: &str, text: &str) {
-    if memory.news == text {
+    if memory.news.contains(text) {
         return;
     }
     let at = shell.clock.now();
     let second = at.as_second().unsigned_abs();
     let event = events::of(cluster, at, true, reason, text, second);
     match shell.caches.api().create(&event, Vec::new()).await {
-        Ok(_) => memory.news = text.to_owned(),
+        Ok(_) => {
+            memory.news.insert(text.to_owned());
+        }
         Err(fault) => tracing::warn!(error = %fault, "an Event could not be written"),
     }
 }

@@ -194,6 +194,20 @@ mod tests {
     }
 
     #[test]
+    fn what_fails_inside_the_database_keeps_no_backup_from_being_made() {
+        for command in ["set up users", "create databases"] {
+            let mut world = World::new(spec(1));
+            world.failing.insert(command);
+            (0..12).for_each(|_| {
+                world.round();
+            });
+            let complete = world.condition("PGBackRestReplicaCreate").map(|c| c.0);
+            assert_eq!(complete.as_deref(), Some("True"), "{command}");
+            assert_eq!(world.condition("Reconciled").map(|c| c.0).as_deref(), Some("False"));
+        }
+    }
+
+    #[test]
     fn nothing_is_called_reconciled_before_the_first_backup() {
         let mut world = World::new(spec(1));
         let is_true = |world: &World, kind: &str| {

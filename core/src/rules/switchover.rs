@@ -30,7 +30,7 @@ pub fn one(pass: &mut Pass<'_>, members: &Members) {
     };
     let timeline = leader.patroni.as_ref().and_then(|s| s.timeline);
     let Some(timeline) = timeline.and_then(|t| i64::try_from(t).ok()) else {
-        return pass.wait(Step::Patroni, "Switchover", "the primary does not say its timeline yet");
+        return pass.wait(Step::Switchover, "Switchover", "the primary does not say its timeline yet");
     };
     let noted = pass.status.patroni.as_ref().and_then(|p| p.switchover_timeline);
     let there = asked.target_instance.as_ref().is_none_or(|target| *target == leader.name);
@@ -39,19 +39,19 @@ pub fn one(pass: &mut Pass<'_>, members: &Members) {
     }
     if noted != Some(timeline) {
         remember(pass, last, Some(timeline));
-        return pass.wait(Step::Patroni, "Switchover", "a switchover was asked for and begins");
+        return pass.wait(Step::Switchover, "Switchover", "a switchover was asked for and begins");
     }
     // Who renews instances hands leadership over by itself; two at once would be one too many.
     if pass.writes().iter().any(|w| matches!(w.step, Step::Instances | Step::Rollout)) {
         return pass.wait(
-            Step::Patroni,
+            Step::Switchover,
             "Switchover",
             "instances are renewed before the switchover",
         );
     }
     match candidate(&asked, members, leader) {
         Ok(candidate) => change(pass, &asked, leader, candidate),
-        Err(text) => pass.block(Step::Patroni, "Switchover", text),
+        Err(text) => pass.block(Step::Switchover, "Switchover", text),
     }
 }
 
@@ -72,7 +72,7 @@ fn remember(pass: &mut Pass<'_>, done: Option<String>, timeline: Option<i64>) {
 fn done(pass: &mut Pass<'_>, trigger: String, leader: &str) {
     let text = format!("instance {leader} leads, as was asked for");
     let reason = Reason::Because { word: "SwitchedOver", text };
-    pass.annotate_cluster(Step::Patroni, reason, labels::SWITCHED_OVER, Some(trigger.clone()));
+    pass.annotate_cluster(Step::Switchover, reason, labels::SWITCHED_OVER, Some(trigger.clone()));
     remember(pass, Some(trigger), None);
 }
 
@@ -80,11 +80,11 @@ fn done(pass: &mut Pass<'_>, trigger: String, leader: &str) {
 fn later(pass: &mut Pass<'_>, asked: &Switchover, members: &Members, why: &str) {
     let target = asked.target_instance.as_ref().and_then(|name| members.all.get(name));
     let Some(target) = target.filter(|_| asked.type_ == SwitchoverType::Failover) else {
-        return pass.wait(Step::Patroni, "Switchover", format!("a switchover waits: {why}"));
+        return pass.wait(Step::Switchover, "Switchover", format!("a switchover waits: {why}"));
     };
     // The lease must have run out: before that Patroni may be about to choose by itself.
     if members.lease.is_some() || !target.running() {
-        return pass.wait(Step::Patroni, "Switchover", format!("a failover waits: {why}"));
+        return pass.wait(Step::Switchover, "Switchover", format!("a failover waits: {why}"));
     }
     fail_over(pass, target);
 }
@@ -141,7 +141,7 @@ fn change(pass: &mut Pass<'_>, asked: &Switchover, leader: &Member, target: Opti
         None => format!("another instance than {} shall lead", leader.name),
     };
     let candidate = target.map(|t| crate::names::instance_pod(&t.name));
-    pass.hand_over(Step::Patroni, why, &pod, candidate);
+    pass.hand_over(Step::Switchover, why, &pod, candidate);
 }
 
 fn fail_over(pass: &mut Pass<'_>, target: &Member) {
@@ -151,7 +151,7 @@ fn fail_over(pass: &mut Pass<'_>, target: &Member) {
         candidate: pod.meta.name.to_string(),
     };
     let text = format!("instance {} shall lead, whatever became of the primary", target.name);
-    pass.exec(Step::Patroni, Reason::Because { word: "Failover", text }, &pod, command, DEADLINE_S);
+    pass.exec(Step::Switchover, Reason::Because { word: "Failover", text }, &pod, command, DEADLINE_S);
 }
 
 #[cfg(test)]

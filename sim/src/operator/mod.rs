@@ -241,11 +241,20 @@ impl Operator {
         }
     }
 
-    fn failed(&mut self, cx: &mut Cx<'_>, key: &Key, what: String, error: String, soon: bool) {
+    /// A pass that did not get to its end. One that wrote something first is a new trouble, not the old one.
+    fn failed(
+        &mut self,
+        cx: &mut Cx<'_>,
+        key: &Key,
+        what: String,
+        error: String,
+        soon: bool,
+        wrote: bool,
+    ) {
         let now = cx.now();
         let state = self.state(key);
         state.run = None;
-        state.failures += 1;
+        state.failures = if wrote { 1 } else { state.failures + 1 };
         let pause = Span(BACKOFF.0 << state.failures.min(12)).min(BACKOFF_MAX);
         let news = state.last_error.as_ref() != Some(&error);
         state.last_error = Some(error.clone());

@@ -1,12 +1,13 @@
 //! One pass under way: asking, then writing, one message at a time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ivory_core::observed::Observed;
 use ivory_core::plan::{Op, Plan, Write};
 use ivory_core::queries::queries;
 use ivory_core::read::{Answer, Output, Query, Read};
+use ivory_core::report::Step;
 
 use crate::kube::{Body, DeleteOptions, ObjectRef, Request, Response, Subresource, Verb};
 use crate::operator::Operator;
@@ -26,7 +27,20 @@ pub(super) enum Run {
     /// Questions are out.
     Asking { observed: Arc<Observed>, round: u32, out: BTreeMap<Ticket, Query> },
     /// A write is out.
-    Writing { plan: Arc<Plan>, index: usize, ticket: Ticket, began: Time },
+    Writing { course: Course, index: usize, ticket: Ticket },
+}
+
+/// How far a plan has come.
+#[derive(Clone)]
+pub(super) struct Course {
+    plan: Arc<Plan>,
+    began: Time,
+    /// Whether anything was written.
+    wrote: bool,
+    /// The steps whose command ran and failed.
+    failed: BTreeSet<Step>,
+    /// What the first of them was about, and what went wrong.
+    fault: Option<(String, String)>,
 }
 
 impl Run {
@@ -62,25 +76,30 @@ impl Operator {
 
     /// Begins to carry out a plan.
     pub(super) fn carry_out(&mut self, cx: &mut Cx<'_>, key: &Key, plan: Plan) {
-        let began = cx.now();
-        self.next_write(cx, key, Arc::new(plan), 0, began);
+        let course = Course {
+            plan: Arc::new(plan),
+            began: cx.now(),
+            wrote: false,
+            failed: BTreeSet::new(),
+            fault: None,
+        };
+        self.next_write(cx, key, course, 0);
     }
 
-    fn next_write(
-        &mut self,
-        cx: &mut Cx<'_>,
-        key: &Key,
-        plan: Arc<Plan>,
-        index: usize,
-        began: Time,
-    ) {
-        let Some(write) = plan.writes.get(index) else {
-            return self.finished(cx, key, &plan);
+    fn next_write(&mut self, cx: &mut Cx<'_>, key: &Key, course: Course, from: usize) {
+        let plan = &course.plan;
+        let index = (from..plan.writes.len()).find(|i| plan.stands(*i, &course.failed));
+        let Some(index) = index else {
+            return match course.fault {
+                None => self.finished(cx, key, plan),
+                Some((what, error)) => self.failed(cx, key, what, error, false, course.wrote),
+            };
         };
-        if cx.now() - began > PLAN_AGE_MAX && !plan.records(index) {
-            let what = "the plan".to_owned();
-            return self.failed(cx, key, what, "it grew too old".into(), true);
+        if cx.now() - course.began > PLAN_AGE_MAX && !plan.records(index) {
+            let (what, error) = ("the plan".to_owned(), "it grew too old".to_owned());
+            return self.failed(cx, key, what, error, true, course.wrote);
         }
+        let write = &plan.writes[index];
         self.writes += 1;
         let ticket = match &write.op {
             Op::Exec { target, command, deadline_s } => {
@@ -89,17 +108,17 @@ impl Operator {
             op => cx.submit(request(op)),
         };
         self.tickets.insert(ticket, key.clone());
-        self.state(key).run = Some(Run::Writing { plan, index, ticket, began });
+        self.state(key).run = Some(Run::Writing { course, index, ticket });
     }
 
     pub(super) fn answered(&mut self, cx: &mut Cx<'_>, ticket: Ticket, response: Response) {
         let Some(key) = self.owner(ticket) else {
             return;
         };
-        let Some(Run::Writing { plan, index, began, .. }) = self.state(&key).run.take() else {
+        let Some(Run::Writing { mut course, index, .. }) = self.state(&key).run.take() else {
             return;
         };
-        let write = &plan.writes[index];
+        let write = &course.plan.writes[index];
         match response {
             Ok(reply) => {
                 if let Some(object) = reply.into_object() {
@@ -108,15 +127,17 @@ impl Operator {
                     *seen = version.max(*seen);
                 }
                 self.wrote(cx, &key, write);
-                self.next_write(cx, &key, plan, index + 1, began);
+                course.wrote = true;
+                self.next_write(cx, &key, course, index + 1);
             }
             // What was to be deleted is gone; what was to be told is told.
             Err(status) if is_done(&write.op, status.code) => {
-                self.next_write(cx, &key, plan, index + 1, began);
+                self.next_write(cx, &key, course, index + 1);
             }
             Err(status) => {
                 let soon = status.code == 409;
-                self.failed(cx, &key, object_of(&write.op), status.to_string(), soon);
+                let (what, error) = (object_of(&write.op), status.to_string());
+                self.failed(cx, &key, what, error, soon, course.wrote);
             }
         }
     }
@@ -149,22 +170,29 @@ impl Operator {
                         Some(Run::Asking { observed: Arc::new(observed), round, out });
                 }
             }
-            Some(Run::Writing { plan, index, began, .. }) => {
-                let write = &plan.writes[index];
+            Some(Run::Writing { mut course, index, .. }) => {
+                let write = &course.plan.writes[index];
                 let result = match (&write.op, output) {
-                    (Op::Exec { command, .. }, Ok(output)) => {
-                        command.outcome(&output).map_err(|failure| failure.to_string())
-                    }
+                    (Op::Exec { command, .. }, Ok(output)) => command.outcome(&output),
                     (_, Ok(_)) => Ok(()),
-                    (_, Err(error)) => Err(error_text(&error)),
+                    // Nobody knows what it did.
+                    (op, Err(error)) => {
+                        let (what, error) = (object_of(op), error_text(&error));
+                        return self.failed(cx, &key, what, error, false, course.wrote);
+                    }
                 };
                 match result {
                     Ok(()) => {
                         self.wrote(cx, &key, write);
-                        self.next_write(cx, &key, plan, index + 1, began);
+                        course.wrote = true;
                     }
-                    Err(error) => self.failed(cx, &key, object_of(&write.op), error, false),
+                    Err(failure) => {
+                        course.failed.insert(write.step);
+                        let fault = (object_of(&write.op), failure.to_string());
+                        course.fault.get_or_insert(fault);
+                    }
                 }
+                self.next_write(cx, &key, course, index + 1);
             }
             None => {}
         }
@@ -200,7 +228,6 @@ fn is_done(op: &Op, code: u16) -> bool {
 }
 
 fn step_name(write: &Write) -> &'static str {
-    use ivory_core::report::Step;
     match write.step {
         Step::Validate => "validate",
         Step::Finalizer => "finalizer",
@@ -214,9 +241,11 @@ fn step_name(write: &Write) -> &'static str {
         Step::Instances => "instances",
         Step::Disruption => "disruption",
         Step::Rollout => "rollout",
+        Step::Switchover => "switchover",
         Step::Databases => "databases",
         Step::Users => "users",
         Step::Backups => "backups",
+        Step::InitSql => "init SQL",
         Step::Status => "status",
     }
 }
