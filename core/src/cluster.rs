@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::api::instances::InstanceSet;
 use crate::api::{self, IvoryClusterSpec, IvoryClusterStatus};
 use crate::context::Config;
+use crate::gates;
 use crate::object::Object;
 use crate::report::Reason;
 
@@ -28,6 +29,8 @@ pub struct Cluster {
     pub images: Images,
     /// Whether the Kubernetes is an OpenShift.
     pub openshift: bool,
+    /// What the spec has that counts for nothing behind a closed gate, for people.
+    pub closed: Vec<String>,
     /// The DNS domain of the Kubernetes, with its trailing dot.
     pub domain: String,
 }
@@ -49,11 +52,7 @@ impl Cluster {
     pub fn read(object: &Arc<Object>, config: &Config) -> Result<Self, Reason> {
         let mut spec = api::read(object)
             .map_err(|error| Reason::Because { word: "InvalidSpec", text: error.to_string() })?;
-        // Behind a closed gate a field is as good as absent: a Pod that mounted a claim that nobody makes
-        // could never be scheduled.
-        if !config.gates.contains("TablespaceVolumes") {
-            spec.instances.iter_mut().for_each(|set| set.tablespace_volumes.clear());
-        }
+        let closed = gates::close(&mut spec, &config.gates);
         let status = api::read_status(object).unwrap_or_default();
         let env = |name: &str| config.images.get(name).filter(|v| !v.is_empty()).cloned();
         let database = match &spec.post_gis_version {
@@ -74,6 +73,7 @@ impl Cluster {
             spec: Arc::new(spec),
             status: Arc::new(status),
             images,
+            closed,
             domain: config.domain.clone(),
         })
     }
@@ -104,6 +104,7 @@ impl Cluster {
             spec: Arc::new(spec),
             status: Arc::new(api::read_status(object).unwrap_or_default()),
             images: Images::default(),
+            closed: Vec::new(),
             domain: config.domain.clone(),
         }
     }
@@ -153,15 +154,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn volumes_for_tablespaces_need_their_gate() {
+    fn a_field_behind_a_closed_gate_counts_for_nothing_and_is_named() {
         let manifest = serde_saphyr::from_str(include_str!("../tests/fixtures/full.yaml")).unwrap();
         let object = Arc::new(Object::from_value(manifest).unwrap());
-        let tablespaces = |config: &Config| {
-            let cluster = Cluster::read(&object, config).unwrap();
-            cluster.spec.instances.iter().map(|i| i.tablespace_volumes.len()).sum::<usize>()
+        let read = |gates: &[&str]| {
+            let gates = gates.iter().map(|g| (*g).to_owned()).collect();
+            let cluster = Cluster::read(&object, &Config { gates, ..Config::default() }).unwrap();
+            let sets = &cluster.spec.instances;
+            let tablespaces: usize = sets.iter().map(|i| i.tablespace_volumes.len()).sum();
+            let containers: usize = sets.iter().map(|i| i.containers.len()).sum();
+            (tablespaces, containers, cluster.closed.join("; "))
         };
-        assert_eq!(tablespaces(&Config::default()), 0);
-        let gates = ["TablespaceVolumes".to_owned()].into();
-        assert_eq!(tablespaces(&Config { gates, ..Config::default() }), 1);
+        let both = "spec.instances[].containers needs the feature gate InstanceSidecars; \
+                    spec.instances[].tablespaceVolumes needs the feature gate TablespaceVolumes";
+        assert_eq!(read(&[]), (0, 0, both.to_owned()));
+        assert_eq!(read(&["TablespaceVolumes"]).0, 1);
+        assert_eq!(read(&["InstanceSidecars", "TablespaceVolumes"]), (1, 1, String::new()));
     }
 }

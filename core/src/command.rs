@@ -2,11 +2,14 @@
 //! become argument vectors and standard input, `parse` reads those back where a real client sends them,
 //! and `outcome` tells success from failure. The simulator interprets the enum and never a shell.
 
+pub mod init_sql;
 mod outcome;
 mod parse;
 mod render;
+mod source;
 
 pub use outcome::Failure;
+pub use source::SourceState;
 
 use crate::sensitive::Sensitive;
 
@@ -78,6 +81,41 @@ pub enum Command {
     },
     /// Query: where `pg_wal` really is.
     WalDirectory,
+    /// Starts psql with the user's own SQL, as superuser in the maintenance database, and leaves it alone. Does
+    /// nothing while it runs.
+    StartInitSql {
+        /// What its traces are called.
+        token: String,
+        /// The SQL. People write passwords into such files.
+        sql: Sensitive,
+    },
+    /// Query: whether the server that a standby cluster follows accepts writes, and whether they arrive
+    /// ([`SourceState`]).
+    SourceState {
+        /// Its address.
+        host: String,
+        /// Its port.
+        port: u16,
+    },
+    /// Query: how far the SQL is that was started ([`init_sql::State`]).
+    InitSqlState {
+        /// What its traces are called.
+        token: String,
+    },
+}
+
+impl Command {
+    /// Whether it only asks.
+    #[must_use]
+    pub fn is_query(&self) -> bool {
+        matches!(
+            self,
+            Self::BackupInfo
+                | Self::WalDirectory
+                | Self::InitSqlState { .. }
+                | Self::SourceState { .. }
+        )
+    }
 }
 
 /// One user in [`Command::Users`].

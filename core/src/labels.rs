@@ -55,6 +55,12 @@ keys! {
     /// Annotation on the cluster (ours): the request that was carried out last. The status says so too, and
     /// may be lost.
     SWITCHED_OVER = "switched-over";
+    /// Annotation on the cluster (ours): the system identifier of the database that is to be promoted even though its
+    /// source still accepts writes.
+    PROMOTE_DESPITE = "promote-despite-source";
+    /// Annotation on the cluster (ours): the ConfigMap whose init SQL was run. The status says so too, and may be
+    /// lost.
+    DATABASE_INIT_SQL = "database-init-sql";
     /// Annotation on a Secret (ours), while it trusts more than one root: when that or its certificates changed last.
     TRUST_CHANGED = "trust-changed-at";
     /// Annotation on the cluster: the IvyUpgrade that may upgrade it.

@@ -12,6 +12,7 @@ pub mod command;
 pub mod context;
 pub mod crypto;
 pub mod election;
+pub mod gates;
 pub mod grants;
 pub mod hash;
 pub mod kind;

@@ -16,7 +16,7 @@ use crate::names::FIELD_MANAGER;
 use crate::object::Object;
 use crate::observed::Observed;
 use crate::plan::{Op, Plan, Propagation, Write};
-use crate::read::{Read, Target};
+use crate::read::Read;
 use crate::report::{Outcome, Reason, Report, Step};
 use crate::{labels, ssa};
 
@@ -125,6 +125,13 @@ impl<'a> Pass<'a> {
             Op::Delete { kind: k, name: n, .. } => *k == kind && n == name,
             _ => false,
         })
+    }
+
+    /// Whether the deletion of this object is planned.
+    #[must_use]
+    pub fn deletes(&self, kind: Kind, name: &str) -> bool {
+        let is_it = |w: &Write| matches!(&w.op, Op::Delete { kind: k, name: n, .. } if *k == kind && n == name);
+        self.writes.iter().any(is_it)
     }
 
     /// Makes an object as it should be: plans an apply exactly when that would change something.
@@ -276,12 +283,7 @@ impl<'a> Pass<'a> {
         command: Command,
         deadline_s: u32,
     ) {
-        let target = Target {
-            namespace: pod.meta.namespace.to_string(),
-            pod: pod.meta.name.to_string(),
-            uid: pod.meta.uid.clone(),
-            container: crate::names::DATABASE_CONTAINER.to_owned(),
-        };
+        let target = crate::queries::database(pod);
         self.say(step, Outcome::Waiting(reason.clone()));
         self.write(step, reason, Op::Exec { target, command, deadline_s });
     }

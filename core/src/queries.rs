@@ -3,10 +3,14 @@
 use crate::cluster::Cluster;
 use crate::command::Command;
 use crate::context::Config;
-use crate::names::DATABASE_CONTAINER;
+use crate::kind::Kind;
+use crate::labels;
+use crate::names::{self, DATABASE_CONTAINER};
+use crate::object::Object;
 use crate::observed::Observed;
 use crate::read::{Query, Target};
 use crate::rules::members::Members;
+use crate::rules::promotion;
 
 /// The questions whose answers the plan will look for in [`Observed::answers`].
 #[must_use]
@@ -17,21 +21,51 @@ pub fn queries(observed: &Observed, config: &Config) -> Vec<Query> {
         let unwanted = cluster.set(&m.set).is_some_and(|s| s.spec.wal_volume_claim_spec.is_none());
         unwanted && m.wal_claim.as_ref().is_some_and(|c| !c.terminating()) && m.running()
     });
-    leaving.filter_map(|m| m.pod()).map(|pod| wal_directory(pod)).collect()
+    let mut all: Vec<Query> =
+        leaving.filter_map(|m| m.pod()).map(|pod| wal_directory(pod)).collect();
+    all.extend(init_sql_of(observed, &cluster, &members));
+    let settings = observed.find(Kind::Endpoints, &names::scope_config(&cluster.name));
+    let settings = settings.known().and_then(|e| e.annotation("config"));
+    if let Some(settings) = settings.filter(|_| cluster.spec.active_standby().is_none()) {
+        all.extend(promotion::query(observed, &members, settings));
+    }
+    all
+}
+
+/// Asked from when the init SQL could begin until its end is noted.
+fn init_sql_of(observed: &Observed, cluster: &Cluster, members: &Members) -> Option<Query> {
+    let wanted = cluster.spec.database_init_sql.as_ref()?;
+    let noted = cluster.object.annotation(labels::DATABASE_INIT_SQL).is_some()
+        || cluster.status.database_init_sql.is_some();
+    if noted || cluster.object.terminating() || cluster.spec.paused || cluster.spec.shutdown {
+        return None;
+    }
+    let pod = members.writable()?.pod()?;
+    let map = observed.find(Kind::ConfigMap, &wanted.name).known().cloned()?;
+    let sql = map.str_at(&["data", &wanted.key])?;
+    Some(init_sql(pod, &crate::rules::init_sql::token(&cluster.uid, sql)))
+}
+
+/// How far the user's SQL is in a Pod.
+#[must_use]
+pub fn init_sql(pod: &Object, token: &str) -> Query {
+    let command = Command::InitSqlState { token: token.to_owned() };
+    Query { target: database(pod), command, deadline_s: 10, max_age_s: 1 }
 }
 
 /// Where the WAL of a Pod's database really is: asked while a WAL volume is to go.
 #[must_use]
-pub fn wal_directory(pod: &crate::Object) -> Query {
-    Query {
-        target: Target {
-            namespace: pod.meta.namespace.to_string(),
-            pod: pod.meta.name.to_string(),
-            uid: pod.meta.uid.clone(),
-            container: DATABASE_CONTAINER.to_owned(),
-        },
-        command: Command::WalDirectory,
-        deadline_s: 10,
-        max_age_s: 60,
+pub fn wal_directory(pod: &Object) -> Query {
+    Query { target: database(pod), command: Command::WalDirectory, deadline_s: 10, max_age_s: 60 }
+}
+
+/// A Pod's database container.
+#[must_use]
+pub fn database(pod: &Object) -> Target {
+    Target {
+        namespace: pod.meta.namespace.to_string(),
+        pod: pod.meta.name.to_string(),
+        uid: pod.meta.uid.clone(),
+        container: DATABASE_CONTAINER.to_owned(),
     }
 }

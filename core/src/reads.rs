@@ -100,6 +100,7 @@ fn named_by_the_spec(cluster: &Object) -> Vec<(Kind, String)> {
     let secrets = [&spec.custom_tls_secret, &spec.custom_replication_tls_secret];
     let mut all: Vec<_> =
         secrets.into_iter().flatten().map(|s| (Kind::Secret, s.name.clone())).collect();
+    all.extend(spec.database_init_sql.iter().map(|sql| (Kind::ConfigMap, sql.name.clone())));
     let users = crate::rules::users::effective(name, &spec);
     all.extend(users.iter().map(|u| (Kind::Secret, names::pguser_secret(name, &u.name))));
     let repos = spec.backups.pgbackrest.repos.iter().filter(|r| r.volume.is_some());

@@ -14,7 +14,8 @@ use crate::report::{Outcome, Reason, Step};
 use crate::rules::members::Members;
 use crate::rules::shutdown::Phase;
 use crate::rules::{
-    backups, config, databases, disruption, dynamic_configuration, finalize, instances, leftovers,
+    backups, config, databases, disruption, dynamic_configuration, finalize, init_sql, instances,
+    leftovers,
     pending_restart, permissions, pki, rbac, repository, rollout, scale_down, services, shutdown,
     status, switchover, users, validate,
 };
@@ -147,6 +148,7 @@ fn steps(pass: &mut Pass<'_>) {
     if !standby {
         backups::ensure(pass, &members);
     }
+    init_sql::ensure(pass, &members);
     // Written before the first command, so that one that fails hides nothing.
     status::write(pass, &members);
 }

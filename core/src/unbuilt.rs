@@ -26,11 +26,6 @@ pub const TABLE: &[Unbuilt] = &[
         used: |s| s.backups.pgbackrest.restore.as_ref().is_some_and(|r| r.enabled),
     },
     Unbuilt { path: "spec.dataSource", used: |s| s.data_source.is_some() },
-    Unbuilt { path: "spec.databaseInitSQL", used: |s| s.database_init_sql.is_some() },
-    Unbuilt {
-        path: "spec.instances[].containers",
-        used: |s| s.instances.iter().any(|i| !i.containers.is_empty()),
-    },
     Unbuilt {
         path: "spec.monitoring.pgmonitor.exporter",
         used: |s| s.monitoring.pgmonitor.exporter.is_some(),

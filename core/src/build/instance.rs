@@ -89,6 +89,7 @@ fn pod(cluster: &Cluster, set: &Set<'_>, instance: &Instance) -> PodSpec {
     if cluster.has_repo_host() {
         pod.containers.extend(pgbackrest(cluster));
     }
+    pod.containers.extend(set.spec.containers.iter().cloned());
     pod.init_containers = Some(vec![startup(cluster, set)]);
     volumes::add(&mut pod, cluster, set, instance);
     let mut nss =

@@ -102,6 +102,9 @@ impl Command {
             Self::StanzaUpgrade { .. } => "upgrade the pgBackRest stanza".to_owned(),
             Self::BackupInfo => "ask pgBackRest for its backups".to_owned(),
             Self::Checkpoint { timeout_s } => format!("checkpoint within {timeout_s} s"),
+            Self::StartInitSql { .. } => "start the init SQL".to_owned(),
+            Self::InitSqlState { .. } => "ask how far the init SQL is".to_owned(),
+            Self::SourceState { host, port } => format!("ask whether {host}:{port} accepts writes"),
             Self::WalDirectory => "ask where pg_wal is".to_owned(),
         }
     }

@@ -21,6 +21,13 @@ fn guess(words: &[&str], input: Option<&str>) -> Option<Command> {
     let owned = |text: &str| text.to_owned();
     Some(match words {
         ["bash", _, _, _, _] => Command::WalDirectory,
+        ["bash", _, _, _, _, token] => match input {
+            Some(sql) => Command::StartInitSql { token: owned(token), sql: Sensitive::text(sql) },
+            None => Command::InitSqlState { token: owned(token) },
+        },
+        ["bash", _, _, _, _, host, port] if input.is_none() => {
+            Command::SourceState { host: owned(host), port: port.parse().ok()? }
+        }
         ["bash", _, _, _, _, hash, _, command, version, _]
             if *command == "stanza-create" || *command == "stanza-upgrade" =>
         {

@@ -1,6 +1,6 @@
 //! Commands as argument vectors and standard input.
 
-use super::{Command, Rendered};
+use super::{Command, Rendered, init_sql, source};
 use crate::names::{MAINTENANCE_DATABASE, STANZA};
 use crate::pgbackrest::config::CONFIG_HASH_PATH;
 use crate::postgres::sql;
@@ -99,6 +99,11 @@ impl Command {
             }
             Self::Checkpoint { timeout_s } => psql(checkpoint(*timeout_s)),
             Self::WalDirectory => bash(WAL_SCRIPT, &[]),
+            Self::StartInitSql { token, sql } => {
+                Rendered { stdin: Some(sql.clone()), ..bash(&init_sql::start(), &[token]) }
+            }
+            Self::SourceState { host, port } => bash(&source::script(), &[host, &port.to_string()]),
+            Self::InitSqlState { token } => bash(&init_sql::state(), &[token]),
         }
     }
 }

@@ -12,6 +12,7 @@ use p256::ecdsa::{SigningKey, VerifyingKey};
 use x509_cert::certificate::Certificate;
 
 use super::expand::Stream;
+use super::pem;
 use super::x509::{self, Contents};
 use crate::sensitive::Sensitive;
 
@@ -64,6 +65,17 @@ impl fmt::Display for Why {
             Self::Due => "two thirds of its life are over",
         })
     }
+}
+
+/// Whether a text holds a private key in PEM, of whatever algorithm. Whose it is can't be told here: keys that we
+/// did not make need not be ours to compute with.
+#[must_use]
+pub fn is_private_key(text: &str) -> bool {
+    let is_key = |label: &str| label == "PRIVATE KEY" || label.ends_with(" PRIVATE KEY");
+    let whole =
+        |text: &str| der::pem::decode_vec(text.as_bytes()).is_ok_and(|(_, der)| !der.is_empty());
+    // An encrypted key of the older form bears headers, which are no PEM of today's form; and nobody could read it.
+    pem::blocks(text).iter().any(|b| is_key(b.label) && whole(b.text))
 }
 
 /// A certificate authority that is trusted, without its key. Two are equal when the certificates are.

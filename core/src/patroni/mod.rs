@@ -4,4 +4,5 @@
 pub mod config;
 pub mod dcs;
 pub mod dynamic;
+pub mod kept;
 pub mod status;

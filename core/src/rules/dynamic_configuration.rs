@@ -9,6 +9,7 @@ use crate::pass::Pass;
 use crate::read::Read;
 use crate::report::{Reason, Step};
 use crate::rules::members::Members;
+use crate::rules::promotion;
 
 /// Replaces the configuration when it differs. Before the bootstrap it is part of the cluster's ConfigMap.
 pub fn ensure(pass: &mut Pass<'_>, members: &Members) {
@@ -29,6 +30,9 @@ pub fn ensure(pass: &mut Pass<'_>, members: &Members) {
         live.is_ok_and(|live| live == super::config::dynamic(cluster))
     };
     if pass.memo.settings(live, is_desired) {
+        return;
+    }
+    if promotion::held(pass, members, live) {
         return;
     }
     let pod = members

@@ -10,6 +10,7 @@ use crate::kind::Kind;
 use crate::names::FIELD_MANAGER;
 use crate::object::{Object, time_text};
 use crate::pass::Pass;
+use crate::patroni::kept::kept;
 use crate::plan::{Op, Write};
 use crate::report::{Outcome, Reason, Step};
 use crate::unbuilt;
@@ -44,6 +45,19 @@ pub fn of_changed_conditions(pass: &Pass<'_>) -> Vec<Write> {
             let message = format!("not built yet, and ignored: {}", fields.join(", "));
             let generation = digest(&pass.status.observed_generation);
             events.push(event(pass, true, "NotBuiltYet", &message, generation));
+        }
+        if !pass.cluster.closed.is_empty() {
+            let message = format!("ignored: {}", pass.cluster.closed.join(", "));
+            let generation = digest(&pass.status.observed_generation);
+            events.push(event(pass, true, "FeatureGateClosed", &message, generation));
+        }
+        let made = super::config::dynamic(pass.cluster);
+        let kept = kept(&pass.cluster.spec.patroni.dynamic_configuration, &made);
+        if !kept.is_empty() {
+            let message =
+                format!("spec.patroni.dynamicConfiguration is not followed: {}", kept.join(", "));
+            let generation = digest(&pass.status.observed_generation);
+            events.push(event(pass, true, "SettingKept", &message, generation));
         }
     }
     events

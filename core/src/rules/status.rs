@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::api::IvoryClusterStatus;
 use crate::api::status::{InstanceSetStatus, PatroniStatus};
+use crate::kind::Kind;
 use crate::pass::Pass;
 use crate::patroni::status::{Role, Status};
 use crate::plan::Write;
@@ -19,6 +20,7 @@ mod kinds {
     pub(super) const PROGRESSING: &str = "Progressing";
     pub(super) const REPO_HOST: &str = "PGBackRestRepoHostReady";
     pub(super) const STANZA: &str = "PGBackRestReplicaRepoReady";
+    pub(super) const PROMOTION: &str = "PromotionBlocked";
     pub(super) const FIRST_BACKUP: &str = "PGBackRestReplicaCreate";
 }
 
@@ -66,6 +68,7 @@ fn leads(member: &Member) -> bool {
 pub fn write(pass: &mut Pass<'_>, members: &Members) {
     ready(pass, members);
     backups(pass);
+    promotion(pass);
     reconciled(pass, Some(members));
     remove(pass, kinds::PROGRESSING);
     // A generation is observed when all of it was applied: not while anything is awaited. A backup is no
@@ -111,11 +114,18 @@ fn ready(pass: &mut Pass<'_>, members: &Members) {
             (false, "PrimaryNotReady", format!("instance {} leads and is not ready", leader.name))
         }
         None => match members.leader().filter(|m| leads(m) && m.ready()) {
-            Some(leader) if pass.cluster.spec.active_standby().is_some() => (
-                false,
-                "Standby",
-                format!("instance {} follows another cluster and accepts no writes", leader.name),
-            ),
+            Some(leader)
+                if leader.patroni.as_ref().is_some_and(|s| s.role == Role::StandbyLeader) =>
+            {
+                (
+                    false,
+                    "Standby",
+                    format!(
+                        "instance {} follows another cluster and accepts no writes",
+                        leader.name
+                    ),
+                )
+            }
             _ => (false, "NoPrimary", no_primary(pass, members)),
         },
     };
@@ -161,6 +171,18 @@ fn pod_problem(pod: &crate::Object) -> Option<String> {
     });
     let first = waiting.into_iter().next();
     first.map(|(container, reason)| format!("Pod {name}, container {container}: {reason}"))
+}
+
+/// There only while a promotion waits.
+fn promotion(pass: &mut Pass<'_>) {
+    let blocked = pass.report().lines.iter().find_map(|(_, outcome)| match outcome {
+        Outcome::Blocked(r) if r.word() == super::promotion::BLOCKED => Some(r.to_string()),
+        _ => None,
+    });
+    match blocked {
+        Some(text) => condition(pass, kinds::PROMOTION, Some(true), "SourceWritable", &text),
+        None => remove(pass, kinds::PROMOTION),
+    }
 }
 
 fn backups(pass: &mut Pass<'_>) {
@@ -219,10 +241,21 @@ fn reconciled(pass: &mut Pass<'_>, members: Option<&Members>) {
     }
 }
 
-/// The first set whose instances are not all there, ready and of the present template.
+/// The first instance that still goes away, or the first set whose instances are not all there, ready and of
+/// the present template.
 fn unsettled(pass: &Pass<'_>, members: &Members) -> Option<Reason> {
     if pass.cluster.spec.shutdown {
         return None;
+    }
+    // Of an instance that is no longer wanted, the Pod goes last.
+    let stops = |m: &&Member| {
+        let alone = m.stateful_set.is_none() && !m.pods.is_empty();
+        (alone && !pass.writes_to(Kind::StatefulSet, &m.name))
+            || pass.deletes(Kind::StatefulSet, &m.name)
+    };
+    if let Some(member) = members.all.values().find(stops) {
+        let text = format!("instance {} is no longer wanted and stops", member.name);
+        return Some(Reason::Because { word: "InstanceStops", text });
     }
     pass.cluster.sets().find_map(|set| {
         let wanted = usize::try_from(set.spec.replicas).unwrap_or(0);
@@ -327,7 +360,6 @@ mod tests {
         }
     }
 
-    use crate::Kind;
     use crate::plan::Op;
     use crate::test_support::{CLUSTER, World, spec, text};
 

@@ -1,10 +1,13 @@
 //! What no schema can refuse, or what an older one let through: said as a condition, and nothing of the
 //! running cluster is touched because of it.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::api::core::v1::SecretProjection;
 
 use crate::api::shared::ServiceType;
 use crate::cluster::Cluster;
+use crate::crypto::pki::{self, Authority};
 use crate::kind::Kind;
 use crate::observed::Observed;
 use crate::read::Read;
@@ -46,7 +49,17 @@ pub fn complaints(observed: &Observed, cluster: &Cluster) -> Vec<(&'static str, 
             all.push(("NameTooLong", text));
         }
     }
-    let mut names = std::collections::BTreeSet::new();
+    for set in cluster.sets() {
+        let ours =
+            ["database", "replication-cert-copy", "pgbackrest", "pgbackrest-config", "exporter"];
+        let mut seen = BTreeSet::from(ours);
+        if let Some(twice) = set.spec.containers.iter().find(|c| !seen.insert(&c.name)) {
+            let text =
+                format!("instance set {:?} has two containers called {}", set.name, twice.name);
+            all.push(("DuplicateContainer", text));
+        }
+    }
+    let mut names = BTreeSet::new();
     for set in cluster.sets() {
         if !names.insert(set.name.clone()) {
             // An unnamed set is called by its place, which another may have for a name.
@@ -85,14 +98,30 @@ fn custom_tls(observed: &Observed, cluster: &Cluster) -> Vec<(&'static str, Stri
                         ));
                     }
                 }
+                for path in ["tls.crt", "ca.crt", "tls.key"] {
+                    let text = file(path);
+                    let text = text.as_ref().and_then(|t| t.expose_text());
+                    let fits = |text| match path {
+                        "tls.key" => pki::is_private_key(text),
+                        _ => !Authority::list(text).is_empty(),
+                    };
+                    if text.is_some_and(|text| !fits(text)) {
+                        let what = if path == "tls.key" { "private key" } else { "certificate" };
+                        let text = format!("Secret {name} holds no PEM {what} for {path}");
+                        all.push(("CustomTLSInvalid", text));
+                    }
+                }
                 authorities.extend(file("ca.crt"));
             }
         }
     }
-    if let [first, second] = &authorities[..]
-        && first != second
+    let text = |i: usize| authorities.get(i).and_then(|a: &crate::Sensitive| a.expose_text());
+    if let (Some(first), Some(second)) = (text(0), text(1))
+        && !Authority::shared(first, second)
+        && all.is_empty()
     {
-        let text = "the Secrets of spec.customTLSSecret and spec.customReplicationTLSSecret have different ca.crt";
+        let text = "the Secrets of spec.customTLSSecret and spec.customReplicationTLSSecret share no \
+                    authority in their ca.crt";
         all.push(("CustomTLSDiffers", text.into()));
     }
     all
@@ -103,5 +132,70 @@ fn key_of<'a>(projection: &'a SecretProjection, path: &'a str) -> Option<&'a str
     match projection.items.as_deref() {
         None | Some([]) => Some(path),
         Some(items) => items.iter().find(|i| i.path == path).map(|i| &*i.key),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    use serde_json::{Value, json};
+
+    use crate::Kind;
+    use crate::crypto::pki::Root;
+    use crate::object::Object;
+    use crate::test_support::{NAMESPACE, World};
+
+    /// A settled cluster that is told to use two Secrets, `server` and `client`; what it says to them.
+    fn complaint(change: impl FnOnce(&mut Value, &mut Value)) -> Option<String> {
+        let mut world = World::settled(1);
+        let authority = |seed: u8| Root::generate(&[seed; 32], world.now);
+        let (one, other) = (authority(1), authority(2));
+        let files = |issued: &crate::crypto::pki::Issued, names: [&str; 3]| {
+            let text = |bytes: &[u8]| Value::from(STANDARD.encode(bytes));
+            let certificate = text(issued.certificate.as_bytes());
+            let mut files = json!({});
+            files[names[0]] = certificate.clone();
+            files[names[1]] = text(issued.key.expose());
+            files[names[2]] = certificate;
+            files
+        };
+        let usual = ["tls.crt", "tls.key", "ca.crt"];
+        let mut server = files(&one, ["a", "b", "c"]);
+        let mut client = json!({"mine": files(&one, usual), "other": files(&other, usual)});
+        change(&mut server, &mut client);
+        let secret =
+            |name, data: &Value| Object::new(Kind::Secret, NAMESPACE, name).with("data", data);
+        world.put(secret("server", &server));
+        world.put(secret("client", &client["mine"]));
+        world.edit(|s| {
+            s["customTLSSecret"] = json!({"name": "server", "items": [
+                {"key": "a", "path": "tls.crt"}, {"key": "b", "path": "tls.key"}, {"key": "c", "path": "ca.crt"},
+            ]});
+            s["customReplicationTLSSecret"] = json!({"name": "client"});
+        });
+        world.settle();
+        let reason = world.condition("Reconciled").map(|c| c.1);
+        reason.filter(|reason| reason.starts_with("CustomTLS"))
+    }
+
+    #[test]
+    fn secrets_that_the_user_brings_are_looked_at_before_anything_is_done() {
+        assert_eq!(complaint(|_, _| {}), None, "keys of other names are fine");
+        let garbage = || Value::from(STANDARD.encode("-----BEGIN CERTIFICATE-----\nx\n"));
+        for (word, change) in [
+            ("CustomTLSMissing", &mut |s: &mut Value, _: &mut Value| s["a"] = json!("")),
+            ("CustomTLSInvalid", &mut |s: &mut Value, _: &mut Value| s["a"] = garbage()),
+            ("CustomTLSInvalid", &mut |s: &mut Value, _: &mut Value| s["b"] = s["a"].clone()),
+            ("CustomTLSInvalid", &mut |_: &mut Value, c: &mut Value| {
+                c["mine"]["ca.crt"] = garbage()
+            }),
+            ("CustomTLSDiffers", &mut |_: &mut Value, c: &mut Value| {
+                c["mine"] = c["other"].clone()
+            }),
+        ] as [(&str, &mut dyn FnMut(&mut Value, &mut Value)); 5]
+        {
+            assert_eq!(complaint(|s, c| change(s, c)).as_deref(), Some(word));
+        }
     }
 }

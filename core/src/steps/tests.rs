@@ -1,9 +1,12 @@
 //! What holds of every plan, whatever the spec: order of input, memos, quiet, unknown reads, crashes, and
 //! that no field is ignored in silence.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use crate::crypto::pki::Root;
 use crate::memo::Memos;
 use crate::plan::{Op, Plan};
 use crate::read::Read;
@@ -288,10 +291,6 @@ const UNBUILT: &[(&str, Edit)] = &[
     ("spec.dataSource", |s| {
         s["dataSource"] = json!({"volumes": {"pgDataVolume": {"pvcName": "old"}}})
     }),
-    ("spec.databaseInitSQL", |s| s["databaseInitSQL"] = json!({"name": "sql", "key": "init"})),
-    ("spec.instances[].containers", |s| {
-        s["instances"][0]["containers"] = json!([{"name": "mine"}])
-    }),
     ("spec.monitoring.pgmonitor.exporter", |s| {
         s["monitoring"] = json!({"pgmonitor": {"exporter": {}}})
     }),
@@ -328,6 +327,10 @@ const BUILT: &[(&str, Edit)] = &[
     ("spec.customReplicationTLSSecret", |s| {
         s["customTLSSecret"] = json!({"name": "mine"});
         s["customReplicationTLSSecret"] = json!({"name": "mine"});
+    }),
+    ("spec.databaseInitSQL", |s| s["databaseInitSQL"] = json!({"name": "sql", "key": "init"})),
+    ("spec.instances[].containers", |s| {
+        s["instances"][0]["containers"] = json!([{"name": "mine", "image": "x"}])
     }),
     ("spec.disableDefaultPodScheduling", |s| s["disableDefaultPodScheduling"] = true.into()),
     ("spec.image", |s| s["image"] = "other".into()),
@@ -378,9 +381,18 @@ const BUILT: &[(&str, Edit)] = &[
 /// What a settled cluster would be changed by an edit, but for its status.
 fn effect(edit: Edit) -> Vec<String> {
     let mut world = World::settled(2);
-    let files = json!({"tls.crt": "YQ==", "tls.key": "Yg==", "ca.crt": "Yw=="});
+    world.config.gates.insert("InstanceSidecars".into());
+    let issued = Root::generate(&[9; 32], world.now);
+    let base64 = |bytes: &[u8]| STANDARD.encode(bytes);
+    let certificate = base64(issued.certificate.as_bytes());
+    let files = json!({
+        "tls.crt": certificate, "ca.crt": certificate, "tls.key": base64(issued.key.expose()),
+    });
     world
         .put(Object::new(Kind::Secret, crate::test_support::NAMESPACE, "mine").with("data", files));
+    let sql = json!({"init": "SELECT 1"});
+    world
+        .put(Object::new(Kind::ConfigMap, crate::test_support::NAMESPACE, "sql").with("data", sql));
     world.edit(edit);
     let plan = world.plan();
     let own = |w: &&crate::plan::Write| !matches!(w.op, Op::Status { .. } | Op::Event { .. });

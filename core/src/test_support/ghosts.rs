@@ -170,8 +170,10 @@ fn patroni(world: &mut World) {
         world.the(Kind::Endpoints, &scope).annotation("leader").unwrap_or_default().to_owned();
     for pod in running {
         let leads = *pod.meta.name == *leader;
-        let standby =
-            world.cluster().at(&["spec", "standby"]).is_some_and(|s| s["enabled"] != json!(false));
+        let standby = world
+            .cluster()
+            .at(&["spec", "standby"])
+            .is_some_and(|s| s.is_object() && s["enabled"] != json!(false));
         let (role, label) = match (leads, standby) {
             (true, false) => ("primary", "master"),
             (true, true) => ("standby_leader", "master"),
@@ -246,6 +248,10 @@ pub fn run(world: &mut World, command: &Command) {
         Command::Failover { candidate, .. } => {
             lead(world, candidate);
             world.timeline += 1;
+        }
+        Command::StartInitSql { token, sql } => {
+            let exit = if sql.expose_text() == Some("fail") { 3 } else { 0 };
+            world.init_sql.insert(token.clone(), (exit, world.now.as_second()));
         }
         Command::ReplaceDynamicConfiguration { config } => {
             endpoints(world, &format!("{CLUSTER}-ha-config"), "config", config);

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use ivory_core::Sensitive;
 use ivory_core::command::{Command, UserStatement};
 use ivory_core::read::Output;
 use serde_json::{Map, Value};
@@ -11,11 +12,13 @@ use crate::patroni::config::Dynamic;
 use crate::patroni::dcs::{Dcs, Slot};
 use crate::patroni::durations;
 use crate::patroni::member::{Alarm, Member, Side, Talk};
+use crate::patroni::receive::Upstream;
 use crate::patroni::rest::RestRequest;
 use crate::patroni::switchover::{failed, printed};
 use crate::pgbackrest::{BackrestReply, BackrestRequest};
 use crate::postgres::server::State;
 use crate::postgres::wal::Change;
+use crate::postgres::{StreamRequest, psql, roles};
 use crate::time::Span;
 use crate::world::call::{Call, CallError, Reply};
 use crate::world::{Cx, Ticket};
@@ -33,9 +36,15 @@ impl Member {
                     }
                 }
             }),
-            Command::Users { users } => self.sql_command(cx, |member, cx| {
-                users.iter().for_each(|user| member.alter_user(cx, user));
-            }),
+            Command::Users { users } => {
+                match users.iter().find_map(|user| self.refuses(cx, user)) {
+                    // One transaction: nothing changed.
+                    Some(error) if self.pg.primary() => failed(3, error),
+                    _ => self.sql_command(cx, |member, cx| {
+                        users.iter().for_each(|user| member.alter_user(cx, user));
+                    }),
+                }
+            }
             Command::Checkpoint { .. } if self.pg.up() => {
                 let now = cx.now();
                 let primary = self.pg.primary();
@@ -50,6 +59,11 @@ impl Member {
                 Some(data) => printed(format!("{}\n", data.wal_directory)),
                 None => failed(1, "realpath: No such file or directory"),
             },
+            Command::StartInitSql { token, sql } => self.start_init_sql(cx, token, sql),
+            Command::SourceState { host, port } => {
+                return self.source_state(cx, asker, host, *port);
+            }
+            Command::InitSqlState { token } => printed(self.init_sql_state(cx, token)),
             Command::ReplaceDynamicConfiguration { .. }
             | Command::Switchover { .. }
             | Command::Failover { .. }
@@ -101,6 +115,46 @@ impl Member {
         )
     }
 
+    /// Asks a server of another cluster who it is.
+    fn source_state(&mut self, cx: &mut Cx<'_>, asker: Ticket, host: &str, port: u16) {
+        let source = Upstream { name: "the source".into(), host: host.into(), port };
+        match source.resolve(cx, &self.config.namespace) {
+            Some(to) => {
+                let call = Call::Stream(StreamRequest::Identify);
+                self.ask(cx, to, call, Span::s(5), Side::Talk(asker, Talk::Source));
+            }
+            None => cx.reply(asker, Reply::Exec(printed("unknown not-streaming\n"))),
+        }
+    }
+
+    /// psql goes on by itself; what it does to the data is done at its beginning.
+    fn start_init_sql(&mut self, cx: &mut Cx<'_>, token: &str, sql: &Sensitive) -> Output {
+        let now = cx.now();
+        if self.init_sql.get(token).is_some_and(|(ends, _)| *ends > now) {
+            return printed("");
+        }
+        let contents = self.look(cx).map(|data| data.contents.clone());
+        let exists = |name: &str| contents.as_ref().is_some_and(|c| c.has_database(name));
+        let run = psql::run(sql.expose_text().unwrap_or_default(), exists);
+        let (takes, exit) = if self.pg.up() { (run.takes, run.exit) } else { (Span::ZERO, 2) };
+        if self.pg.primary() {
+            for name in &run.databases {
+                self.change(cx, Change::Database(name.as_str().into()));
+            }
+            self.written(cx);
+        }
+        Arc::make_mut(&mut self.init_sql).insert(token.to_owned(), (now + takes, exit));
+        printed("")
+    }
+
+    fn init_sql_state(&self, cx: &Cx<'_>, token: &str) -> String {
+        match self.init_sql.get(token) {
+            None => "none\n".to_owned(),
+            Some((ends, _)) if *ends > cx.now() => "running\n".to_owned(),
+            Some((ends, exit)) => format!("{exit} {}\n", ends.timestamp().as_second()),
+        }
+    }
+
     /// SQL that changes something: needs a primary.
     fn sql_command(
         &mut self,
@@ -125,6 +179,16 @@ impl Member {
         if let Some(data) = self.data(cx) {
             data.write(now, change);
         }
+    }
+
+    /// Why PostgreSQL would not have this user.
+    fn refuses(&self, cx: &mut Cx<'_>, user: &UserStatement) -> Option<String> {
+        let contents = self.look(cx).map(|data| data.contents.clone());
+        let missing =
+            |name: &&String| contents.as_ref().is_some_and(|contents| !contents.has_database(name));
+        let missing = user.databases.iter().find(missing);
+        roles::refusal(&user.options)
+            .or_else(|| missing.map(|name| format!("ERROR:  database \"{name}\" does not exist")))
     }
 
     fn alter_user(&self, cx: &mut Cx<'_>, user: &UserStatement) {

@@ -189,6 +189,8 @@ pub(super) enum Talk {
     CtlRestart,
     /// patronictl has written a configuration.
     CtlConfig,
+    /// The server that a standby cluster follows is asked who it is.
+    Source,
     /// A stanza is created in one repository of several.
     Stanza,
     /// A repository's contents are asked for `pgbackrest info`.
@@ -234,6 +236,8 @@ pub struct Member {
     pub(super) volume: Arc<str>,
     pub(super) repositories: Arc<Vec<RepoTarget>>,
     pub(super) config_hash: Arc<str>,
+    /// The user's own SQL by its token: when psql ends, and with which status.
+    pub(super) init_sql: Arc<BTreeMap<String, (Time, i32)>>,
     pub(super) files: Option<Files>,
     pub(super) dcs: Option<Dcs>,
     pub(super) dynamic: Arc<Dynamic>,
@@ -300,6 +304,7 @@ impl Member {
             volume: start.volume,
             repositories: Arc::new(start.repositories),
             config_hash: start.config_hash,
+            init_sql: Arc::default(),
             files: start.files,
             dcs: None,
             dynamic: Arc::new(dynamic),

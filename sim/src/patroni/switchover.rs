@@ -11,6 +11,7 @@ use crate::patroni::dcs::{Dcs, FailoverRequest, Slot};
 use crate::patroni::durations;
 use crate::patroni::member::{Alarm, Member, Possible, Side, Talk};
 use crate::patroni::rest::{RestReply, RestRequest};
+use crate::postgres::StreamReply;
 use crate::time::Span;
 use crate::world::call::{Call, CallError, Reply};
 use crate::world::{Cx, Ticket};
@@ -219,6 +220,15 @@ impl Member {
                         cx.reply(asker, Reply::Exec(printed(text)));
                     }
                 }
+            }
+            Talk::Source => {
+                let source = match reply {
+                    Ok(Reply::Stream(StreamReply::Identity(it))) if it.in_recovery => "recovery",
+                    Ok(Reply::Stream(StreamReply::Identity(_))) => "writable",
+                    _ => "unknown",
+                };
+                let own = if self.receiver.streaming() { "streaming" } else { "not-streaming" };
+                cx.reply(asker, Reply::Exec(printed(format!("{source} {own}\n"))));
             }
             Talk::Stanza => self.stanza_reply(cx, asker, reply),
             Talk::Info(repo) => self.info_reply(cx, asker, repo, reply),

@@ -5,6 +5,8 @@ pub mod auth;
 pub mod contents;
 pub mod data;
 pub mod parameters;
+pub mod psql;
+pub mod roles;
 pub mod server;
 pub mod sync_names;
 pub mod wal;

@@ -120,7 +120,7 @@ fn changes_something(what: &What) -> bool {
     match what {
         What::Request(request) => !matches!(request.verb, Verb::Get(_) | Verb::List { .. }),
         What::Exec { command, .. } => {
-            !matches!(**command, ivory_core::command::Command::WalDirectory)
+            !command.is_query()
         }
         What::Call { .. } => true,
         What::Watch(_) => false,

@@ -91,6 +91,10 @@ fn commands() -> impl Strategy<Value = Command> {
             Command::StanzaUpgrade { config_hash, postgres_version }
         }),
         Just(Command::BackupInfo),
+        ("[0-9a-f]{4,12}", ".*")
+            .prop_map(|(token, sql)| Command::StartInitSql { token, sql: Sensitive::text(&sql) }),
+        (name(), any::<u16>()).prop_map(|(host, port)| Command::SourceState { host, port }),
+        "[0-9a-f]{4,12}".prop_map(|token| Command::InitSqlState { token }),
         any::<u32>().prop_map(|timeout_s| Command::Checkpoint { timeout_s }),
         Just(Command::WalDirectory),
     ]

@@ -1,0 +1,155 @@
+//! Promotion of a standby cluster: `spec.standby` is switched off while Patroni still follows another cluster.
+//!
+//! While the source is known to accept writes and this cluster still receives them, a promotion would make two
+//! primaries of one database; it waits, and says what to do. Whatever is not known never holds it up: the source
+//! may be what was lost.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::command::{Command, SourceState};
+use crate::labels;
+use crate::object::Object;
+use crate::observed::Observed;
+use crate::pass::Pass;
+use crate::queries;
+use crate::read::{Query, Read};
+use crate::report::Step;
+use crate::rules::members::Members;
+
+/// The word of the condition and of the report.
+pub const BLOCKED: &str = "PromotionBlocked";
+/// How soon the source is looked at again.
+const LOOK: Duration = Duration::from_secs(10);
+
+/// Whether the promotion has to wait; the report says why. `live` is the configuration that Patroni has.
+pub fn held(pass: &mut Pass<'_>, members: &Members, live: &str) -> bool {
+    if pass.cluster.spec.active_standby().is_some() {
+        return false;
+    }
+    let (Some((host, port)), Some(pod)) = (source(live), leader(members)) else { return false };
+    let system = members.system_identifier.as_deref();
+    let despite = pass.cluster.object.annotation(labels::PROMOTE_DESPITE);
+    if despite.is_some() && despite == system {
+        return false;
+    }
+    let answer = pass.observed.answers.get(&question(pod, host.clone(), port));
+    let state = answer.and_then(Read::known).and_then(|a| SourceState::read(&a.output));
+    if state != Some(SourceState { writable: true, streaming: true }) {
+        return false;
+    }
+    let text = format!(
+        "the source at {host}:{port} still accepts writes, and this cluster still receives them: shut the source \
+         down, or annotate this cluster with {}={}",
+        labels::PROMOTE_DESPITE,
+        system.unwrap_or_default()
+    );
+    pass.block(Step::Patroni, BLOCKED, text);
+    pass.look_again(LOOK);
+    true
+}
+
+/// What has to be asked before a promotion.
+pub fn query(observed: &Observed, members: &Members, config: &str) -> Option<Query> {
+    if observed.cluster.terminating() {
+        return None;
+    }
+    let (host, port) = source(config)?;
+    Some(question(leader(members)?, host, port))
+}
+
+fn question(pod: &Object, host: String, port: u16) -> Query {
+    let command = Command::SourceState { host, port };
+    Query { target: queries::database(pod), command, deadline_s: 15, max_age_s: 1 }
+}
+
+fn leader(members: &Members) -> Option<&Object> {
+    members.leader().filter(|m| m.leads()).and_then(|m| m.pod()).map(|pod| &**pod)
+}
+
+/// The server that Patroni's configuration follows.
+fn source(config: &str) -> Option<(String, u16)> {
+    if !config.contains("standby_cluster") {
+        return None;
+    }
+    let config: Value = serde_json::from_str(config).ok()?;
+    let section = config.get("standby_cluster")?;
+    let host = section.get("host")?.as_str()?.to_owned();
+    let port = section.get("port").and_then(Value::as_u64).unwrap_or(5432);
+    Some((host, u16::try_from(port).ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::Kind;
+    use crate::command::Command;
+    use crate::labels;
+    use crate::test_support::{CLUSTER, World, commands, spec};
+
+    fn standby() -> World {
+        let mut spec = spec(2);
+        spec["standby"] = json!({"enabled": true, "host": "elsewhere"});
+        let mut world = World::new(spec);
+        world.settle();
+        world
+    }
+
+    fn promotes(world: &mut World) -> bool {
+        let plan = world.plan();
+        commands(&plan)
+            .iter()
+            .any(|(_, c)| matches!(c, Command::ReplaceDynamicConfiguration { .. }))
+    }
+
+    #[test]
+    fn it_waits_only_for_a_source_that_is_known_to_be_alive_and_connected() {
+        for (state, held) in [
+            ("writable streaming", true),
+            ("writable not-streaming", false),
+            ("recovery streaming", false),
+            ("unknown streaming", false),
+            ("unknown not-streaming", false),
+            ("", false),
+        ] {
+            let mut world = standby();
+            world.source = state;
+            for edit in [json!({"enabled": false, "host": "elsewhere"}), json!(null)] {
+                world.edit(|s| s["standby"] = edit);
+                assert_eq!(promotes(&mut world), !held, "{state}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_held_promotion_says_so_and_goes_on_when_the_source_stops_or_somebody_insists() {
+        let held = || {
+            let mut world = standby();
+            world.source = "writable streaming";
+            world.edit(|s| s["standby"] = json!(null));
+            (0..3).for_each(|_| {
+                world.round();
+            });
+            let condition = world.condition("PromotionBlocked");
+            assert_eq!(condition, Some(("True".into(), "SourceWritable".into())));
+            world
+        };
+        let mut world = held();
+        world.source = "unknown not-streaming";
+        world.settle();
+        assert_eq!(world.condition("PromotionBlocked"), None);
+        assert_eq!(world.condition("Ready"), Some(("True".into(), "Writable".into())));
+
+        let mut world = held();
+        let system =
+            world.cluster().str_at(&["status", "patroni", "systemIdentifier"]).map(str::to_owned);
+        for (value, promoted) in [("yes".to_owned(), false), (system.expect("a system"), true)] {
+            world.change(Kind::IvoryCluster, CLUSTER, |c| {
+                c["metadata"]["annotations"][labels::PROMOTE_DESPITE] = value.into();
+            });
+            assert_eq!(promotes(&mut world), promoted);
+        }
+    }
+}
