@@ -159,7 +159,13 @@ fn deletion(
                 .iter()
                 .filter(|p| !mine(p) && p.label(labels::INSTANCE).is_some())
                 .any(|p| p.condition_true("Ready"));
-            if pods.iter().filter(mine).any(|p| leads(&p)) && others {
+            // One that the API server no longer knows can neither go on nor hand over.
+            let cut_off = |p: &std::sync::Arc<Object>| {
+                let account = p.str_at(&["spec", "serviceAccountName"]).unwrap_or_default();
+                let account = observed.find(Kind::ServiceAccount, account);
+                account.known().is_some_and(|a| a.meta.created_at > p.meta.created_at)
+            };
+            if pods.iter().filter(mine).any(|p| leads(&p) && !cut_off(p)) && others {
                 findings.push(Finding::LeaderDeleted(instance.to_owned()));
             }
         }

@@ -14,10 +14,9 @@ use crate::report::{Outcome, Reason, Step};
 use crate::rules::members::Members;
 use crate::rules::shutdown::Phase;
 use crate::rules::{
-    backups, config, databases, disruption, dynamic_configuration, finalize, init_sql, instances,
-    leftovers,
-    pending_restart, permissions, pki, rbac, repository, rollout, scale_down, services, shutdown,
-    status, switchover, users, validate,
+    account, backups, config, databases, disruption, dynamic_configuration, finalize, init_sql,
+    instances, leftovers, pending_restart, permissions, pki, rbac, repository, rollout, scale_down,
+    services, shutdown, status, switchover, users, validate,
 };
 
 /// Decides what to do for one cluster, from what was observed and nothing else.
@@ -132,7 +131,9 @@ fn steps(pass: &mut Pass<'_>) {
     if root.is_some() {
         scale_down::one(pass, &members);
         leftovers::remove(pass, &members, &wanted);
-        rollout::one(pass, &members);
+        if !account::renews(pass, &members) {
+            rollout::one(pass, &members);
+        }
         switchover::one(pass, &members);
     }
 

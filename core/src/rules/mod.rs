@@ -1,6 +1,7 @@
 //! Rules: one decision a file, each a function of what was observed. The order in which they are asked,
 //! and every gate between them, stands in [`steps`](crate::steps).
 
+pub mod account;
 pub mod backups;
 pub mod config;
 pub mod databases;
@@ -15,8 +16,8 @@ pub mod leftovers;
 pub mod members;
 pub mod pending_restart;
 pub mod permissions;
-pub mod promotion;
 pub mod pki;
+pub mod promotion;
 pub mod rbac;
 pub mod repository;
 pub mod rollout;

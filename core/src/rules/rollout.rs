@@ -57,6 +57,11 @@ pub fn one(pass: &mut Pass<'_>, members: &Members) {
 
 fn renew(pass: &mut Pass<'_>, member: &Member, pod: &Object) {
     let text = format!("instance {} was made from an older template", member.name);
+    delete(pass, pod, Reason::Because { word: "Renew", text });
+}
+
+/// Deletes a Pod that its StatefulSet makes anew.
+pub(super) fn delete(pass: &mut Pass<'_>, pod: &Object, reason: Reason) {
     let op = Op::Delete {
         kind: pod.kind,
         namespace: pod.meta.namespace.to_string(),
@@ -66,7 +71,6 @@ fn renew(pass: &mut Pass<'_>, member: &Member, pod: &Object) {
         resource_version: Some(pod.meta.resource_version),
         propagation: Propagation::Background,
     };
-    let reason = Reason::Because { word: "Renew", text };
     pass.say(Step::Rollout, Outcome::Waiting(reason.clone()));
     pass.write(Step::Rollout, reason, op);
 }

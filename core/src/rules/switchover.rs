@@ -30,7 +30,11 @@ pub fn one(pass: &mut Pass<'_>, members: &Members) {
     };
     let timeline = leader.patroni.as_ref().and_then(|s| s.timeline);
     let Some(timeline) = timeline.and_then(|t| i64::try_from(t).ok()) else {
-        return pass.wait(Step::Switchover, "Switchover", "the primary does not say its timeline yet");
+        return pass.wait(
+            Step::Switchover,
+            "Switchover",
+            "the primary does not say its timeline yet",
+        );
     };
     let noted = pass.status.patroni.as_ref().and_then(|p| p.switchover_timeline);
     let there = asked.target_instance.as_ref().is_none_or(|target| *target == leader.name);
@@ -151,7 +155,13 @@ fn fail_over(pass: &mut Pass<'_>, target: &Member) {
         candidate: pod.meta.name.to_string(),
     };
     let text = format!("instance {} shall lead, whatever became of the primary", target.name);
-    pass.exec(Step::Switchover, Reason::Because { word: "Failover", text }, &pod, command, DEADLINE_S);
+    pass.exec(
+        Step::Switchover,
+        Reason::Because { word: "Failover", text },
+        &pod,
+        command,
+        DEADLINE_S,
+    );
 }
 
 #[cfg(test)]

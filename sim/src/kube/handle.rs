@@ -79,6 +79,11 @@ impl ApiServer {
         uids: &mut dyn FnMut() -> u128,
         request: &Request,
     ) -> Response {
+        if let Some((namespace, pod)) = &request.bound_to
+            && !self.token_lives(now, namespace, pod)
+        {
+            return Err(Status::unauthorized());
+        }
         let mut cx = Cx {
             now: Timestamp::from_second(now.as_second()).unwrap_or(now),
             uids,

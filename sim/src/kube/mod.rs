@@ -24,6 +24,7 @@ mod store;
 mod strategic;
 mod strategy;
 mod table;
+mod tokens;
 mod update;
 mod validation;
 mod watch;

@@ -17,6 +17,9 @@ pub struct Request {
     pub user: Arc<str>,
     /// The service account, `namespace/name`, of a client inside the cluster. Not checked here.
     pub service_account: Option<Arc<str>>,
+    /// The Pod, `namespace` and `name`, to which the client's token is bound. Such a token dies with the Pod, and with
+    /// the life of the service account for which it was made.
+    pub bound_to: Option<(Arc<str>, Arc<str>)>,
     /// The field manager, where the client names one.
     pub manager: Option<Arc<str>>,
     /// Everything is checked and answered, nothing is stored.
@@ -219,6 +222,7 @@ impl Request {
         Self {
             user: user.into(),
             service_account: None,
+            bound_to: None,
             manager: None,
             dry_run: false,
             unknown_fields: UnknownFields::Warn,

@@ -76,6 +76,12 @@ impl Status {
         Self::new(400, "BadRequest", message)
     }
 
+    /// The token is not, or no longer, valid.
+    #[must_use]
+    pub fn unauthorized() -> Self {
+        Self::new(401, "Unauthorized", "Unauthorized".to_owned())
+    }
+
     /// 404.
     #[must_use]
     pub fn not_found(kind: Kind, name: &str) -> Self {

@@ -57,6 +57,8 @@ pub struct Dcs {
     me: Arc<str>,
     labels: Arc<std::collections::BTreeMap<String, String>>,
     user: Arc<str>,
+    /// Whether it runs in a Pod of a kubelet, with that Pod's token.
+    bound: bool,
     pods: Informer,
     endpoints: Informer,
     objects: [Option<Arc<Object>>; 4],
@@ -66,7 +68,7 @@ pub struct Dcs {
 
 impl Dcs {
     /// Opens the two watches.
-    pub fn open(cx: &mut Cx<'_>, config: &MemberConfig) -> Self {
+    pub fn open(cx: &mut Cx<'_>, config: &MemberConfig, bound: bool) -> Self {
         let labels = config.labels.iter().map(|(k, v)| (k.clone(), Some(v.clone())));
         let selector = Selector(labels.collect());
         let names = ["", "-config", "-failover", "-sync"];
@@ -76,6 +78,7 @@ impl Dcs {
             me: config.name.clone(),
             labels: Arc::new(config.labels.clone()),
             user: "Patroni".into(),
+            bound,
             pods: Informer::open(cx, Kind::Pod, Some(&config.namespace), selector.clone()),
             endpoints: Informer::open(cx, Kind::Endpoints, Some(&config.namespace), selector),
             objects: [const { None }; 4],
@@ -331,7 +334,8 @@ impl Dcs {
     }
 
     fn request(&self, verb: Verb) -> Request {
-        Request { user: self.user.clone(), ..Request::new("", verb) }
+        let bound_to = self.bound.then(|| (self.namespace.clone(), self.me.clone()));
+        Request { user: self.user.clone(), bound_to, ..Request::new("", verb) }
     }
 }
 

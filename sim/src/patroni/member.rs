@@ -512,7 +512,7 @@ impl Member {
     }
 
     fn start(&mut self, cx: &mut Cx<'_>) {
-        self.dcs = Some(Dcs::open(cx, &self.config));
+        self.dcs = Some(Dcs::open(cx, &self.config, self.files.is_some()));
         self.last_loop = cx.now();
         self.base = cx.now();
         self.next_at = cx.now();
