@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use serde_json::{Map, Value};
 
 use crate::build::secrets::Pair;
 use crate::cluster::Cluster;
@@ -55,10 +56,11 @@ struct Diff {
     fields: Arc<[String]>,
 }
 
-/// The authority in one version of a Secret.
+/// The authority in a Secret with this body. The version does not matter: while many clusters of a namespace are
+/// made, each joins the owners, and none should read the same key again for each of the others.
 #[derive(Clone)]
 struct Authority {
-    resource_version: u64,
+    body: Arc<Map<String, Value>>,
     issued: Arc<Issued>,
     root: Arc<Root>,
 }
@@ -213,23 +215,24 @@ impl Memo {
         fields
     }
 
-    /// The authority in a Secret, read again only when its version is new or its renewal due.
+    /// The authority in a Secret, read again only when its content is new or its renewal due.
     pub fn root(
         &mut self,
         secret: &Object,
         now: Timestamp,
         read: impl FnOnce() -> Option<(Issued, Root)>,
     ) -> Option<(Arc<Issued>, Arc<Root>)> {
-        let resource_version = secret.meta.resource_version;
         let known = self.roots.recall(&secret.meta.uid, |a| {
-            a.resource_version == resource_version && now < a.root.renew_at()
+            let same = Arc::ptr_eq(&a.body, &secret.body) || a.body == secret.body;
+            same && now < a.root.renew_at()
         });
         if let Some(known) = known {
             return Some((known.issued.clone(), known.root.clone()));
         }
         let (issued, root) = read()?;
         let (issued, root) = (Arc::new(issued), Arc::new(root));
-        let found = Authority { resource_version, issued: issued.clone(), root: root.clone() };
+        let body = secret.body.clone();
+        let found = Authority { body, issued: issued.clone(), root: root.clone() };
         self.roots.keep(secret.meta.uid.clone(), found);
         Some((issued, root))
     }

@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 
 use ivory_core::context::Config;
 use ivory_core::{Kind, Object, api};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::controllers;
@@ -17,7 +18,7 @@ use crate::operator::Operator;
 use crate::patroni::config::Version;
 use crate::patroni::programs::DatabasePrograms;
 use crate::scenario::language::{KubeSpec, StorageSpec, WorldSpec};
-use crate::time::Span;
+use crate::time::{Span, Time};
 use crate::world::{ActorId, Kube, KubeId, World};
 
 /// The namespace in which the operator lives, and clusters unless they say otherwise.
@@ -76,9 +77,7 @@ fn build(world: &mut World, spec: &KubeSpec, patroni: u8) -> KubeId {
         kube.registry.withhold(image);
     }
     let id = world.add_kube(kube);
-    for object in furniture(spec) {
-        create(world, id, object);
-    }
+    furnish(world, id, spec);
     controllers::spawn_all(world, id);
     node::spawn_scheduler(world, id);
     let programs: Arc<dyn Programs> = Arc::new(programs(patroni));
@@ -103,26 +102,35 @@ fn programs(patroni: u8) -> DatabasePrograms {
     DatabasePrograms { patroni: version, ..DatabasePrograms::default() }
 }
 
-/// What a cluster's administrator has put there before.
-fn furniture(spec: &KubeSpec) -> Vec<Object> {
-    let mut all: Vec<Object> = ["default", "kube-system", "kube-node-lease", NAMESPACE]
-        .map(|name| Object::new(Kind::Namespace, "", name))
-        .into();
-    all.extend(definitions().iter().cloned());
-    let classes = spec.storage.iter().enumerate();
-    all.extend(
-        classes
-            .filter_map(|(index, class)| Object::from_value(storage_class(class, index == 0)).ok()),
-    );
-    all
+/// Puts there what a cluster's administrator has put there before.
+fn furnish(world: &mut World, kube: KubeId, spec: &KubeSpec) {
+    for name in ["default", "kube-system", "kube-node-lease", NAMESPACE] {
+        create(world, kube, Object::new(Kind::Namespace, "", name));
+    }
+    for definition in definitions() {
+        before_time(world, kube, |api, _, uids| api.adopt_definition(definition, uids));
+    }
+    for (index, class) in spec.storage.iter().enumerate() {
+        if let Ok(class) = Object::from_value(storage_class(class, index == 0)) {
+            create(world, kube, class);
+        }
+    }
 }
 
-/// The custom resources; made once, since they are large and always the same.
-fn definitions() -> &'static [Object] {
-    static DEFINITIONS: OnceLock<Vec<Object>> = OnceLock::new();
+/// The custom resources, as an API server stores them when time begins; made once, since they are large and
+/// always the same.
+fn definitions() -> &'static [Arc<Object>] {
+    static DEFINITIONS: OnceLock<Vec<Arc<Object>>> = OnceLock::new();
     DEFINITIONS.get_or_init(|| {
-        let all = [api::crd_ivorycluster(), api::crd_ivyupgrade()];
-        all.into_iter().filter_map(|crd| Object::from_value(crd).ok()).collect()
+        let mut api = ApiServer::new();
+        for crd in [api::crd_ivorycluster(), api::crd_ivyupgrade()] {
+            let created = Object::from_value(crd).map(|crd| {
+                let request = Request::new("kubectl", Verb::Create(Arc::new(crd)));
+                api.handle(Time::START.timestamp(), &mut || 0, &request)
+            });
+            debug_assert!(matches!(created, Ok(Ok(_))), "{created:?}");
+        }
+        api.list(Kind::CustomResourceDefinition, None).cloned().collect()
     })
 }
 
@@ -144,12 +152,22 @@ fn storage_class(class: &StorageSpec, default: bool) -> Value {
 
 /// Creates an object before time begins.
 fn create(world: &mut World, kube: KubeId, object: Object) {
+    let name = object.full_name();
+    let request = Request::new("kubectl", Verb::Create(Arc::new(object)));
+    let done = before_time(world, kube, |api, now, uids| api.handle(now, uids, &request));
+    debug_assert!(done.is_ok(), "{name}: {done:?}");
+}
+
+/// Does something to an API server before time begins.
+fn before_time<T>(
+    world: &mut World,
+    kube: KubeId,
+    work: impl FnOnce(&mut ApiServer, Timestamp, &mut dyn FnMut() -> u128) -> T,
+) -> T {
     let now = world.now().timestamp();
     let label = format!("uid/{}", kube.0);
     let mut stream = world.streams.stream(&label).clone();
-    let name = object.full_name();
-    let request = Request::new("kubectl", Verb::Create(Arc::new(object)));
-    let done = world.kube_mut(kube).api.handle(now, &mut || stream.u128(), &request);
+    let done = work(&mut world.kube_mut(kube).api, now, &mut || stream.u128());
     *world.streams.stream(&label) = stream;
-    debug_assert!(done.is_ok(), "{name}: {done:?}");
+    done
 }

@@ -13,7 +13,7 @@ use x509_cert::certificate::Certificate;
 
 use super::expand::Stream;
 use super::pem;
-use super::x509::{self, Contents};
+use super::x509::{self, Contents, Signer};
 use crate::sensitive::Sensitive;
 
 /// The common name of every root.
@@ -127,6 +127,27 @@ impl Authority {
     }
 }
 
+/// Who may have issued a leaf.
+#[derive(Clone, Copy, Debug)]
+pub enum Issuer<'a> {
+    /// Somebody who is trusted.
+    Trusted(&'a Authority),
+    /// The root whose key is ours: its signatures are verified at a fraction of the cost.
+    Own(&'a Root),
+}
+
+impl<'a> From<&'a Authority> for Issuer<'a> {
+    fn from(authority: &'a Authority) -> Self {
+        Self::Trusted(authority)
+    }
+}
+
+impl<'a> From<&'a Root> for Issuer<'a> {
+    fn from(root: &'a Root) -> Self {
+        Self::Own(root)
+    }
+}
+
 /// The root: an authority together with its key.
 #[derive(Clone)]
 pub struct Root {
@@ -170,13 +191,15 @@ impl Root {
         let certificate = x509::read(certificate).ok_or(Why::Unreadable)?;
         let key = x509::read_key(key).ok_or(Why::Unreadable)?;
         let public = x509::public_key(&certificate).ok_or(Why::Unreadable)?;
+        let matches = public == *key.verifying_key();
+        let signer = if matches { Signer::Own(&key) } else { Signer::Other(&public) };
         if !x509::is_authority(&certificate)
             || x509::key_id(&certificate).is_none()
-            || !x509::signed_by(&certificate, &public)
+            || !x509::signed_by(&certificate, signer)
         {
             return Err(Why::NotAnAuthority);
         }
-        if public != *key.verifying_key() {
+        if !matches {
             return Err(Why::KeyMismatch);
         }
         let authority = Authority(certificate);
@@ -263,12 +286,12 @@ impl Leaf {
     /// The first reason to replace it.
     pub fn check(
         &self,
-        authority: &Authority,
+        issuer: Issuer<'_>,
         common_name: &str,
         dns_names: &[String],
         now: Timestamp,
     ) -> Result<(), Why> {
-        if !self.signed_by(authority) {
+        if !self.signed_by(issuer) {
             return Err(Why::OtherAuthority);
         }
         if x509::public_key(&self.certificate) != Some(*self.key.verifying_key()) {
@@ -290,11 +313,21 @@ impl Leaf {
 
     /// Whether this authority issued the leaf, and the leaf is none itself.
     #[must_use]
-    pub fn signed_by(&self, authority: &Authority) -> bool {
-        let issuer = self.certificate.tbs_certificate().issuer();
-        issuer == authority.0.tbs_certificate().subject()
+    pub fn signed_by<'a>(&self, issuer: impl Into<Issuer<'a>>) -> bool {
+        let issuer = issuer.into();
+        let authority = match issuer {
+            Issuer::Trusted(authority) => authority,
+            Issuer::Own(root) => &root.authority,
+        };
+        let named = self.certificate.tbs_certificate().issuer();
+        named == authority.0.tbs_certificate().subject()
             && !x509::is_authority(&self.certificate)
-            && authority.key().is_some_and(|key| x509::signed_by(&self.certificate, &key))
+            && match issuer {
+                Issuer::Trusted(authority) => authority
+                    .key()
+                    .is_some_and(|key| x509::signed_by(&self.certificate, Signer::Other(&key))),
+                Issuer::Own(root) => x509::signed_by(&self.certificate, Signer::Own(&root.key)),
+            }
     }
 
     /// When [`Leaf::check`] starts to answer [`Why::Due`].

@@ -1,11 +1,19 @@
 //! Certificates as bytes: builds, reads and verifies them with ECDSA over P-256. Who gets one, for
 //! how long and when it is renewed stands in `pki`.
 
-use der::asn1::{Any, GeneralizedTime, Ia5String, Utf8StringRef};
-use der::{Decode as _, DecodePem as _, Encode as _, EncodePem as _, pem::LineEnding};
+use der::asn1::{
+    Any, BitStringRef, ContextSpecific, GeneralizedTime, Ia5String, ObjectIdentifier,
+    OctetStringRef, Utf8StringRef,
+};
+use der::{Decode as _, DecodePem as _, Encode as _, EncodePem as _, Reader as _};
+use der::{SliceReader, TagNumber, pem::LineEnding};
 use jiff::Timestamp;
 use p256::ecdsa::signature::hazmat::PrehashVerifier as _;
-use p256::ecdsa::{DerSignature, SigningKey, VerifyingKey};
+use p256::ecdsa::{DerSignature, Signature, SigningKey, VerifyingKey};
+use p256::elliptic_curve::group::Group as _;
+use p256::elliptic_curve::ops::{Invert as _, Reduce as _};
+use p256::elliptic_curve::point::AffineCoordinates as _;
+use p256::{FieldBytes, ProjectivePoint, Scalar};
 use sha2::{Digest as _, Sha256, Sha384};
 use x509_cert::attr::AttributeTypeAndValue;
 use x509_cert::builder::profile::BuilderProfile;
@@ -177,11 +185,46 @@ pub(super) fn write(certificate: &Certificate) -> Option<String> {
 
 /// The first private key in a text, as SEC1 (`EC PRIVATE KEY`) or PKCS#8 (`PRIVATE KEY`).
 pub(super) fn read_key(text: &Sensitive) -> Option<SigningKey> {
-    pem::blocks(text.expose_text()?)
-        .into_iter()
-        .find(|b| b.label == "EC PRIVATE KEY" || b.label == "PRIVATE KEY")
-        .and_then(|b| p256::SecretKey::from_pem(b.text).ok())
-        .map(SigningKey::from)
+    let blocks = pem::blocks(text.expose_text()?).into_iter();
+    let mut keys = blocks.filter(|b| b.label == SEC1 || b.label == "PRIVATE KEY");
+    let block = keys.next()?;
+    if block.label == SEC1 {
+        let (_, bytes) = der::pem::decode_vec(block.text.as_bytes()).ok()?;
+        return sec1_key(&bytes);
+    }
+    p256::SecretKey::from_pem(block.text).ok().map(SigningKey::from)
+}
+
+const SEC1: &str = "EC PRIVATE KEY";
+
+/// A key as RFC 5915 writes it, whose public key must be its own if it is there. The same is in [`p256`], but
+/// there the public key, which costs more than everything else here, is computed once for the comparison and
+/// once more for the result.
+fn sec1_key(bytes: &[u8]) -> Option<SigningKey> {
+    let mut reader = SliceReader::new(bytes).ok()?;
+    let (key, curve, public) = reader
+        .sequence(|fields| -> der::Result<_> {
+            let version = u8::decode(fields)?;
+            let key = <&OctetStringRef>::decode(fields)?;
+            let curve = ContextSpecific::<ObjectIdentifier>::decode_explicit(fields, TagNumber(0))?;
+            let public =
+                ContextSpecific::<BitStringRef<'_>>::decode_explicit(fields, TagNumber(1))?;
+            Ok(((version == 1).then_some(key), curve, public))
+        })
+        .ok()?;
+    reader.finish().ok()?;
+    if curve.is_some_and(|c| c.value != const_oid::db::rfc5912::SECP_256_R_1) {
+        return None;
+    }
+    let key = SigningKey::from_slice(key?.as_bytes()).ok()?;
+    if let Some(public) = public {
+        let public = public.value.as_bytes()?;
+        let compressed = public.len() < 64;
+        if key.verifying_key().to_sec1_point(compressed).as_bytes() != public {
+            return None;
+        }
+    }
+    Some(key)
 }
 
 /// The PEM text of a private key, as SEC1, which the Go operator can read too.
@@ -200,8 +243,17 @@ pub(super) fn public_key(certificate: &Certificate) -> Option<VerifyingKey> {
         .flatten()
 }
 
+/// Whose signature is looked for.
+#[derive(Clone, Copy)]
+pub(super) enum Signer<'a> {
+    /// Somebody of whom the public key is known.
+    Other(&'a VerifyingKey),
+    /// We ourselves: the private key is known too.
+    Own(&'a SigningKey),
+}
+
 /// Whether `key` signed the certificate, with SHA-256 (ours) or SHA-384 (the Go operator's).
-pub(super) fn signed_by(certificate: &Certificate, key: &VerifyingKey) -> bool {
+pub(super) fn signed_by(certificate: &Certificate, key: Signer<'_>) -> bool {
     use const_oid::db::rfc5912::{ECDSA_WITH_SHA_256, ECDSA_WITH_SHA_384};
     let Ok(signed) = certificate.tbs_certificate().to_der() else {
         return false;
@@ -211,8 +263,30 @@ pub(super) fn signed_by(certificate: &Certificate, key: &VerifyingKey) -> bool {
         ECDSA_WITH_SHA_384 => Sha384::digest(&signed).to_vec(),
         _ => return false,
     };
-    DerSignature::from_bytes(certificate.signature().raw_bytes())
-        .is_ok_and(|signature| key.verify_prehash(&digest, &signature).is_ok())
+    let signature = DerSignature::from_bytes(certificate.signature().raw_bytes());
+    let Ok(signature) = signature.and_then(Signature::try_from) else {
+        return false;
+    };
+    match key {
+        Signer::Other(key) => key.verify_prehash(&digest, &signature).is_ok(),
+        Signer::Own(key) => own_signature(key, &digest, &signature),
+    }
+}
+
+/// What ECDSA verifies, of a signature by a key that we have: r is the x-coordinate of u₁G + u₂Q with u₁ = z/s,
+/// u₂ = r/s. Since Q = dG, that point is ((z + rd)/s)G: one multiplication by the generator, for which there are
+/// tables, in place of one by a point for which there are none. The factor is the signature's secret nonce when
+/// the signature is right, so nothing that depends on it runs in variable time.
+fn own_signature(key: &SigningKey, digest: &[u8], signature: &Signature) -> bool {
+    // The leftmost bits of a longer digest count, as in FIPS 186-5 §6.4.2.
+    let Some(z) = digest.get(..32).and_then(|d| FieldBytes::try_from(d).ok()) else {
+        return false;
+    };
+    let z = Scalar::reduce(&z);
+    let (r, s) = signature.split_scalars();
+    let factor = (z + *r * key.as_nonzero_scalar().as_ref()) * *s.invert_vartime();
+    let x = ProjectivePoint::mul_by_generator(&factor).to_affine().x();
+    *r == Scalar::reduce(&x)
 }
 
 /// Whether the certificate may issue others.

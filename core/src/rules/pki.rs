@@ -122,7 +122,7 @@ fn leaf(
             let text = certificate.expose_text()?.to_owned();
             let leaf = Leaf::read(&text, &key).ok()?;
             let right = |issuer| leaf.check(issuer, common_name, names, now).is_ok();
-            let (_, until) = trust.issuers(now).find(|(issuer, _)| right(issuer))?;
+            let (_, until) = trust.issuers(now).find(|(issuer, _)| right(*issuer))?;
             let origin = until.map_or(Origin::Kept, |_| Origin::KeptFromOld);
             let renew_at = until.map_or(leaf.renew_at(), |until| until.min(leaf.renew_at()));
             Some((Pair { certificate: text, key }, origin, renew_at))

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::crypto::pki::{Authority, Root};
+use crate::crypto::pki::{Authority, Issuer, Root};
 use crate::kind::Kind;
 use crate::labels;
 use crate::object::time_text;
@@ -21,7 +21,7 @@ const OVERLAP: SignedDuration = SignedDuration::from_hours(24);
 /// Whom one Secret trusts.
 #[derive(Clone, Debug)]
 pub struct Trust {
-    root: Authority,
+    root: Arc<Root>,
     olds: Vec<Authority>,
     since: Option<Timestamp>,
 }
@@ -42,7 +42,7 @@ impl Trust {
     #[must_use]
     pub fn read(pass: &mut Pass<'_>, root: &Arc<Root>, secret: &str, key: &str) -> Option<Self> {
         let now = pass.context.now;
-        let mut trust = Self { root: root.authority().clone(), olds: Vec::new(), since: None };
+        let mut trust = Self { root: root.clone(), olds: Vec::new(), since: None };
         let live = match pass.observed.find(Kind::Secret, secret) {
             Read::Unknown(_) => {
                 pass.unreadable(Step::Pki, format!("Secret {secret}"));
@@ -57,7 +57,8 @@ impl Trust {
         }
         let Some(text) = text() else { return Some(trust) };
         let mut olds = Authority::list(&text);
-        olds.retain(|a| *a != trust.root && a.named_like(&trust.root) && a.not_after() > now);
+        let root = root.authority();
+        olds.retain(|a| a != root && a.named_like(root) && a.not_after() > now);
         if olds.is_empty() {
             return Some(trust);
         }
@@ -68,10 +69,10 @@ impl Trust {
     }
 
     /// The roots whose leaves may stay, and until when. The present one first, for as long as it lives.
-    pub fn issuers(&self, now: Timestamp) -> impl Iterator<Item = (&Authority, Option<Timestamp>)> {
+    pub fn issuers(&self, now: Timestamp) -> impl Iterator<Item = (Issuer<'_>, Option<Timestamp>)> {
         let until = self.since.map(|since| since + OVERLAP).filter(|until| now < *until);
-        let olds = self.olds.iter().filter_map(move |old| Some((old, Some(until?))));
-        [(&self.root, None)].into_iter().chain(olds)
+        let olds = self.olds.iter().filter_map(move |old| Some((old.into(), Some(until?))));
+        [(Issuer::Own(&self.root), None)].into_iter().chain(olds)
     }
 
     /// The trust once these leaves are in the Secret, and when to look at it again.
@@ -101,7 +102,7 @@ impl Trust {
     /// All of them as PEM, the present root first.
     #[must_use]
     pub fn bundle(&self) -> String {
-        Authority::bundle([&self.root].into_iter().chain(&self.olds))
+        Authority::bundle([self.root.authority()].into_iter().chain(&self.olds))
     }
 
     /// When the last step was taken, as it is noted on the Secret.

@@ -117,10 +117,12 @@ pub fn fields_of(schema: &Schema, object: &Object) -> FieldSet {
     let (arena, root) = (schema.arena(), schema.root());
     let mut set = FieldSet::default();
     set.put_field(arena, root, "metadata", &meta_view(&object.meta));
+    // What nobody owns stands in metadata.
+    let mut set = strip(&set);
     for (key, below) in object.body.iter() {
         set.put_field(arena, root, key, below);
     }
-    strip(&set)
+    set
 }
 
 /// The fields that differ between two objects. What both share by `Arc` costs nothing.

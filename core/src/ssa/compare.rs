@@ -60,6 +60,10 @@ pub(crate) fn compare(
     new: Option<&Value>,
 ) -> Comparison {
     let mut out = Comparison::default();
+    // Found out without allocating, and most of a changed object is as it was.
+    if old == new {
+        return out;
+    }
     let shape_of = |v: Option<&Value>| v.map(|v| arena.shape(ty, v));
     let (a, b) = (shape_of(old), shape_of(new));
     let leaf = match (a, b) {

@@ -252,12 +252,18 @@ impl FieldSet {
 impl FieldSet {
     /// Adds the fields of a value at a key of a map of type `ty`.
     pub(super) fn put_field(&mut self, arena: &Arena, ty: TypeId, key: &str, below: &Value) {
-        let (ty, named) = arena.child(ty, key);
+        let (ty, member) = member_below(arena, ty, key, below);
         let mut child = fields_of_value(arena, ty, below);
-        child.member |=
-            !named || below.is_null() || below.as_object().is_some_and(serde_json::Map::is_empty);
+        child.member |= member;
         self.put(PathElement::Field(key.to_owned()), child);
     }
+}
+
+/// The type of a value at a key of a map of type `ty`, and whether the key itself is a member then.
+pub(super) fn member_below(arena: &Arena, ty: TypeId, key: &str, below: &Value) -> (TypeId, bool) {
+    let (ty, named) = arena.child(ty, key);
+    let empty = below.is_null() || below.as_object().is_some_and(serde_json::Map::is_empty);
+    (ty, !named || empty)
 }
 
 /// The fields of a value: what an apply of it owns, before metadata that nobody owns is taken out.

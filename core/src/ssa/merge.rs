@@ -2,6 +2,7 @@
 //! list items follows structured-merge-diff of Kubernetes 1.34.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 
 use serde_json::{Map, Value};
 
@@ -23,9 +24,8 @@ pub(crate) fn item_key(kind: &ListKind, item: &Value) -> Option<PathElement> {
                 if text.len() > 1 {
                     text.push(',');
                 }
-                text.push_str(&Value::from(&**name).to_string());
-                text.push(':');
-                text.push_str(&value.to_string());
+                // Names of fields need no escapes; writing to a String can't fail.
+                let _ = write!(text, "\"{name}\":{value}");
             }
             text.push('}');
             (text.len() > 2).then_some(PathElement::Key(text))

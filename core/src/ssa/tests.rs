@@ -171,6 +171,48 @@ fn would_change_names_what_an_apply_would_change() {
     assert!(!would_change(schema(Kind::StatefulSet), &desired, &live, "them").is_empty());
 }
 
+/// A value with the names of a StatefulSet's or of nothing, of any shape: what is empty, null or twice in a list too.
+fn value() -> impl Strategy<Value = Value> {
+    let leaf =
+        proptest::sample::select(vec![Value::Null, json!(1), json!("a"), json!({}), json!([])]);
+    leaf.prop_recursive(5, 40, 3, |below| {
+        let keys = [
+            "template",
+            "spec",
+            "containers",
+            "ports",
+            "containerPort",
+            "name",
+            "other",
+            "emptyDir",
+        ];
+        let map = proptest::collection::btree_map(
+            proptest::sample::select(keys.to_vec()),
+            below.clone(),
+            0..4,
+        );
+        let map =
+            map.prop_map(|m| m.into_iter().map(|(k, v)| (k.to_owned(), v)).collect::<Value>());
+        let list = proptest::collection::vec(below, 0..4).prop_map(Value::Array);
+        prop_oneof![3 => map, 1 => list]
+    })
+}
+
+proptest! {
+    #[test]
+    fn the_walk_through_a_set_finds_what_building_it_does(a in value(), b in value()) {
+        let schema = schema(Kind::StatefulSet);
+        let (a, b) = (with_spec(Kind::StatefulSet, a), with_spec(Kind::StatefulSet, b));
+        let (x, y) = (fields_of(schema, &a), fields_of(schema, &b));
+        prop_assert!(super::change::is_fields_of(schema, &x, &a));
+        prop_assert_eq!(super::change::is_fields_of(schema, &x, &b), x == y);
+        for more in ["spec", "template"] {
+            let more = x.clone().union(&FieldSet::of(&["spec", more]));
+            prop_assert_eq!(super::change::is_fields_of(schema, &more, &a), more == x);
+        }
+    }
+}
+
 #[test]
 fn pruning_keeps_what_others_own_and_conflicts_name_the_owner() {
     let empty = with_spec(Kind::Service, json!({}));

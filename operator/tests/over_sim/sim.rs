@@ -34,6 +34,8 @@ impl Sim {
     pub fn new() -> Arc<Self> {
         let mut lab = Lab::new(&default_world());
         let kube = lab.kubes[0];
+        // The shell's watches read them.
+        lab.world.kube_mut(kube).history = ivory_sim::kube::REMEMBERED;
         let operator = lab.operator(kube).expect("the lab has an operator");
         lab.world.kill(operator, 0);
         let began = (Instant::now(), lab.world.now());

@@ -15,7 +15,22 @@ pub struct Bench {
     /// What it should be at most, or at least.
     pub goal: Goal,
     /// Measures it.
-    pub measure: fn() -> f64,
+    pub measure: fn() -> Figure,
+}
+
+/// What was measured.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Figure {
+    /// The figure.
+    pub value: f64,
+    /// What else is worth knowing of it, for people; empty if nothing is.
+    pub beside: String,
+}
+
+impl From<f64> for Figure {
+    fn from(value: f64) -> Self {
+        Self { value, beside: String::new() }
+    }
 }
 
 /// What a figure should be.
@@ -44,7 +59,7 @@ pub(super) fn run(json: bool, keys: &[String], benches: &[Bench]) -> Result<(), 
         let figures: Map<String, Value> = benches
             .iter()
             .filter(wanted)
-            .map(|b| (b.key.to_owned(), (b.measure)().into()))
+            .map(|b| (b.key.to_owned(), (b.measure)().value.into()))
             .collect();
         line!("{}", Value::Object(figures));
         return Ok(());
@@ -52,13 +67,14 @@ pub(super) fn run(json: bool, keys: &[String], benches: &[Bench]) -> Result<(), 
     let ui = Ui::of_stdout();
     // Each as soon as it is there: some take a while.
     for bench in benches.iter().filter(wanted) {
-        let value = (bench.measure)();
+        let Figure { value, beside } = (bench.measure)();
         let (goal, met) = match bench.goal {
             Goal::AtMost(most) => (format!("≤ {}", number(most)), value <= most),
             Goal::AtLeast(least) => (format!("≥ {}", number(least)), value >= least),
         };
         let mark = if met { "✓" } else { "✗" };
-        line!("{mark} {:<17} {:>10}  {goal:<10} {}", bench.key, number(value), bench.what);
+        let what = bench.what;
+        line!("{mark} {:<17} {:>10}  {goal:<10} {what}{beside}", bench.key, number(value));
     }
     if cfg!(debug_assertions) {
         line!("{}", ui.dim("  measured without optimisation; use a release build"));

@@ -17,6 +17,7 @@ macro_rules! line {
 mod bench;
 mod figures;
 mod input;
+mod memory;
 mod run;
 mod schema;
 mod then;
@@ -28,7 +29,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-pub use bench::{Bench, Goal};
+pub use bench::{Bench, Figure, Goal};
 pub use figures::BENCHES;
 pub use run::whole;
 
@@ -68,6 +69,10 @@ enum Command {
         kubectl kustomize DIR | ivory-sim try -        what only kubectl can render")]
     Try(TryArgs),
     /// Measures this machine: planning, simulating, memory.
+    #[command(
+        after_help = "world_mb is what one world adds at its peak to a process that runs none, the pages of the \
+        program itself aside, which all worlds share; the whole process is told beside it."
+    )]
     Bench(BenchArgs),
 }
 
@@ -115,6 +120,9 @@ struct BenchArgs {
     /// Only these figures, by their keys.
     #[arg(value_name = "KEY")]
     keys: Vec<String>,
+    /// Tells the memory of this process after it ran so many worlds; for world_mb, which asks another process.
+    #[arg(long, value_name = "WORLDS", hide = true)]
+    memory_after: Option<u32>,
     /// Prints one JSON document instead.
     #[arg(long)]
     json: bool,
@@ -149,7 +157,10 @@ pub fn main(build: &Build<'_>, benches: &[Bench]) -> ExitCode {
     let done = match &cli.command {
         Command::Run(args) => run::run(args, build),
         Command::Try(args) => try_::run(args, build),
-        Command::Bench(args) => bench::run(args.json, &args.keys, benches),
+        Command::Bench(args) => match args.memory_after {
+            Some(worlds) => memory::tell(worlds),
+            None => bench::run(args.json, &args.keys, benches),
+        },
     };
     let ui = ui::Ui::of_stderr();
     match done {

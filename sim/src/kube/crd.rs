@@ -26,6 +26,8 @@ pub(crate) struct CustomKind {
     version: usize,
     rules: CompiledSchema,
     has_rules: bool,
+    /// Whether all rules stand in the specification, so that a status is judged by the schema alone.
+    rules_of_spec: bool,
     /// The rules that blame a field below the value that they judge.
     blaming: BTreeSet<String>,
     validator: Validator,
@@ -37,12 +39,18 @@ impl ApiServer {
         let Some((kind, custom)) = CustomKind::of(definition) else {
             return;
         };
-        Arc::make_mut(&mut self.custom).insert(kind, custom);
+        let same = |known: &Arc<CustomKind>| Arc::ptr_eq(known, &custom);
+        if self.custom.get(&kind).is_some_and(same) {
+            return;
+        }
+        let before = Arc::make_mut(&mut self.custom).insert(kind, custom);
+        self.redefined |= before.is_some();
     }
 
     pub(crate) fn unregister(&mut self, definition: &Object) {
         if let Some((kind, _)) = kind_of(definition) {
             Arc::make_mut(&mut self.custom).remove(&kind);
+            self.redefined = true;
         }
     }
 }
@@ -99,7 +107,10 @@ static COMPILED: Mutex<Vec<(Kind, Arc<CustomKind>)>> = Mutex::new(Vec::new());
 impl CustomKind {
     fn of(definition: &Object) -> Option<(Kind, Arc<Self>)> {
         let mut compiled = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
-        let same = |custom: &CustomKind| custom.body.get("spec") == definition.body.get("spec");
+        let same = |custom: &CustomKind| {
+            Arc::ptr_eq(&custom.body, &definition.body)
+                || custom.body.get("spec") == definition.body.get("spec")
+        };
         if let Some(known) = compiled.iter().find(|(_, custom)| same(custom)) {
             return Some(known.clone());
         }
@@ -122,7 +133,7 @@ impl CustomKind {
         let version = definition.body.get("spec")?.get("versions")?.get(at)?;
         let open_api = version.get("schema")?.get("openAPIV3Schema")?;
         let rules = compile_schema(open_api);
-        let has_rules = open_api.to_string().contains("x-kubernetes-validations");
+        let has_rules = has_rules(open_api);
         let subresources = version.get("subresources");
         let custom = Self {
             schema: Schema::of_crd(open_api),
@@ -132,6 +143,7 @@ impl CustomKind {
             blaming: blaming(open_api),
             rules,
             has_rules,
+            rules_of_spec: rules_of_spec(open_api),
             validator: Validator::new(),
         };
         Some((kind, custom))
@@ -154,9 +166,27 @@ impl CustomKind {
         unknown
     }
 
+    /// Whether nothing is wrong with a new status, when all else is as in the old version, which was judged by this
+    /// very definition.
+    pub(crate) fn status_is_right(&self, new: &Object, old: &Object) -> bool {
+        let rest = |o: &Object| o.body.len() - usize::from(o.body.contains_key("status"));
+        let same =
+            |(key, value): (&String, &Value)| key == "status" || old.body.get(key) == Some(value);
+        let schema = self.open_api().get("properties").and_then(|all| all.get("status"));
+        let (Some(schema), Some(status)) = (schema, new.body.get("status")) else {
+            return false;
+        };
+        if !self.rules_of_spec || rest(new) != rest(old) || !new.body.iter().all(same) {
+            return false;
+        }
+        let mut errors = Vec::new();
+        check::check(schema, status, "status", &mut errors);
+        errors.is_empty()
+    }
+
     /// Validates by schema, and then by rules if nothing stands in their way.
     pub(crate) fn validate(&self, new: &Object, old: Option<&Object>, out: &mut Vec<FieldError>) {
-        let whole = new.to_value();
+        let whole = without_managed(new);
         let before = out.len();
         check::check(self.open_api(), &whole, "", out);
         let blocking = |e: &FieldError| {
@@ -180,7 +210,7 @@ impl CustomKind {
             ));
             return;
         }
-        let previous = old.map(Object::to_value);
+        let previous = old.map(without_managed);
         let found = self.validator.validate_compiled(&self.rules, &whole, previous.as_ref());
         for error in found.err().into_iter().flat_map(|e| e.into_vec()) {
             let field = error.field_path.trim_start_matches('.').to_owned();
@@ -199,6 +229,29 @@ impl CustomKind {
             });
         }
     }
+}
+
+/// The wire form without managed fields, which are the most of it and which no schema looks into.
+fn without_managed(object: &Object) -> Value {
+    let mut bare = object.clone();
+    bare.meta.managed = Arc::default();
+    bare.to_value()
+}
+
+fn has_rules(schema: &Value) -> bool {
+    match schema {
+        Value::Object(map) => {
+            map.contains_key("x-kubernetes-validations") || map.values().any(has_rules)
+        }
+        Value::Array(list) => list.iter().any(has_rules),
+        _ => false,
+    }
+}
+
+fn rules_of_spec(schema: &Value) -> bool {
+    let properties = schema.get("properties").and_then(Value::as_object);
+    let mut others = properties.into_iter().flatten().filter(|(key, _)| *key != "spec");
+    schema.get("x-kubernetes-validations").is_none() && !others.any(|(_, below)| has_rules(below))
 }
 
 fn blaming(schema: &Value) -> BTreeSet<String> {

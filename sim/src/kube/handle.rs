@@ -6,7 +6,7 @@ use ivory_core::Kind;
 use ivory_core::object::{Object, Uid};
 use ivory_core::ssa::{Findings, Schema, normalise};
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::request::{Content, ObjectRef, Reply, Request, Response, UnknownFields, Verb};
 use super::status::Status;
@@ -22,13 +22,7 @@ pub(crate) struct Cx<'a> {
 
 impl Cx<'_> {
     pub(crate) fn uid(&mut self) -> Uid {
-        // Version and variant bits of a random (v4) UUID.
-        let bits = ((self.uids)() & !(0xf000_u128 << 64) & !(0xc000_u128 << 48))
-            | (0x4000_u128 << 64)
-            | (0x8000_u128 << 48);
-        let hex = format!("{bits:032x}");
-        let parts = [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]];
-        parts.join("-").into()
+        uid((self.uids)())
     }
 
     /// The random end of a generated name.
@@ -58,6 +52,17 @@ impl Cx<'_> {
         }
         Ok(())
     }
+}
+
+/// The UID that the server makes of random bits.
+fn uid(bits: u128) -> Uid {
+    // Version and variant bits of a random (v4) UUID.
+    let bits = (bits & !(0xf000_u128 << 64) & !(0xc000_u128 << 48))
+        | (0x4000_u128 << 64)
+        | (0x8000_u128 << 48);
+    let hex = format!("{bits:032x}");
+    let parts = [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]];
+    parts.join("-").into()
 }
 
 /// What the server says of a body that it can't read.
@@ -104,6 +109,17 @@ impl ApiServer {
         };
         reply.warnings.append(&mut cx.warnings);
         Ok(reply)
+    }
+
+    /// Takes in a definition of a custom resource as another server stored it at this very time: all is as if it had
+    /// been created here, but for the work, and large definitions are shared.
+    pub fn adopt_definition(&mut self, stored: &Object, uids: &mut dyn FnMut() -> u128) {
+        let mut object = stored.clone();
+        object.meta.uid = uid(uids());
+        // A created definition has two versions: the server itself writes into its status that it is served.
+        self.put(object.clone());
+        let stored = self.put(object);
+        self.register(&stored);
     }
 
     fn dispatch(&mut self, cx: &mut Cx<'_>) -> Response {
@@ -179,25 +195,42 @@ impl ApiServer {
         object: &mut Object,
         old: Option<&Object>,
     ) -> Result<(), Status> {
+        let mut body = Arc::unwrap_or_clone(std::mem::take(&mut object.body));
+        let kept = take_unchanged(&mut body, old);
         if let Some(custom) = self.custom.get(&object.kind) {
-            let custom = Arc::clone(custom);
-            let unknown = custom.decode(object.body_mut());
+            let unknown = custom.decode(&mut body);
+            body.extend(kept);
+            object.body = Arc::new(body);
             return cx.unknown(object.kind, &unknown);
         }
         let schema = self.schema(object.kind);
         let mut findings = Findings::default();
-        let body = Value::Object((*object.body).clone());
-        let body = normalise(schema, &body, &mut findings);
+        let mut body = normalise(schema, &Value::Object(body), &mut findings);
         if let Some(wrong) = findings.wrong.first() {
             return Err(undecodable(object.kind, wrong));
         }
         cx.unknown(object.kind, &findings.unknown)?;
-        if let Value::Object(body) = body {
+        if let Value::Object(body) = &mut body {
+            let mut body = std::mem::take(body);
+            body.extend(kept);
             object.body = Arc::new(body);
         }
         super::defaulting::set_defaults(object, old);
         Ok(())
     }
+}
+
+/// Takes out of a body what the old version has as well: it is in the form that is stored already.
+fn take_unchanged(body: &mut Map<String, Value>, old: Option<&Object>) -> Map<String, Value> {
+    let mut kept = Map::new();
+    for (key, before) in old.into_iter().flat_map(|old| old.body.iter()) {
+        if body.get(key) == Some(before)
+            && let Some((key, value)) = body.remove_entry(key)
+        {
+            kept.insert(key, value);
+        }
+    }
+    kept
 }
 
 pub(crate) fn done(code: u16) -> Reply {

@@ -34,4 +34,4 @@ pub use request::{
     UnknownFields, Verb,
 };
 pub use status::{Cause, Status};
-pub use store::{ApiServer, Change, ChangeType, Expired};
+pub use store::{ApiServer, Change, ChangeType, Expired, REMEMBERED};

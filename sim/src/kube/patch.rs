@@ -30,7 +30,7 @@ impl ApiServer {
                 return self.apply(cx, object, *force, subresource);
             }
             Body::Merge(patch) | Body::Strategic(patch)
-                if strings_only(patch) && Schema::builtin(target.kind).is_some() =>
+                if strings_only(patch, target) && Schema::builtin(target.kind).is_some() =>
             {
                 let old = found()?;
                 let new = patch_strings(&old, patch);
@@ -102,7 +102,7 @@ impl ApiServer {
         let ignored = strategy::ignored(self, kind, subresource);
         let target = ObjectRef::of(desired);
         let Some(old) = self.get(kind, &target.namespace, &target.name).map(Arc::clone) else {
-            return self.apply_new(cx, desired, &wanted, who, &ignored);
+            return self.apply_new(cx, desired, &wanted, who, ignored);
         };
         self.check_preconditions(&old, desired)?;
         let mut managed = Arc::clone(&old.meta.managed);
@@ -111,11 +111,11 @@ impl ApiServer {
             let before = Manager { name: "before-first-apply", ..who };
             let empty = self.empty(kind);
             let changes = ivory_core::ssa::compare_objects(self.schema(kind), &empty, &old);
-            managed = update_by(&changes, &[], before, &ignored, cx.now).into();
+            managed = update_by(&changes, &[], before, ignored, cx.now).into();
         }
         let live = view(&old);
         let applied =
-            apply(self.schema(kind), &live, &managed, &wanted, who, force, &ignored, Some(cx.now))
+            apply(self.schema(kind), &live, &managed, &wanted, who, force, ignored, Some(cx.now))
                 .map_err(|conflicts| conflict_status(&conflicts))?;
         let new = with_view(&old, applied.view);
         self.finish(cx, &old, new, subresource, Some(applied.managed))
@@ -153,13 +153,14 @@ impl ApiServer {
 }
 
 /// Whether a patch changes nothing but annotations and labels: the leader's lease, mostly.
-fn strings_only(patch: &Value) -> bool {
+fn strings_only(patch: &Value, target: &ObjectRef) -> bool {
     let only = |value: &Value, keys: &[&str]| {
         value.as_object().is_some_and(|m| m.keys().all(|k| keys.contains(&&**k)))
     };
     only(patch, &["metadata"])
         && patch.get("metadata").is_some_and(|meta| {
-            only(meta, &["annotations", "labels", "resourceVersion"])
+            only(meta, &["annotations", "labels", "name", "resourceVersion"])
+                && meta.get("name").is_none_or(|name| name.as_str() == Some(&*target.name))
                 && ["annotations", "labels"].iter().all(|k| {
                     meta.get(k).is_none_or(|map| {
                         map.as_object().is_some_and(|m| {

@@ -13,7 +13,7 @@ type Names = BTreeMap<Arc<str>, Arc<Object>>;
 pub(crate) type Collection = BTreeMap<Arc<str>, Arc<Names>>;
 
 /// How many changes are remembered at least; a watcher further behind must list again.
-const REMEMBERED: usize = 8192;
+pub const REMEMBERED: usize = 8192;
 const CHUNK: usize = 64;
 /// How many lists with more pages to come are remembered.
 const OPEN_LISTS: usize = 32;
@@ -29,6 +29,8 @@ pub struct ApiServer {
     forgotten: u64,
     pub(crate) open_lists: Arc<VecDeque<(u64, Kind, Arc<Collection>)>>,
     pub(crate) custom: Arc<BTreeMap<Kind, Arc<CustomKind>>>,
+    /// Whether a custom kind ever changed, so that what is stored may be wrong by its present definition.
+    pub(crate) redefined: bool,
     /// Whether Pods need a service account that exists, and get its token.
     pub(crate) service_accounts: bool,
     pub(crate) next_cluster_ip: u32,
@@ -86,6 +88,7 @@ impl ApiServer {
             forgotten: 1,
             open_lists: Arc::default(),
             custom: Arc::default(),
+            redefined: false,
             service_accounts: true,
             next_cluster_ip: 0,
             next_node_port: 0,
@@ -146,6 +149,20 @@ impl ApiServer {
         self.log.clear();
         self.forgotten = self.resource_version;
         self.open_lists = Arc::default();
+    }
+
+    /// Forgets all but so many changes, or a few more: those that nobody will ask for keep the former versions of
+    /// their objects alive.
+    pub fn forget_all_but(&mut self, changes: usize) {
+        while self.log.len() > changes / CHUNK + 1 {
+            self.forget_chunk();
+        }
+    }
+
+    fn forget_chunk(&mut self) {
+        if let Some(last) = self.log.pop_front().as_ref().and_then(|chunk| chunk.last()) {
+            self.forgotten = last.resource_version;
+        }
     }
 
     pub(crate) fn collection(&self, kind: Kind) -> &Arc<Collection> {
@@ -210,11 +227,8 @@ impl ApiServer {
                 self.log.push_back(Arc::new(chunk));
             }
         }
-        if self.log.len() > REMEMBERED / CHUNK + 1
-            && let Some(chunk) = self.log.pop_front()
-            && let Some(last) = chunk.last()
-        {
-            self.forgotten = last.resource_version;
+        if self.log.len() > REMEMBERED / CHUNK + 1 {
+            self.forget_chunk();
         }
     }
 }

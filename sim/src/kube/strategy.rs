@@ -1,7 +1,7 @@
 //! What each kind's registry does around a write: who may change status, when the generation grows,
 //! what is allocated.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use ivory_core::Kind;
 use ivory_core::object::Object;
@@ -69,17 +69,32 @@ fn has_generation(kind: Kind) -> bool {
 }
 
 /// The fields that an endpoint never stores, and that nobody owns through it.
-pub(crate) fn ignored(server: &ApiServer, kind: Kind, subresource: Subresource) -> FieldSet {
+pub(crate) fn ignored(
+    server: &ApiServer,
+    kind: Kind,
+    subresource: Subresource,
+) -> &'static FieldSet {
+    struct Sets {
+        none: FieldSet,
+        status: FieldSet,
+        spec: FieldSet,
+        spec_and_labels: FieldSet,
+    }
+    static SETS: OnceLock<Sets> = OnceLock::new();
+    let sets = SETS.get_or_init(|| Sets {
+        none: FieldSet::default(),
+        status: FieldSet::of(&["status"]),
+        spec: FieldSet::of(&["spec"]),
+        spec_and_labels: FieldSet::of(&["spec"]).union(&FieldSet::of(&["metadata", "labels"])),
+    });
     match subresource {
-        Subresource::None if has_status(server, kind) => FieldSet::of(&["status"]),
-        Subresource::None => FieldSet::default(),
+        Subresource::None if has_status(server, kind) => &sets.status,
+        Subresource::None => &sets.none,
         // The labels of a custom resource are not stored through status, but they are owned then: so
         // does the real server.
-        Subresource::Status if kind == Kind::Deployment => {
-            FieldSet::of(&["spec"]).union(&FieldSet::of(&["metadata", "labels"]))
-        }
-        Subresource::Status => FieldSet::of(&["spec"]),
-        Subresource::Scale | Subresource::Finalize => FieldSet::of(&["status"]),
+        Subresource::Status if kind == Kind::Deployment => &sets.spec_and_labels,
+        Subresource::Status => &sets.spec,
+        Subresource::Scale | Subresource::Finalize => &sets.status,
     }
 }
 
@@ -277,18 +292,16 @@ fn reset_status(new: &mut Object, status: Value) {
 
 /// Takes one top-level field from the new version and everything else of the body from the old one.
 fn keep_all_but(old: &Object, new: &mut Object, key: &str) {
-    let value = new.body.get(key).cloned();
-    if value.as_ref() == old.body.get(key) {
+    if new.body.get(key) == old.body.get(key) {
         new.body = Arc::clone(&old.body);
         return;
     }
-    new.body = Arc::clone(&old.body);
-    match value {
-        Some(value) => {
-            new.body_mut().insert(key.to_owned(), value);
-        }
-        None => {
-            new.body_mut().remove(key);
+    // Hardly ever differs anything else, and what does not is not copied.
+    let body = new.body_mut();
+    body.retain(|k, _| k == key || old.body.contains_key(k));
+    for (k, value) in old.body.iter().filter(|(k, _)| *k != key) {
+        if body.get(k) != Some(value) {
+            body.insert(k.clone(), value.clone());
         }
     }
 }

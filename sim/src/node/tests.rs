@@ -93,7 +93,8 @@ impl Actor for Special {
 /// A world with so many nodes in as many zones, after they have registered.
 fn world(nodes: u8) -> World {
     let mut world = World::new(7);
-    world.add_kube(Kube::new(ApiServer::new()));
+    let kube = world.add_kube(Kube::new(ApiServer::new()));
+    world.kube_mut(kube).history = crate::kube::REMEMBERED;
     for name in ["default", "kube-node-lease", "ns"] {
         send(&mut world, Verb::Create(Arc::new(Object::new(Kind::Namespace, "", name))));
     }

@@ -133,16 +133,11 @@ impl Dcs {
         }
         let wake = match slot {
             Slot::Leader => {
-                let leader = |o: &Option<Arc<Object>>| {
-                    o.as_ref().and_then(|o| o.annotation("leader").map(str::to_owned))
-                };
-                leader(&new).as_deref() != Some(&*self.me) || leader(&old) != leader(&new)
+                let (old, new) = (said(&old, "leader"), said(&new, "leader"));
+                new != Some(&*self.me) || old != new
             }
             Slot::Config => {
-                let config = |o: &Option<Arc<Object>>| {
-                    o.as_ref().and_then(|o| o.annotation("config").map(str::to_owned))
-                };
-                let (old, new) = (config(&old), config(&new));
+                let (old, new) = (said(&old, "config"), said(&new, "config"));
                 old.is_some() && new.is_some() && old != new
             }
             Slot::Failover | Slot::Sync => false,
@@ -168,14 +163,9 @@ impl Dcs {
     }
 
     fn set(&mut self, now: Time, slot: Slot, object: Option<Arc<Object>>) {
-        if slot == Slot::Leader {
-            let five = |o: &Option<Arc<Object>>, key: &str| -> Option<String> {
-                o.as_ref()?.annotation(key).map(str::to_owned)
-            };
-            let old = &self.objects[0];
-            if FIVE.iter().any(|key| five(old, key) != five(&object, key)) {
-                self.seen_at = now;
-            }
+        let old = &self.objects[slot as usize];
+        if slot == Slot::Leader && FIVE.iter().any(|key| said(old, key) != said(&object, key)) {
+            self.seen_at = now;
         }
         self.objects[slot as usize] = object;
     }
@@ -337,6 +327,11 @@ impl Dcs {
         let bound_to = self.bound.then(|| (self.namespace.clone(), self.me.clone()));
         Request { user: self.user.clone(), bound_to, ..Request::new("", verb) }
     }
+}
+
+/// An annotation of an object that may not be there.
+fn said<'a>(object: &'a Option<Arc<Object>>, key: &str) -> Option<&'a str> {
+    object.as_ref()?.annotation(key)
 }
 
 /// The host and port of a URL in a member's status.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::patroni::config::Version;
+use crate::patroni::config::{MemberConfig, Version};
 use crate::patroni::member::{Member, Role, Side, Word};
 use crate::postgres::parameters::Waiting;
 use crate::postgres::server::State;
@@ -75,18 +75,20 @@ impl Member {
     /// Publishes the member if anything differs from what is there.
     pub(super) fn touch(&mut self, cx: &mut Cx<'_>) {
         let facts = self.facts(cx);
-        let label = self.role_label(cx.now(), facts.role);
-        let same = self.published.facts.as_ref() == Some(&facts) && self.published.label == label;
-        if same && self.pod_shows(label.as_deref()) {
+        let config = self.config.clone();
+        let label = self.role_label(&config, cx.now(), facts.role);
+        let same = self.published.facts.as_ref() == Some(&facts)
+            && self.published.label.as_deref() == label;
+        if same && self.pod_shows(label) {
             return;
         }
         if self.published.facts.as_ref() != Some(&facts) {
             self.published.text = self.status_text(&facts).into();
         }
         self.published.facts = Some(facts);
-        self.published.label.clone_from(&label);
+        self.published.label = label.map(Arc::from);
         let mut labels = serde_json::Map::new();
-        labels.insert(self.config.role_label.clone(), label.map_or(Value::Null, |l| (*l).into()));
+        labels.insert(self.config.role_label.clone(), label.into());
         let patch = json!({"metadata": {
             "annotations": {"status": *self.published.text},
             "labels": labels,
@@ -171,17 +173,15 @@ impl Member {
     }
 
     /// The role label's rule, first match wins (§1.2).
-    fn role_label(&self, now: Time, role: Role) -> Option<Arc<str>> {
-        let config = &self.config;
+    fn role_label<'a>(&self, config: &'a MemberConfig, now: Time, role: Role) -> Option<&'a str> {
         // The cached name counts, not its validity.
         let leads = self.store().leader(now) == Some(&*config.name);
         if leads {
             let standby = role == Role::StandbyLeader;
             let value = if standby { &config.standby_leader_label } else { &config.leader_label };
-            return Some(value.as_str().into());
+            return Some(value);
         }
-        (self.word == Word::Running && role != Role::Primary)
-            .then(|| role.text(self.version()).into())
+        (self.word == Word::Running && role != Role::Primary).then(|| role.text(self.version()))
     }
 
     /// What the kubelet's probes find.

@@ -8,7 +8,8 @@ use ivory_core::Kind;
 use crate::disk::Volume;
 use crate::kube::ApiServer;
 use crate::node::Registry;
-use crate::world::actor::{ActorId, Place, WatchId};
+use crate::world::actor::{ActorId, Place};
+use crate::world::watchers::Watchers;
 
 /// One Kubernetes.
 #[derive(Clone)]
@@ -20,9 +21,12 @@ pub struct Kube {
     volumes: BTreeMap<Arc<str>, Arc<Volume>>,
     listeners: BTreeMap<(Arc<str>, u16), ActorId>,
     processes: BTreeMap<ProcessKey, Process>,
-    pub(super) watchers: BTreeMap<Kind, Vec<WatchId>>,
+    pub(super) watchers: BTreeMap<Kind, Watchers>,
     /// Up to which resourceVersion changes were handed to the watches.
     pub(super) handed_out: u64,
+    /// How many changes the API server remembers beyond that. The watches of a world are handed each change at
+    /// once and need none; who reads changes from outside sets it to [`crate::kube::REMEMBERED`].
+    pub history: usize,
 }
 
 /// Namespace, Pod, container.
@@ -47,6 +51,7 @@ impl Kube {
             processes: BTreeMap::new(),
             watchers: BTreeMap::new(),
             handed_out,
+            history: 0,
         }
     }
 

@@ -13,6 +13,7 @@ mod net;
 mod pipeline;
 mod queue;
 mod trace;
+mod watchers;
 
 use std::sync::Arc;
 

@@ -179,10 +179,10 @@ impl World {
     }
 
     fn apply(&mut self, envelope: &Envelope, request: &Request) {
-        let (now, label) = (self.now.timestamp(), format!("uid/{}", envelope.kube.0));
+        let now = self.now.timestamp();
         let kube = Arc::make_mut(&mut self.kubes[usize::from(envelope.kube.0)]);
         let streams = &mut self.streams;
-        let mut uid = || streams.stream(&label).u128();
+        let mut uid = || streams.stream(&format!("uid/{}", envelope.kube.0)).u128();
         let response = kube.api.handle(now, &mut uid, request);
         self.hand_out_changes(envelope.kube);
         let mut at = self.now + API_WORK + HOP;
@@ -361,9 +361,7 @@ impl World {
             .cloned()
             .collect();
         let watchers = kube.watchers.entry(watch.kind).or_default();
-        if !watchers.contains(&id) {
-            watchers.push(id);
-        }
+        watchers.add(id, &watch.selector, watch.node.as_ref());
         if let Some(watch) = Arc::make_mut(&mut self.watches).get_mut(&id) {
             (watch.open, watch.broken, watch.last_at) = (true, false, self.now);
         }
@@ -378,7 +376,7 @@ impl World {
             return;
         }
         kube.handed_out = kube.api.resource_version();
-        // The log is longer than what one request changes.
+        let mut found = Vec::new();
         let changes = kube.api.changes_since(from, None);
         for change in changes.expect("the log is longer than what one request changes") {
             let Some(watchers) = kube.watchers.get(&change.object.kind) else {
@@ -386,7 +384,8 @@ impl World {
             };
             let change = &Arc::new(change.clone());
             let nodes = nodes_of(change);
-            for id in watchers {
+            watchers.of(change, nodes, &mut found);
+            for (_, id) in &found {
                 let Some(watch) = self.watches.get(id) else {
                     continue;
                 };
@@ -402,6 +401,7 @@ impl World {
                 self.queue.push(at, Event::Change(*id, seen));
             }
         }
+        kube.api.forget_all_but(kube.history);
     }
 
     pub(super) fn deliver_change(&mut self, id: WatchId, change: Arc<Change>) {
@@ -449,7 +449,7 @@ impl World {
         };
         let kube = Arc::make_mut(&mut self.kubes[usize::from(watch.kube.0)]);
         if let Some(watchers) = kube.watchers.get_mut(&watch.kind) {
-            watchers.retain(|w| *w != id);
+            watchers.remove(id);
         }
     }
 

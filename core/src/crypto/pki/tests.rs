@@ -41,8 +41,11 @@ fn a_leaf_is_checked_for_every_reason() {
     assert!(made.key.expose().starts_with(b"-----BEGIN EC PRIVATE KEY-----\n"));
     let leaf = Leaf::read(&made.certificate, &made.key).expect("readable");
     let reversed: Vec<String> = names().into_iter().rev().collect();
-    let check =
-        |ca: &Root, cn: &str, sans: &[String], now| leaf.check(ca.authority(), cn, sans, now);
+    let check = |ca: &Root, cn: &str, sans: &[String], now| {
+        let own = leaf.check(ca.into(), cn, sans, now);
+        assert_eq!(leaf.check(ca.authority().into(), cn, sans, now), own);
+        own
+    };
 
     assert_eq!(check(&ca, cn, &names(), NOW), Ok(()));
     assert_eq!(check(&other, cn, &names(), NOW), Err(Why::OtherAuthority));
@@ -58,7 +61,7 @@ fn a_leaf_is_checked_for_every_reason() {
 
     let stranger = ca.issue(&[8; 32], cn, &names(), NOW).expect("issued");
     let mixed = Leaf::read(&made.certificate, &stranger.key).expect("readable");
-    assert_eq!(mixed.check(ca.authority(), cn, &names(), NOW), Err(Why::KeyMismatch));
+    assert_eq!(mixed.check((&ca).into(), cn, &names(), NOW), Err(Why::KeyMismatch));
     for (certificate, key) in [("", made.key.clone()), (&made.certificate, Sensitive::text("x"))] {
         assert_eq!(Leaf::read(certificate, &key).err(), Some(Why::Unreadable));
     }
@@ -76,7 +79,66 @@ fn a_leaf_is_checked_for_every_reason() {
     // A root under a leaf's name is still no leaf.
     let (issued, _) = root(1);
     let leaf = Leaf::read(&issued.certificate, &issued.key).expect("readable");
-    assert_eq!(leaf.check(ca.authority(), ROOT_NAME, &[], NOW), Err(Why::OtherAuthority));
+    assert_eq!(leaf.check((&ca).into(), ROOT_NAME, &[], NOW), Err(Why::OtherAuthority));
+}
+
+/// With the private key at hand a signature is verified by another formula; whatever is wrong, it says the same.
+#[test]
+fn own_signatures_are_verified_as_strictly_as_those_of_others() {
+    use der::{Decode as _, Encode as _};
+    let ((_, ca), (_, other)) = (root(1), root(2));
+    let made = ca.issue(&[9; 32], "x", &["x".into()], NOW).expect("issued");
+    let leaf = Leaf::read(&made.certificate, &made.key).expect("readable");
+    let bytes = leaf.certificate.to_der().expect("written");
+    let verdict = |bytes: &[u8], ca: &Root| {
+        let certificate = Certificate::from_der(bytes).ok()?;
+        let leaf = Leaf { certificate, key: leaf.key.clone() };
+        let own = leaf.signed_by(ca);
+        assert_eq!(leaf.signed_by(ca.authority()), own);
+        Some(own)
+    };
+    assert_eq!(verdict(&bytes, &ca), Some(true));
+    assert_eq!(verdict(&bytes, &other), Some(false));
+    let mut readable = 0;
+    let unused = bytes.len() - leaf.certificate.signature().raw_bytes().len() - 1;
+    for at in 0..bytes.len() {
+        let mut bytes = bytes.clone();
+        bytes[at] ^= 1;
+        if let Some(right) = verdict(&bytes, &ca) {
+            readable += 1;
+            // Nobody looks at how many bits of the signature's last byte are unused.
+            assert!(!right || at == unused, "byte {at} of {} may change", bytes.len());
+        }
+    }
+    assert!(readable > bytes.len() / 2, "{readable} of {}", bytes.len());
+}
+
+#[test]
+fn a_private_key_must_agree_with_the_public_key_beside_it() {
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    let pem = |bytes: &[u8]| {
+        let text = STANDARD.encode(bytes).into_bytes();
+        let lines = text.chunks(64).map(|line| String::from_utf8_lossy(line).into_owned());
+        let text = lines.collect::<Vec<_>>().join("\n");
+        Sensitive::text(&format!(
+            "-----BEGIN EC PRIVATE KEY-----\n{text}\n-----END EC PRIVATE KEY-----\n"
+        ))
+    };
+    let made = root(1).1.issue(&[9; 32], "x", &[], NOW).expect("issued");
+    let text = made.key.expose_text().expect("text");
+    let text: String = text.lines().filter(|l| !l.starts_with('-')).collect();
+    let bytes = STANDARD.decode(text).expect("base64");
+    // SEQUENCE, version, the key at 7, the curve's name, the public key up to the end.
+    let key = x509::read_key(&pem(&bytes)).expect("readable");
+    assert_eq!(key.to_bytes()[..], bytes[7..39]);
+    for at in [4, 8, 40, 50, 55, 60, bytes.len() - 1] {
+        let mut bytes = bytes.clone();
+        bytes[at] ^= 1;
+        assert!(x509::read_key(&pem(&bytes)).is_none(), "byte {at} of {}", bytes.len());
+    }
+    let bare = [&[0x30, 37][..], &bytes[2..39]].concat();
+    assert_eq!(x509::read_key(&pem(&bare)).map(|k| k.to_bytes()), Some(key.to_bytes()));
+    assert!(x509::read_key(&pem(&[&bytes[..], b"x"].concat())).is_none());
 }
 
 #[test]
@@ -124,12 +186,12 @@ fn certificates_of_other_tools_are_read() {
     .expect("leaf");
     let sans = ["a.b.svc.cluster.local.".to_owned(), "a_b".to_owned()];
     let at: Timestamp = leaf.renew_at() - SignedDuration::from_hours(1);
-    assert_eq!(leaf.check(root.authority(), "a.b.svc.cluster.local.", &sans, at), Ok(()));
+    assert_eq!(leaf.check((&root).into(), "a.b.svc.cluster.local.", &sans, at), Ok(()));
     // Our leaves carry the root's own key identifier, whatever rule it was made by; verifiers look
     // for the issuer by it.
     let made = root.issue(&[1; 32], "x", &[], NOW).expect("issued");
     let ours = Leaf::read(&made.certificate, &made.key).expect("readable");
-    assert_eq!(ours.check(root.authority(), "x", &[], NOW), Ok(()));
+    assert_eq!(ours.check((&root).into(), "x", &[], NOW), Ok(()));
     let extension = ours.certificate.tbs_certificate().get_extension();
     let id: Option<(bool, AuthorityKeyIdentifier)> = extension.expect("readable");
     let id = id.and_then(|(_, id)| id.key_identifier).expect("there");

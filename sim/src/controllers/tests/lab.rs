@@ -121,6 +121,7 @@ impl Lab {
     fn with(controllers: impl Fn(&mut World, KubeId)) -> Self {
         let mut world = World::new(7);
         let kube = world.add_kube(Kube::new(ApiServer::new()));
+        world.kube_mut(kube).history = crate::kube::REMEMBERED;
         let hand = world.spawn(kube, Arc::new(Hand::default()), None, None);
         let mut lab = Self { world, kube, hand };
         for name in [NS, "kube-node-lease"] {
