@@ -50,11 +50,9 @@ fn row(out: &mut String, result: &Result) {
             "<tr><td>{name}<td class=skipped>skipped<td colspan=6 class=skipped>{}",
             escaped(reason)
         ),
-        How::Broken(error) => writeln!(
-            out,
-            "<tr><td>{name}<td class=failed>failed<td colspan=6>{}",
-            escaped(error)
-        ),
+        How::Broken(error) => {
+            writeln!(out, "<tr><td>{name}<td class=failed>failed<td colspan=6>{}", escaped(error))
+        }
         How::Played(p) => {
             let (gap, sim_gap, lost) = match p.clients {
                 0 => Default::default(),
@@ -90,8 +88,7 @@ fn story(out: &mut String, result: &Result, p: &Played) {
             let simulated = p.sim_figures.iter().find(|(n, _)| n == name);
             let simulated = simulated.map_or(String::new(), |(_, s)| seconds(*s));
             let (name, value) = (escaped(name), seconds(*value));
-            let _ =
-                writeln!(out, "<tr><td>{name}<td class=n>{value}<td class=n>{simulated}");
+            let _ = writeln!(out, "<tr><td>{name}<td class=n>{value}<td class=n>{simulated}");
         }
         out.push_str("</table>\n");
     }

@@ -85,6 +85,8 @@ impl Fit {
         if finale.writes_when_quiet.take() == Some(0) {
             let quiet = |span| vec![Expectation::Quiet(span)];
             let mut steps = vec![
+                // What the operator wrote a moment ago is not told yet.
+                Act::Advance(MOMENT),
                 Act::Wait { all: quiet(SILENT), within: Span::s(600) },
                 Act::Expect { all: quiet(SILENT), hold: self.watched },
             ];
@@ -213,6 +215,7 @@ fn plain() -> KubeSpec {
 fn at_the_end(finale: &Finale, act: Act) -> Step {
     let text = match &act {
         Act::Wait { within, .. } if *within == MOMENT => "expect at the end",
+        Act::Advance(_) => "let the last lines of the operator's log come in",
         Act::Wait { .. } => "wait until the operator is quiet",
         _ => "expect that it stays quiet",
     };
@@ -236,8 +239,7 @@ mod tests {
     /// What becomes of a story with these lines below `steps:`.
     fn adapt(bound: &[&str], steps: &str) -> Result<Adapted, String> {
         let text = format!("description: x\nsteps:\n{steps}");
-        let scenario =
-            ivory_sim::scenario::parse::parse("story", std::path::Path::new("."), &text);
+        let scenario = ivory_sim::scenario::parse::parse("story", std::path::Path::new("."), &text);
         fit(bound).adapt(&scenario.expect("a story"))
     }
 

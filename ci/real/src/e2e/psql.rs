@@ -201,7 +201,8 @@ impl App {
         }
         let end = live.now();
         // Its word about this moment comes a little later. If none comes, its gap is open.
-        while self.facts().heard.is_none_or(|heard| heard < end) && live.now() - end < self.silent() {
+        while self.facts().heard.is_none_or(|heard| heard < end) && live.now() - end < self.silent()
+        {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         self.facts().ended = Some(end);
