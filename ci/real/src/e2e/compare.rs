@@ -117,6 +117,9 @@ fn reordered(fact: &Fact) -> Option<&'static str> {
         Track::Object(object) if object.starts_with("Endpoints ") => {
             Some("it follows the address of a Service")
         }
+        Track::Command(_) if fact.text.contains(" runs switch ") => {
+            Some("it is told when it has ended, and who leads then may be seen before or after")
+        }
         // They are numbered by who led or was ready first, and handled in the order of their names.
         Track::Object(_) if instance(fact).is_some() => {
             Some("which of several equal instances is the first is chance")
