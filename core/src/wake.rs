@@ -1,6 +1,8 @@
 //! Which changes of an object are facts to a plan. A heartbeat is none: Patroni renews its lease and moves
 //! positions all the time, and nothing follows from it.
 
+use std::collections::BTreeSet;
+
 use crate::kind::Kind;
 use crate::object::Object;
 use crate::patroni::status::Status;
@@ -41,4 +43,49 @@ fn pod_annotations_matter(old: &Object, new: &Object) -> bool {
         Some((status.role, status.state, status.timeline, status.pending_restart))
     };
     facts(before) != facts(after)
+}
+
+/// The clusters that a change of their namespace's root certificate concerns; none means all of them. Every cluster
+/// adds itself to the owners of the root, and that is a fact to nobody else: a hundred clusters that are made
+/// together would otherwise wake each other ten thousand times.
+#[must_use]
+pub fn of_root(old: Option<&Object>, new: Option<&Object>) -> Option<BTreeSet<String>> {
+    let (old, new) = (old?, new?);
+    let mut before = old.clone();
+    before.meta.owners = new.meta.owners.clone();
+    if matters(&before, new) {
+        return None;
+    }
+    let differs = |a: &Object, b: &Object| -> Vec<String> {
+        let lacks = |o: &&crate::object::OwnerRef| !b.meta.owners.contains(o);
+        a.meta.owners.iter().filter(lacks).map(|o| o.name.clone()).collect()
+    };
+    Some(differs(old, new).into_iter().chain(differs(new, old)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn root(owners: &[(&str, &str)], data: &Value) -> Object {
+        let owner = |(name, uid): &(&str, &str)| json!({"apiVersion": "v1", "kind": "IvoryCluster", "name": name, "uid": uid});
+        let owners: Vec<Value> = owners.iter().map(owner).collect();
+        Object::from_value(json!({"apiVersion": "v1", "kind": "Secret", "data": data, "metadata": {
+            "name": "root", "namespace": "ns", "uid": "u", "resourceVersion": "1", "ownerReferences": owners}}))
+        .expect("an object")
+    }
+
+    #[test]
+    fn who_joins_the_owners_of_the_root_concerns_nobody_else() {
+        let (one, both) =
+            (root(&[("a", "1")], &json!({})), root(&[("a", "1"), ("b", "2")], &json!({})));
+        let names = |all: &[&str]| Some(all.iter().map(|n| (*n).to_owned()).collect());
+        assert_eq!(of_root(Some(&one), Some(&both)), names(&["b"]));
+        assert_eq!(of_root(Some(&both), Some(&one)), names(&["b"]));
+        assert_eq!(of_root(Some(&one), Some(&root(&[("a", "3")], &json!({})))), names(&["a"]));
+        assert_eq!(of_root(Some(&one), Some(&root(&[], &json!({"root.crt": "AA=="})))), None);
+        assert_eq!((of_root(None, Some(&one)), of_root(Some(&one), None)), (None, None));
+    }
 }

@@ -246,7 +246,11 @@ impl Caches {
             }
             (Kind::StorageClass, _) => keys.extend(self.clusters()),
             (_, Which::Named(name)) if name == names::ROOT_CA_SECRET => {
-                let near = |key: &Key| key.0 == any.meta.namespace;
+                let concerned = wake::of_root(old, new);
+                let near = |key: &Key| {
+                    key.0 == any.meta.namespace
+                        && concerned.as_ref().is_none_or(|names| names.contains(&*key.1))
+                };
                 keys.extend(self.clusters().into_iter().filter(near));
             }
             (kind, Which::Named(name)) => {

@@ -18,6 +18,7 @@ pub mod logging;
 pub mod manifests;
 pub mod metrics;
 pub mod observe;
+mod packed;
 pub mod pass;
 pub mod queue;
 pub mod rbac;

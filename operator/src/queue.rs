@@ -13,10 +13,11 @@ const DEBOUNCE: Duration = Duration::from_millis(20);
 const BACKOFF: Duration = Duration::from_millis(500);
 /// The longest such pause.
 const BACKOFF_MAX: Duration = Duration::from_secs(300);
-/// The pause after a conflict: caches need a moment, no more.
-const SOON: Duration = Duration::from_millis(100);
-/// So many conflicts in a row are answered soon; then there is something else behind them.
-const SOON_MAX: u32 = 5;
+/// The pause after a conflict: caches need a moment, no more. It is doubled with every conflict in a row …
+const SOON: Duration = Duration::from_millis(50);
+/// … up to this. Somebody else got on, so that this is no trouble that would need to be left alone: with longer
+/// pauses, the last of a hundred clusters that join the owners of one certificate waits for minutes.
+const CONFLICT_MAX: Duration = Duration::from_secs(5);
 /// Everything is looked at again so often, even if nothing is seen to change.
 const RESYNC: Duration = Duration::from_secs(3600);
 
@@ -96,8 +97,11 @@ impl Queue {
                 self.clusters.remove(key);
                 return;
             }
-            End::Conflict if entry.failures < SOON_MAX => spread(SOON),
-            End::Conflict | End::Stopped | End::Failed => spread(backoff.min(BACKOFF_MAX)),
+            // Those who met each other must not meet again.
+            End::Conflict => {
+                (SOON * (1 << entry.failures.min(12))).min(CONFLICT_MAX).mul_f64(0.5 + jitter)
+            }
+            End::Stopped | End::Failed => spread(backoff.min(BACKOFF_MAX)),
             End::Gone | End::Wrote => DEBOUNCE,
             End::Quiet(_) if entry.dirty => DEBOUNCE,
             End::Quiet(after) => after.unwrap_or(spread(RESYNC)).min(spread(RESYNC)),
@@ -179,6 +183,22 @@ mod tests {
         // A change ends the pause at once.
         queue.wake(&a, now);
         assert_eq!(queue.take(now + S), Some(a));
+    }
+
+    #[test]
+    fn who_loses_against_others_tries_again_soon_and_at_another_moment() {
+        let (mut queue, now, a) = (Queue::default(), Instant::now(), key("a"));
+        let mut pause = |jitter| {
+            queue.wake(&a, now);
+            queue.take(now + S);
+            queue.ended(&a, now, End::Conflict, jitter);
+            queue.next().unwrap() - now
+        };
+        let first: Vec<_> =
+            [0.0, 0.5, 1.0].map(&mut pause).iter().map(Duration::as_millis).collect();
+        assert_eq!(first, [50, 200, 600]);
+        let later: Vec<_> = (0..100).map(|_| pause(0.5)).collect();
+        assert_eq!(later.last(), Some(&CONFLICT_MAX));
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! What one watch has seen. Objects are kept as compact JSON, which is a tenth of the size of the tree that
-//! it becomes while a plan reads it; most objects are not read for hours.
+//! What one watch has seen. Objects are kept packed, which is a hundredth of the size of the tree that they
+//! become while a plan reads them; most objects are not read for hours.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -11,6 +11,8 @@ use ivory_core::object::Uid;
 use ivory_core::{Kind, Object};
 use serde_json::Value;
 use tokio::time::Instant;
+
+use crate::packed::{Packed, Press};
 
 /// Namespace and name.
 pub type Key = (Arc<str>, Arc<str>);
@@ -26,17 +28,18 @@ pub type Change = (Option<Object>, Option<Object>);
 /// An object that a new list shows to be another than before.
 pub struct Difference {
     key: Key,
-    old: Option<Packed>,
+    old: Option<Entry>,
 }
 
 /// What one watch has seen.
 pub struct Store {
     kind: Kind,
-    objects: BTreeMap<Key, Packed>,
+    press: Press,
+    objects: BTreeMap<Key, Entry>,
     /// Namespace, cluster, name of those with the cluster's label.
     labelled: BTreeSet<(Arc<str>, Arc<str>, Arc<str>)>,
     /// What a new list has brought so far.
-    listing: Option<BTreeMap<Key, Packed>>,
+    listing: Option<BTreeMap<Key, Entry>>,
     synced: bool,
     seen: u64,
     trouble: Option<Trouble>,
@@ -49,28 +52,29 @@ struct Trouble {
     denied: Option<Grant>,
 }
 
-struct Packed {
+struct Entry {
     cluster: Option<Arc<str>>,
     uid: Uid,
     resource_version: u64,
     terminating: bool,
-    json: Box<[u8]>,
+    packed: Packed,
 }
 
-impl Packed {
-    fn new(object: &Object, value: &Value) -> Self {
+impl Entry {
+    fn new(press: &mut Press, object: &Object, value: &Value) -> Self {
+        // A value that was parsed can be written.
+        let json = serde_json::to_vec(value).unwrap_or_default();
         Self {
             cluster: object.label(labels::CLUSTER).map(Arc::from),
             uid: object.meta.uid.clone(),
             resource_version: object.meta.resource_version,
             terminating: object.terminating(),
-            // A value that was parsed can be written.
-            json: serde_json::to_vec(value).unwrap_or_default().into(),
+            packed: press.pack(&json),
         }
     }
 
     fn object(&self) -> Option<Object> {
-        let value = serde_json::from_slice(&self.json).ok()?;
+        let value = serde_json::from_slice(&self.packed.json()?).ok()?;
         Object::from_value(value).ok()
     }
 }
@@ -81,6 +85,7 @@ impl Store {
     pub fn new(kind: Kind) -> Self {
         Self {
             kind,
+            press: Press::default(),
             objects: BTreeMap::new(),
             labelled: BTreeSet::new(),
             listing: None,
@@ -98,7 +103,7 @@ impl Store {
     /// The list brought an object.
     pub fn listed(&mut self, object: &Object, value: &Value) {
         if let Some(listing) = &mut self.listing {
-            listing.insert(key_of(object), Packed::new(object, value));
+            listing.insert(key_of(object), Entry::new(&mut self.press, object, value));
         }
     }
 
@@ -130,8 +135,8 @@ impl Store {
     /// What a difference is about.
     #[must_use]
     pub fn unpack(&self, difference: &Difference) -> Change {
-        let old = difference.old.as_ref().and_then(Packed::object);
-        let new = self.objects.get(&difference.key).and_then(Packed::object);
+        let old = difference.old.as_ref().and_then(Entry::object);
+        let new = self.objects.get(&difference.key).and_then(Entry::object);
         (old, new)
     }
 
@@ -139,7 +144,7 @@ impl Store {
     pub fn apply(&mut self, object: &Object, value: &Value) -> Option<Object> {
         self.trouble = None;
         let key = key_of(object);
-        let new = Packed::new(object, value);
+        let new = Entry::new(&mut self.press, object, value);
         self.seen = self.seen.max(new.resource_version);
         let entry = index(&key, &new);
         let old = self.objects.insert(key.clone(), new);
@@ -149,7 +154,7 @@ impl Store {
             self.labelled.remove(&before);
         }
         self.labelled.extend(entry);
-        old.as_ref().and_then(Packed::object)
+        old.as_ref().and_then(Entry::object)
     }
 
     /// An object went away.
@@ -244,7 +249,7 @@ impl Store {
     /// All objects, in order of namespace and name.
     #[must_use]
     pub fn all(&self) -> Vec<Arc<Object>> {
-        let objects = self.objects.values().filter_map(Packed::object);
+        let objects = self.objects.values().filter_map(Entry::object);
         objects.map(Arc::new).collect()
     }
 
@@ -259,7 +264,7 @@ fn key_of(object: &Object) -> Key {
     (object.meta.namespace.clone(), object.meta.name.clone())
 }
 
-fn index(key: &Key, packed: &Packed) -> Option<(Arc<str>, Arc<str>, Arc<str>)> {
+fn index(key: &Key, packed: &Entry) -> Option<(Arc<str>, Arc<str>, Arc<str>)> {
     Some((key.0.clone(), packed.cluster.clone()?, key.1.clone()))
 }
 

@@ -6,6 +6,7 @@ mod compare;
 mod driver;
 mod faults;
 mod figures;
+mod html;
 mod image;
 mod install;
 mod kept;
@@ -17,6 +18,7 @@ mod pods;
 mod psql;
 mod report;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -26,7 +28,6 @@ use ivory_sim::scenario::driver::Driver;
 use ivory_sim::scenario::language::{Scenario, WorldSpec};
 use ivory_sim::scenario::parse::load;
 use ivory_sim::scenario::run as player;
-use ivory_sim::time::Span;
 use kube::Client;
 use tokio::runtime::Runtime;
 
@@ -95,9 +96,16 @@ pub(crate) struct Args {
     /// Leave the installation as it is
     #[arg(long)]
     no_install: bool,
-    /// Minutes that a scenario may let pass by itself; one that lets more pass is skipped
-    #[arg(long, default_value_t = 15)]
+    /// Minutes that a step may let pass by itself; of a longer one the rest is left out
+    #[arg(long, default_value_t = 5)]
     patience: i64,
+    /// A command for a fault that not every cluster can do, as `api_outage=COMMAND`; it is told what to break
+    /// (seconds, names), and returns when it is broken. May be given several times
+    #[arg(long, value_name = "FAULT=COMMAND", value_parser = faults::binding)]
+    fault: Vec<(String, String)>,
+    /// Write a page with both worlds side by side
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
     /// Seconds for which a quiet operator is watched at the end of each scenario
     #[arg(long, default_value_t = 60)]
     watch: i64,
@@ -126,8 +134,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         lines.push(line);
     }
     report::sum(&lines, stage.image.as_ref(), args.json);
-    let failed = lines.iter().any(Line::failed);
-    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    if let Some(file) = &args.html {
+        std::fs::write(file, html::page(&lines))
+            .with_context(|| format!("{} can't be written", file.display()))?;
+    }
+    Ok(if report::all_held(&lines) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// The repository: where the manifests are.
@@ -164,6 +175,7 @@ struct Stage {
     replicas: i32,
     image_database: String,
     fit: Fit,
+    commands: BTreeMap<String, String>,
     image: Option<image::Image>,
 }
 
@@ -206,10 +218,10 @@ impl Stage {
             anyhow::Ok((live, replicas))
         })?;
         let _ = std::fs::remove_dir_all(&folder);
-        let patience = Span::s(args.patience * 60);
-        let fit = Fit::of(&live, args.postgres_version, patience, Span::s(args.watch));
+        let commands: BTreeMap<String, String> = args.fault.iter().cloned().collect();
+        let fit = Fit::of(&live, args, commands.keys().cloned().collect());
         let image_database = images.database;
-        Ok(Self { runtime, live, replicas, image_database, fit, image })
+        Ok(Self { runtime, live, replicas, image_database, fit, commands, image })
     }
 
     fn play(&self, scenario: &Scenario) -> Line {
@@ -223,27 +235,24 @@ impl Stage {
         let kept = Kept::default();
         self.live.begin();
         let driver = |_: &WorldSpec, _: bool| Ok(self.driver(&kept));
-        let outcome = match player::run(&adapted, None, false, &driver) {
+        let outcome = match player::run(&adapted.real, None, false, &driver) {
             Ok(outcome) => outcome,
             Err(error) => return Line::broken(scenario, error),
         };
         let (apps, live) = (kept.apps(), &self.live);
         let mut clients = Vec::new();
         for app in apps {
-            self.runtime.block_on(async {
-                app.count_lost(live).await;
-                app.stop(live).await;
-            });
-            clients.push(app.knows(live.now()));
+            self.runtime.block_on(app.finish(live));
+            clients.push(app.account(live.now()));
         }
         let simulated = Kept::default();
         let build = |world: &WorldSpec, trace: bool| {
             let inner = ivory_sim::lab::site::build(world, trace)?;
             Ok(Box::new(Keeping { inner, kept: simulated.clone() }) as Box<dyn Driver>)
         };
-        let in_sim = player::run(scenario, None, false, &build);
+        let in_sim = player::run(&adapted.simulated, None, false, &build);
         let (here, there) = (kept.journal(), simulated.journal());
-        Line::played(scenario, outcome, &clients, &here, in_sim, &there)
+        Line::played((scenario, adapted.left_out), outcome, &clients, &here, in_sim, &there)
     }
 
     fn driver(&self, kept: &Kept) -> Box<dyn Driver> {
@@ -254,11 +263,12 @@ impl Stage {
                 namespace: NAMESPACE.to_owned(),
                 replicas: self.replicas,
                 image: self.image_database.clone(),
+                commands: self.commands.clone(),
             },
             image: self.image_database.clone(),
             kept: kept.clone(),
             journal: Vec::new(),
-            apps: std::collections::BTreeMap::new(),
+            apps: BTreeMap::new(),
         })
     }
 }

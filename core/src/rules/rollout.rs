@@ -132,6 +132,17 @@ mod tests {
     }
 
     #[test]
+    fn the_pass_that_changes_a_template_does_not_claim_to_be_done() {
+        let mut world = World::settled(1);
+        assert_eq!(world.condition("Reconciled").map(|c| c.0).as_deref(), Some("True"));
+        world.edit(|s| restart(s, "once"));
+        let plan = world.plan();
+        world.execute(&plan, usize::MAX).expect("no refusal");
+        let reconciled = world.condition("Reconciled");
+        assert_eq!(reconciled, Some(("False".into(), "InstancesNotReady".into())));
+    }
+
+    #[test]
     fn a_bad_image_stops_after_the_first_and_reverting_heals() {
         for replicas in [1, 3] {
             let mut world = World::settled(replicas);

@@ -4,6 +4,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use serde_json::{Map, Value};
 
+use crate::Kind;
 use crate::api::IvoryClusterStatus;
 use crate::api::status::{InstanceSetStatus, PatroniStatus};
 use crate::kind::Kind;
@@ -259,7 +260,9 @@ fn unsettled(pass: &Pass<'_>, members: &Members) -> Option<Reason> {
     }
     pass.cluster.sets().find_map(|set| {
         let wanted = usize::try_from(set.spec.replicas).unwrap_or(0);
-        let settled = |m: &&Member| m.ready() && m.up_to_date() == Some(true);
+        // A workload that this very plan changes has not taken it up, whatever its status still says.
+        let changed = |m: &Member| pass.writes_to(Kind::StatefulSet, &m.name);
+        let settled = |m: &&Member| m.ready() && m.up_to_date() == Some(true) && !changed(m);
         let (all, good) =
             (members.of_set(&set.name).count(), members.of_set(&set.name).filter(settled).count());
         let text = format!(

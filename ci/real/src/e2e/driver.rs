@@ -10,7 +10,7 @@ use ivory_core::{Kind, Object};
 use ivory_sim::scenario::driver::{Ask, Break, ClientFacts, Driver, Refusal};
 use ivory_sim::scenario::language::{ClientSpec, SqlAsk};
 use ivory_sim::scenario::resolve::Ref;
-use ivory_sim::time::{Span, Time};
+use ivory_sim::time::Time;
 use ivory_sim::world::KubeId;
 use ivory_sim::world::journal::{Entry, Milestone};
 use kube::api::{
@@ -25,8 +25,6 @@ use super::psql::{self, App};
 
 /// How long a change may take to come back through the watches.
 const SEEN: Duration = Duration::from_secs(10);
-/// How old a count of lost rows may be.
-const COUNTED: Span = Span::s(5);
 
 /// One story on the real cluster.
 pub(crate) struct RealDriver {
@@ -42,8 +40,8 @@ pub(crate) struct RealDriver {
     pub(crate) kept: Kept,
     /// What happened so far.
     pub(crate) journal: Vec<Entry>,
-    /// The clients, and when their lost rows were last counted.
-    pub(crate) apps: BTreeMap<String, (Arc<App>, std::cell::Cell<Time>)>,
+    /// The clients.
+    pub(crate) apps: BTreeMap<String, Arc<App>>,
 }
 
 impl RealDriver {
@@ -168,27 +166,18 @@ impl Driver for RealDriver {
         let app = self.handle.block_on(App::start(&self.live, client, &self.image));
         let app = app.map_err(|e| format!("{e:#}"))?;
         self.kept.joined(app.clone());
-        self.apps.insert(client.name.clone(), (app, std::cell::Cell::new(Time::START)));
+        self.apps.insert(client.name.clone(), app);
         Ok(())
     }
 
     fn disconnect(&mut self, name: &str) {
-        if let Some((app, _)) = self.apps.get(name) {
-            self.handle.block_on(async {
-                app.count_lost(&self.live).await;
-                app.stop(&self.live).await;
-            });
+        if let Some(app) = self.apps.get(name) {
+            self.handle.block_on(app.finish(&self.live));
         }
     }
 
     fn client(&self, name: &str) -> Option<ClientFacts> {
-        let (app, counted) = self.apps.get(name)?;
-        let now = self.now();
-        if now - counted.get() > COUNTED && app.knows(now).writes {
-            counted.set(now);
-            self.handle.block_on(app.count_lost(&self.live));
-        }
-        Some(app.knows(self.now()))
+        Some(self.apps.get(name)?.knows(self.now()))
     }
 
     fn sql(

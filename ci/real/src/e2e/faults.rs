@@ -1,17 +1,21 @@
-//! What can be broken in a cluster that belongs to somebody: processes of Pods, and the operator. Machines
-//! and networks can't.
+//! What can be broken in a cluster that belongs to somebody: processes of Pods, and the operator. Machines,
+//! networks and the API server can't, unless whoever owns the cluster gives a command for it.
 
+use std::collections::BTreeMap;
+use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use ivory_core::{Kind, Object};
 use ivory_sim::scenario::driver::Break;
+use ivory_sim::scenario::language::Fault;
 use ivory_sim::scenario::resolve::Ref;
+use ivory_sim::scenario::words::{Group, Live, WORDS, Word};
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::api::{Api, Patch, PatchParams};
 use serde_json::{Value, json};
 
-use super::live::Live;
+use super::live::Live as Cluster;
 use super::operator_log::OPERATOR;
 use super::pods;
 
@@ -27,6 +31,65 @@ pub(crate) struct Faults {
     pub(crate) replicas: i32,
     /// An image with a shell.
     pub(crate) image: String,
+    /// Commands for faults, by their word in the scenario language.
+    pub(crate) commands: BTreeMap<String, String>,
+}
+
+/// The word of a fault in the scenario language.
+pub(crate) fn word(fault: &Fault) -> &'static str {
+    match fault {
+        Fault::KillPod(_) => "kill_pod",
+        Fault::KillContainer { .. } => "kill_container",
+        Fault::Operator(_) => "operator",
+        Fault::CrashNode(_) => "crash_node",
+        Fault::RestartNode(_) => "restart_node",
+        Fault::LoseNode { .. } => "lose_node",
+        Fault::Partition(..) => "partition",
+        Fault::HealNetwork => "heal",
+        Fault::ApiOutage(_) => "api_outage",
+        Fault::LoseVolume(_) => "lose_volume",
+        Fault::Images { .. } => "images",
+    }
+}
+
+/// Whether every real cluster can do it, as the language's table says.
+pub(crate) fn anywhere(word: &str) -> bool {
+    let is = |w: &&Word| w.group == Group::Fault && w.word == word;
+    WORDS.iter().find(is).is_some_and(|w| w.live == Live::Yes)
+}
+
+/// The word of a fault whose names are known, and what its command is told: seconds, names.
+fn told(fault: &Break) -> (&'static str, Vec<String>) {
+    match fault {
+        Break::KillPod(namespace, pod) => ("kill_pod", vec![namespace.clone(), pod.clone()]),
+        Break::KillContainer(namespace, pod, container) => {
+            ("kill_container", vec![namespace.clone(), pod.clone(), container.clone()])
+        }
+        Break::CrashNode(node) => ("crash_node", vec![node.clone()]),
+        Break::RestartNode(node) => ("restart_node", vec![node.clone()]),
+        Break::LoseNode(node, volumes) => {
+            ("lose_node", std::iter::once(node).chain(volumes).cloned().collect())
+        }
+        Break::Partition(a, b) => ("partition", vec![a.clone(), b.clone()]),
+        Break::HealNetwork => ("heal", Vec::new()),
+        Break::ApiOutage(span) => ("api_outage", vec![span.seconds().to_string()]),
+        Break::LoseVolume(volume) => ("lose_volume", vec![volume.clone()]),
+        Break::Operator(up) => ("operator", vec![if *up { "up" } else { "down" }.to_owned()]),
+        Break::Images(image, failing) => {
+            ("images", vec![image.clone(), if *failing { "failing" } else { "working" }.to_owned()])
+        }
+    }
+}
+
+/// Reads `NAME=COMMAND`.
+///
+/// # Errors
+/// When it has no `=`, or the fault is not one of the language's.
+pub(crate) fn binding(text: &str) -> Result<(String, String), String> {
+    let (name, command) = text.split_once('=').ok_or("not NAME=COMMAND")?;
+    let known = |w: &&Word| w.group == Group::Fault && w.word == name;
+    WORDS.iter().find(known).ok_or_else(|| format!("{name} is no fault of scenarios/README.md"))?;
+    Ok((name.to_owned(), command.to_owned()))
 }
 
 impl Faults {
@@ -34,7 +97,11 @@ impl Faults {
     ///
     /// # Errors
     /// When it could not be done.
-    pub(crate) async fn strike(&self, live: &Live, fault: &Break) -> anyhow::Result<()> {
+    pub(crate) async fn strike(&self, live: &Cluster, fault: &Break) -> anyhow::Result<()> {
+        let (word, arguments) = told(fault);
+        if let Some(command) = self.commands.get(word) {
+            return run(command, &arguments).await;
+        }
         match fault {
             Break::KillPod(namespace, pod) => self.kill(live, namespace, pod, None).await,
             Break::KillContainer(namespace, pod, container) => {
@@ -49,7 +116,7 @@ impl Faults {
     /// killed from inside, so a Pod on the same node does it that sees all processes.
     async fn kill(
         &self,
-        live: &Live,
+        live: &Cluster,
         namespace: &str,
         pod: &str,
         container: Option<&str>,
@@ -74,7 +141,7 @@ impl Faults {
     }
 
     /// Stops the operator, or starts it again.
-    async fn operator(&self, live: &Live, up: bool) -> anyhow::Result<()> {
+    async fn operator(&self, live: &Cluster, up: bool) -> anyhow::Result<()> {
         scale(live, &self.namespace, if up { self.replicas } else { 0 }).await?;
         for _ in 0..600 {
             let pods = live.list(Kind::Pod, Some(&self.namespace));
@@ -92,11 +159,22 @@ impl Faults {
     }
 }
 
+/// Starts a command with the fault's arguments, and waits until it ends. What it leaves running in the
+/// background ends the fault, as an API server that comes back.
+async fn run(command: &str, arguments: &[String]) -> anyhow::Result<()> {
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", &format!("{command} \"$@\""), "fault"]).args(arguments);
+    shell.stdin(Stdio::null()).stdout(Stdio::null());
+    let status = tokio::task::spawn_blocking(move || shell.status()).await??;
+    anyhow::ensure!(status.success(), "`{command} {}` failed", arguments.join(" "));
+    Ok(())
+}
+
 /// Sets the number of the operator's replicas.
 ///
 /// # Errors
 /// When the API server refuses it.
-pub(crate) async fn scale(live: &Live, namespace: &str, replicas: i32) -> anyhow::Result<()> {
+pub(crate) async fn scale(live: &Cluster, namespace: &str, replicas: i32) -> anyhow::Result<()> {
     let api: Api<Deployment> = Api::namespaced(live.client.clone(), namespace);
     let patch = json!({"spec": {"replicas": replicas}});
     api.patch(DEPLOYMENT, &PatchParams::default(), &Patch::Merge(patch)).await?;
@@ -109,4 +187,24 @@ fn containers(pod: &Object, only: Option<&str>) -> Vec<String> {
     let wanted = |c: &&Value| only.is_none_or(|name| c["name"] == name);
     let ids = all.into_iter().flatten().filter(wanted).filter_map(|c| c["containerID"].as_str());
     ids.filter_map(|id| id.split_once("://").map(|(_, id)| id.to_owned())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_is_bound_to_a_fault_of_the_language() {
+        let bound = ("api_outage".to_owned(), "stop --now=1".to_owned());
+        assert_eq!(binding("api_outage=stop --now=1"), Ok(bound));
+        assert!(binding("api-restart=x").is_err());
+        assert!(binding("api_outage").is_err());
+    }
+
+    #[tokio::test]
+    async fn a_command_is_told_what_to_break() {
+        let sleep = |s: &str| vec![s.to_owned()];
+        assert!(run("test 2 =", &sleep("2")).await.is_ok());
+        assert!(run("test 2 =", &sleep("3")).await.is_err());
+    }
 }

@@ -137,11 +137,15 @@ impl Live {
         let now = self.now();
         let r = reference(&new);
         let new = Arc::new(new);
+        // A list after a watch that was cut tells late of what was made meanwhile; the object itself says when, to
+        // the second.
+        let said = new.meta.created_at.map(|at| self.time(at));
+        let made = said.filter(|said| now - *said > NEAR).unwrap_or(now);
         let mut state = self.state();
         let old = state.objects.insert(r.clone(), new.clone());
         state.version += 1;
         if old.as_ref().is_none_or(|o| o.meta.uid != new.meta.uid) {
-            state.appeared.insert(format!("{} {}", r.kind, r.name), now);
+            state.appeared.insert(format!("{} {}", r.kind, r.name), made);
         }
         let told = changes::between(old.as_deref(), &new);
         state.pending.extend(told.into_iter().map(|(actor, what)| Entry {
@@ -208,18 +212,23 @@ pub(crate) fn object(kind: Kind, wire: &DynamicObject) -> anyhow::Result<Object>
 }
 
 async fn follow(live: Arc<Live>, kind: Kind) {
+    let mut told = false;
     loop {
         // A watch that ended begins again with a list, after a moment.
-        if let Err(error) = follow_once(&live, kind).await {
-            eprintln!("  the watch of {kind} ended and begins again: {error:#}");
+        if let Err(error) = follow_once(&live, kind, &mut told).await {
+            // An API server that is away is told of once for each kind.
+            if !std::mem::replace(&mut told, true) {
+                eprintln!("  the watch of {kind} ended and begins again: {error:#}");
+            }
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
     }
 }
 
-async fn follow_once(live: &Live, kind: Kind) -> anyhow::Result<()> {
+async fn follow_once(live: &Live, kind: Kind, told: &mut bool) -> anyhow::Result<()> {
     let api = api(&live.client, kind, "");
     let list = api.list(&ListParams::default()).await?;
+    *told = false;
     let mut version = list.metadata.resource_version.clone().unwrap_or_default();
     let all = list.items.iter().map(|o| object(kind, o)).collect::<anyhow::Result<_>>()?;
     live.replace(kind, all);

@@ -1,12 +1,16 @@
 //! A scenario made ready for a real cluster, or the reason why it can't be played there. It never becomes
 //! weaker in silence: what is left out, or takes another form, is told.
 
+use std::collections::BTreeSet;
+
 use ivory_core::Kind;
+use ivory_sim::scenario::fields::span_text;
 use ivory_sim::scenario::language::{
     Act, Expectation, Fault, Finale, KubeSpec, Scenario, Step, WorldSpec,
 };
 use ivory_sim::time::Span;
 
+use super::faults;
 use super::install::with_version;
 use super::live::Live;
 
@@ -27,37 +31,53 @@ pub(crate) struct Fit {
     pub(crate) version: u32,
     /// How many nodes there are.
     pub(crate) nodes: usize,
-    /// The longest time that a scenario may let pass by itself.
+    /// The longest time that a step may let pass by itself.
     pub(crate) patience: Span,
     /// For how long a quiet operator is watched at the end.
     pub(crate) watched: Span,
+    /// Faults that somebody gave a command for.
+    pub(crate) bound: BTreeSet<String>,
+}
+
+/// A scenario made ready.
+#[derive(Debug)]
+pub(crate) struct Adapted {
+    /// As it is played on the cluster.
+    pub(crate) real: Scenario,
+    /// As it is played in the simulator beside it: what was left out here is left out there.
+    pub(crate) simulated: Scenario,
+    /// What was left out, one sentence each.
+    pub(crate) left_out: Vec<String>,
 }
 
 impl Fit {
     /// What this cluster allows.
-    pub(crate) fn of(live: &Live, version: u32, patience: Span, watched: Span) -> Self {
+    pub(crate) fn of(live: &Live, args: &super::Args, bound: BTreeSet<String>) -> Self {
         let nodes = live.list(Kind::Node, None);
         let usable = nodes.iter().filter(|n| n.condition_true("Ready")).count();
-        Self { version, nodes: usable, patience, watched }
+        Self {
+            version: args.postgres_version,
+            nodes: usable,
+            patience: Span::s(args.patience * 60),
+            watched: Span::s(args.watch),
+            bound,
+        }
     }
 
-    /// The scenario as it is played here, and its bounds for clients.
+    /// The scenario as it is played here, and what of it is left out.
     ///
     /// # Errors
-    /// Why it can't be played.
-    pub(crate) fn adapt(&self, scenario: &Scenario) -> Result<Scenario, String> {
+    /// Why it can't be played: a fault or a world that only the simulator has. Such a story has no rest that means
+    /// anything, since all that follows is about what broke.
+    pub(crate) fn adapt(&self, scenario: &Scenario) -> Result<Adapted, String> {
         self.world(&scenario.world)?;
-        let mut scenario = scenario.clone();
-        let mut passes = Span::ZERO;
-        for step in &mut scenario.steps {
-            self.step(step, &mut passes)?;
-        }
-        if passes > self.patience {
-            let minutes = passes.0 / 60_000_000;
-            return Err(format!("lets {minutes} minutes pass; --patience allows it"));
-        }
-        let finale = &mut scenario.finale;
-        finale.all.iter().try_for_each(|e| self.expectation(e))?;
+        let mut simulated = scenario.clone();
+        let mut left_out = Vec::new();
+        self.shorten(&mut simulated.steps, &mut left_out);
+        self.ask_less(&mut simulated.finale.all, &mut left_out);
+        let mut real = simulated.clone();
+        real.steps.iter_mut().try_for_each(|step| self.step(step))?;
+        let finale = &mut real.finale;
         // Figures of clients are judged with slack when the story is over, and the last ten minutes of
         // silence are watched for less long, as two steps.
         finale.write_gap_s = None;
@@ -65,14 +85,50 @@ impl Fit {
         if finale.writes_when_quiet.take() == Some(0) {
             let quiet = |span| vec![Expectation::Quiet(span)];
             let mut steps = vec![
+                // What the operator wrote a moment ago is not told yet.
+                Act::Advance(MOMENT),
                 Act::Wait { all: quiet(SILENT), within: Span::s(600) },
                 Act::Expect { all: quiet(SILENT), hold: self.watched },
             ];
             let all = std::mem::take(&mut finale.all);
             steps.insert(0, Act::Wait { all, within: MOMENT });
-            scenario.steps.extend(steps.into_iter().map(|act| at_the_end(finale, act)));
+            real.steps.extend(steps.into_iter().map(|act| at_the_end(finale, act)));
         }
-        Ok(scenario)
+        Ok(Adapted { real, simulated, left_out })
+    }
+
+    /// Leaves out what can't be asked here, and the time beyond what anybody has the patience for.
+    fn shorten(&self, steps: &mut [Step], left_out: &mut Vec<String>) {
+        for step in steps {
+            let line = step.at.line;
+            let mut at_most = |span: &mut Span, word: &str| {
+                if *span > self.patience {
+                    let (whole, left) = (span_text(*span), span_text(self.patience));
+                    left_out.push(format!("line {line}: `{word}` lasts {left} of {whole}"));
+                    *span = self.patience;
+                }
+            };
+            match &mut step.act {
+                Act::Advance(span) => at_most(span, "advance"),
+                Act::Expect { all, hold } => {
+                    at_most(hold, "for");
+                    self.ask_less(all, left_out);
+                }
+                Act::Wait { all, .. } => self.ask_less(all, left_out),
+                Act::Each { steps, .. } => self.shorten(steps, left_out),
+                _ => {}
+            }
+        }
+    }
+
+    fn ask_less(&self, all: &mut Vec<Expectation>, left_out: &mut Vec<String>) {
+        all.retain(|expectation| match self.askable(expectation) {
+            Ok(()) => true,
+            Err(what) => {
+                left_out.push(what);
+                false
+            }
+        });
     }
 
     fn world(&self, world: &WorldSpec) -> Result<(), String> {
@@ -100,40 +156,42 @@ impl Fit {
         Ok(())
     }
 
-    fn step(&self, step: &mut Step, passes: &mut Span) -> Result<(), String> {
+    fn step(&self, step: &mut Step) -> Result<(), String> {
         match &mut step.act {
             Act::Apply(manifests) => {
                 manifests.iter_mut().for_each(|m| with_version(m, self.version))
             }
-            Act::Wait { all, within } => {
-                *within = Span(within.0 * WITHIN_FACTOR);
-                all.iter().try_for_each(|e| self.expectation(e))?;
+            Act::Wait { within, .. } => *within = Span(within.0 * WITHIN_FACTOR),
+            Act::Expect { all, hold } if *hold == Span::ZERO => {
+                step.act = Act::Wait { all: std::mem::take(all), within: MOMENT };
             }
-            Act::Expect { all, hold } => {
-                *passes = Span(passes.0 + hold.0);
-                all.iter().try_for_each(|e| self.expectation(e))?;
-                if *hold == Span::ZERO {
-                    step.act = Act::Wait { all: std::mem::take(all), within: MOMENT };
-                }
-            }
-            Act::Advance(span) => *passes = Span(passes.0 + span.0),
-            Act::Fault(fault) => possible(fault)?,
-            Act::Each { steps, .. } => {
-                steps.iter_mut().try_for_each(|s| self.step(s, passes))?;
-            }
+            Act::Fault(fault) => self.possible(fault)?,
+            Act::Each { steps, .. } => steps.iter_mut().try_for_each(|s| self.step(s))?,
             _ => {}
         }
         Ok(())
     }
 
-    fn expectation(&self, expectation: &Expectation) -> Result<(), String> {
+    fn possible(&self, fault: &Fault) -> Result<(), String> {
+        let word = faults::word(fault);
+        match faults::anywhere(word) || self.bound.contains(word) {
+            true => Ok(()),
+            false => Err(format!("has the fault {word} (simulator only)")),
+        }
+    }
+
+    /// # Errors
+    /// What is left out.
+    fn askable(&self, expectation: &Expectation) -> Result<(), String> {
         match expectation {
             Expectation::Spread { zones: true, .. } => {
-                Err("asks how instances are spread over zones".to_owned())
+                Err("how instances are spread over zones".to_owned())
             }
-            Expectation::Spread { counts, .. } if counts.len() > self.nodes => {
-                Err(format!("needs {} nodes, and there are {}", counts.len(), self.nodes))
-            }
+            Expectation::Spread { counts, .. } if counts.len() > self.nodes => Err(format!(
+                "how instances are spread over {} nodes, since there are {}",
+                counts.len(),
+                self.nodes
+            )),
             _ => Ok(()),
         }
     }
@@ -157,23 +215,68 @@ fn plain() -> KubeSpec {
 fn at_the_end(finale: &Finale, act: Act) -> Step {
     let text = match &act {
         Act::Wait { within, .. } if *within == MOMENT => "expect at the end",
+        Act::Advance(_) => "let the last lines of the operator's log come in",
         Act::Wait { .. } => "wait until the operator is quiet",
         _ => "expect that it stays quiet",
     };
     Step { at: finale.at, text: text.to_owned(), kube: 0, cluster: None, act, refused: None }
 }
 
-fn possible(fault: &Fault) -> Result<(), String> {
-    let word = match fault {
-        Fault::KillPod(_) | Fault::KillContainer { .. } | Fault::Operator(_) => return Ok(()),
-        Fault::CrashNode(_) => "crash_node",
-        Fault::RestartNode(_) => "restart_node",
-        Fault::LoseNode { .. } => "lose_node",
-        Fault::Partition(..) => "partition",
-        Fault::HealNetwork => "heal",
-        Fault::ApiOutage(_) => "api_outage",
-        Fault::LoseVolume(_) => "lose_volume",
-        Fault::Images { .. } => "images",
-    };
-    Err(format!("has the fault {word} (simulator only)"))
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fit(bound: &[&str]) -> Fit {
+        Fit {
+            version: 15,
+            nodes: 1,
+            patience: Span::s(120),
+            watched: Span::s(60),
+            bound: bound.iter().map(|w| (*w).to_owned()).collect(),
+        }
+    }
+
+    /// What becomes of a story with these lines below `steps:`.
+    fn adapt(bound: &[&str], steps: &str) -> Result<Adapted, String> {
+        let text = format!("description: x\nsteps:\n{steps}");
+        let scenario = ivory_sim::scenario::parse::parse("story", std::path::Path::new("."), &text);
+        fit(bound).adapt(&scenario.expect("a story"))
+    }
+
+    fn skipped(bound: &[&str], steps: &str, reason: &str) {
+        let adapted = adapt(bound, steps).expect_err(steps);
+        assert!(adapted.contains(reason), "{adapted}");
+    }
+
+    fn left_out(steps: &str, what: &[&str]) {
+        let adapted = adapt(&[], steps).expect(steps);
+        assert_eq!(adapted.left_out, what, "{steps}");
+    }
+
+    #[test]
+    fn what_only_the_simulator_has_is_never_passed_in_silence() {
+        skipped(&[], "- fault: {api_outage: 30s}", "api_outage");
+        skipped(&["lose_node"], "- fault: {crash_node: node1}", "crash_node");
+        skipped(&[], "- each: {of: Secret, do: [{fault: {heal: network}}]}", "heal");
+        left_out("- fault: {operator: down}", &[]);
+        left_out("- expect: {spread: {nodes: [2]}}", &[]);
+        left_out(
+            "- expect: {spread: {nodes: [2, 1]}}",
+            &["how instances are spread over 2 nodes, since there are 1"],
+        );
+        left_out("- wait: {spread: {zones: [2]}}", &["how instances are spread over zones"]);
+        left_out("- advance: 2m", &[]);
+        left_out("- advance: 1h", &["line 3: `advance` lasts 2m of 1h"]);
+        left_out("- expect: {ready: true}\n  for: 5m", &["line 3: `for` lasts 2m of 5m"]);
+        assert!(adapt(&["api_outage"], "- fault: {api_outage: 30s}").is_ok());
+    }
+
+    #[test]
+    fn the_simulator_plays_what_is_played_here() {
+        let adapted = adapt(&[], "- advance: 1h\n- expect: {spread: {nodes: [2, 1]}}").expect("ok");
+        let Act::Advance(span) = &adapted.simulated.steps[0].act else { panic!("an advance") };
+        assert_eq!(*span, Span::s(120));
+        let Act::Expect { all, .. } = &adapted.simulated.steps[1].act else { panic!("an expect") };
+        assert!(all.is_empty());
+    }
 }

@@ -87,13 +87,27 @@ pub(crate) async fn start(client: &Client, manifest: Value) -> anyhow::Result<()
     let (namespace, name) = (text("/metadata/namespace"), text("/metadata/name"));
     let api: Api<Pod> = Api::namespaced(client.clone(), namespace);
     let params = PatchParams::apply(OURS).force();
-    api.patch(name, &params, &Patch::Apply(&manifest)).await?;
+    let over = |pod: &Pod| {
+        let phase = pod.status.as_ref().and_then(|s| s.phase.as_deref());
+        matches!(phase, Some("Failed" | "Succeeded"))
+    };
+    // One that ended is of an earlier run, for example from before the node was restarted.
+    if api.get_opt(name).await?.as_ref().is_some_and(over) {
+        stop(client, namespace, name).await;
+    }
     for _ in 0..1200 {
         let pod = api.get_opt(name).await?;
-        let phase = pod.and_then(|p| p.status?.phase);
-        match phase.as_deref() {
-            Some("Running") => return Ok(()),
-            Some("Failed") => anyhow::bail!("Pod {name} failed"),
+        let phase = pod.as_ref().and_then(|p| p.status.as_ref()?.phase.clone());
+        match (pod, phase.as_deref()) {
+            (None, _) => {
+                api.patch(name, &params, &Patch::Apply(&manifest)).await?;
+            }
+            (Some(pod), Some("Running")) if pod.metadata.deletion_timestamp.is_none() => {
+                return Ok(());
+            }
+            (Some(pod), Some("Failed")) if pod.metadata.deletion_timestamp.is_none() => {
+                anyhow::bail!("Pod {name} failed")
+            }
             _ => tokio::time::sleep(Duration::from_millis(100)).await,
         }
     }

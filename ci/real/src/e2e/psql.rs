@@ -24,12 +24,19 @@ use super::pods;
 const HAND: &str = "e2e-hand";
 /// How long a statement by hand may take, its Pod's start apart.
 const STATEMENT: Duration = Duration::from_secs(15);
+/// How long a client may be silent before that counts as an outage, and how long its last word is waited for.
+/// A line goes through the kubelet and the API server, and a client that can't connect says so after seven
+/// seconds; its own pause between rows is added.
+const SILENT: Span = Span::s(12);
+/// How long lost rows are asked for: an answer needs a primary.
+const COUNTING: Duration = Duration::from_secs(60);
 
 /// A client, and what it knows.
 pub(crate) struct App {
     name: String,
     namespace: String,
     image: String,
+    every: Span,
     facts: Mutex<Facts>,
 }
 
@@ -37,12 +44,24 @@ pub(crate) struct App {
 struct Facts {
     acknowledged: BTreeSet<u64>,
     began: Option<Time>,
+    /// The last acknowledged row.
     last: Option<Time>,
+    /// The last word of any kind.
+    heard: Option<Time>,
     ended: Option<Time>,
     gap: Span,
-    gap_began: Option<Time>,
     writes: bool,
-    lost: u64,
+    /// None: nobody could be asked.
+    lost: Option<u64>,
+}
+
+/// What is known of a client in the end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Account {
+    /// The longest time without an acknowledged commit, up to the end.
+    pub(crate) longest_gap: Span,
+    /// How many acknowledged rows are missing; none if that could not be asked.
+    pub(crate) lost_rows: Option<u64>,
 }
 
 impl App {
@@ -59,6 +78,7 @@ impl App {
             name: spec.name.clone(),
             namespace: spec.namespace.clone(),
             image: image.to_owned(),
+            every: spec.every,
             facts: Mutex::default(),
         });
         pods::start(&live.client, app.manifest(spec)?).await?;
@@ -143,14 +163,13 @@ impl App {
         if facts.ended.is_some() {
             return;
         }
+        facts.heard = Some(at);
         let began = *facts.began.get_or_insert(at);
         let since = facts.last.unwrap_or(began);
         let client: Arc<str> = self.name.as_str().into();
         match said.parse::<u64>() {
             Ok(row) => {
-                if at - since > facts.gap {
-                    (facts.gap, facts.gap_began) = (at - since, Some(since));
-                }
+                facts.gap = facts.gap.max(at - since);
                 if !facts.writes {
                     let first = facts.acknowledged.is_empty();
                     let gap_ms = if first { 0 } else { (at - since).0 / 1_000 };
@@ -174,45 +193,89 @@ impl App {
         self.facts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Stops it; what it knows stays.
-    pub(crate) async fn stop(&self, live: &Live) {
+    /// Ends it: hears what it says of this moment, counts the acknowledged rows that the primary does not have,
+    /// and stops it; what it knows stays.
+    pub(crate) async fn finish(&self, live: &Live) {
+        if self.facts().ended.is_some() {
+            return;
+        }
+        let end = live.now();
+        // Its word about this moment comes a little later. If none comes, its gap is open.
+        while self.facts().heard.is_none_or(|heard| heard < end) && live.now() - end < self.silent()
         {
-            let mut facts = self.facts();
-            facts.ended.get_or_insert(live.now());
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        self.facts().ended = Some(end);
+        let counting = tokio::time::Instant::now();
+        loop {
+            match self.count_lost(live).await {
+                Ok(lost) => {
+                    self.facts().lost = Some(lost);
+                    break;
+                }
+                Err(error) if counting.elapsed() > COUNTING => {
+                    let text = format!("its rows could not be counted: {error:#}");
+                    live.note(live.now(), &self.name, Milestone::Note { text });
+                    break;
+                }
+                Err(_) => tokio::time::sleep(Duration::from_secs(1)).await,
+            }
         }
         pods::stop(&live.client, &self.namespace, &self.pod()).await;
     }
 
-    /// Counts the acknowledged rows that the present primary does not have. Without an answer the last
-    /// count stands.
-    pub(crate) async fn count_lost(&self, live: &Live) {
+    fn silent(&self) -> Span {
+        SILENT + self.every
+    }
+
+    /// How many acknowledged rows the present primary does not have.
+    async fn count_lost(&self, live: &Live) -> anyhow::Result<u64> {
         let script = format!("timeout 10 psql -X -q -A -t -c 'select n from {}'\n", self.table());
         // What is acknowledged by now must be there; later rows are not asked for.
         let known = self.facts().acknowledged.clone();
-        let target = (self.namespace.as_str(), &*self.pod());
-        let Ok(said) = pods::sh(&live.client, target, &script, STATEMENT).await else { return };
-        if !said.ok {
-            return;
+        if known.is_empty() {
+            return Ok(0);
         }
-        let present: BTreeSet<u64> =
-            said.out.lines().filter_map(|l| l.trim().parse().ok()).collect();
-        self.facts().lost = known.difference(&present).count() as u64;
+        let target = (self.namespace.as_str(), &*self.pod());
+        let said = pods::sh(&live.client, target, &script, STATEMENT).await?;
+        anyhow::ensure!(said.ok, "{}", said.err.trim());
+        Ok(missing(&known, &said.out))
     }
 
-    /// What it knows now.
+    /// What it knows now. Rows are counted at its end alone.
     pub(crate) fn knows(&self, now: Time) -> ClientFacts {
         let facts = self.facts();
-        let end = facts.ended.unwrap_or(now);
-        let present = facts.last.or(facts.began).map_or(Span::ZERO, |since| end - since);
-        // A line takes a moment to come here, which is no outage.
-        let present = if facts.writes { Span::ZERO } else { present };
         ClientFacts {
             acknowledged: facts.acknowledged.len() as u64,
-            lost_rows: facts.lost,
-            longest_gap: facts.gap.max(present),
+            lost_rows: facts.lost.unwrap_or(0),
+            longest_gap: facts.gap.max(facts.open_gap(now, self.silent())),
             writes: facts.writes && now - facts.last.unwrap_or(now) < Span::s(6),
         }
     }
+
+    /// What is to be said of it when it has ended.
+    pub(crate) fn account(&self, now: Time) -> Account {
+        let facts = self.facts();
+        let open = facts.open_gap(now, self.silent());
+        Account { longest_gap: facts.gap.max(open), lost_rows: facts.lost }
+    }
+}
+
+impl Facts {
+    /// For how long no row has been acknowledged. Silence after an acknowledged row is no outage until it has
+    /// lasted: a line takes a moment to come here. A client that died is silent for ever.
+    fn open_gap(&self, now: Time, silent: Span) -> Span {
+        let end = self.ended.unwrap_or(now);
+        let open = self.last.or(self.began).map_or(Span::ZERO, |since| end - since);
+        let speaks = self.heard.is_some_and(|heard| now - heard < silent || heard >= end);
+        if self.writes && speaks { Span::ZERO } else { open }
+    }
+}
+
+/// How many of these rows psql did not print.
+fn missing(known: &BTreeSet<u64>, printed: &str) -> u64 {
+    let present: BTreeSet<u64> = printed.lines().filter_map(|l| l.trim().parse().ok()).collect();
+    known.difference(&present).count() as u64
 }
 
 /// The cluster of a user's Secret, by the Secret's name.
@@ -309,4 +372,45 @@ fn connection(
     let roots = read(&names::cluster_cert(&cluster), "ca.crt")?;
     lines.push_str(&format!("cat > /tmp/roots.crt <<'END'\n{}\nEND\n", roots.trim_end()));
     Ok(lines)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(s: i64) -> Time {
+        Time::START + Span::s(s)
+    }
+
+    /// The open gap at second 100 of a client whose last row was acknowledged at `last`, and that spoke at `heard`.
+    fn check(last: i64, heard: i64, writes: bool, ended: Option<i64>, gap_s: i64) {
+        let facts = Facts {
+            began: Some(at(0)),
+            last: Some(at(last)),
+            heard: Some(at(heard)),
+            ended: ended.map(at),
+            writes,
+            ..Facts::default()
+        };
+        assert_eq!(facts.open_gap(at(100), Span::s(12)), Span::s(gap_s), "{last} {heard} {writes}");
+    }
+
+    #[test]
+    fn a_client_that_fell_silent_has_an_open_gap() {
+        check(99, 99, true, None, 0);
+        check(95, 95, true, None, 0);
+        check(60, 60, true, None, 40);
+        check(60, 99, false, None, 40);
+        check(60, 99, false, Some(90), 30);
+        check(70, 70, true, Some(80), 10);
+        check(81, 81, true, Some(80), 0);
+    }
+
+    #[test]
+    fn a_row_that_was_not_printed_is_lost() {
+        let known: BTreeSet<u64> = [1, 2, 3].into();
+        assert_eq!(missing(&known, "1\n 2\n3\n4\n"), 0);
+        assert_eq!(missing(&known, "1\n3\n"), 1);
+        assert_eq!(missing(&known, ""), 3);
+    }
 }

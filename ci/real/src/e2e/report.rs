@@ -1,6 +1,5 @@
 //! How it went: a line a scenario, and the figures.
 
-use ivory_sim::scenario::driver::ClientFacts;
 use ivory_sim::scenario::language::Scenario;
 use ivory_sim::scenario::run::Outcome;
 use ivory_sim::scenario::transcript::Teller;
@@ -10,52 +9,72 @@ use serde_json::{Value, json};
 use super::compare::{Compared, compare};
 use super::figures::figures;
 use super::image::{Image, SIZE_MAX_BYTES};
-use super::milestones::{aliases, milestones};
+use super::milestones::{Fact, aliases, milestones};
 use super::playable::{GAP_FACTOR, GAP_SECONDS, MOMENT, WITHIN_FACTOR};
+use super::psql::Account;
 
 /// How one scenario went.
 pub(crate) struct Result {
-    name: String,
-    how: How,
+    pub(super) name: String,
+    pub(super) description: String,
+    pub(super) how: How,
 }
 
-enum How {
+/// Whether it was played, and how that went.
+pub(super) enum How {
+    /// It can't be played here, and why.
     Skipped(String),
+    /// It could not begin.
     Broken(String),
+    /// It was played.
     Played(Box<Played>),
 }
 
-struct Played {
-    wrong: Vec<String>,
-    seconds: f64,
-    writes: u64,
-    clients: usize,
-    write_gap_s: f64,
-    lost_rows: u64,
-    sim_seconds: f64,
-    sim_write_gap_s: f64,
-    compared: Compared,
-    figures: Vec<(String, f64)>,
-    sim_figures: Vec<(String, f64)>,
-    transcript: String,
+/// Both runs of a scenario.
+pub(super) struct Played {
+    /// What is wrong; nothing in a story that passed.
+    pub(super) wrong: Vec<String>,
+    /// What of the story was left out.
+    pub(super) left_out: Vec<String>,
+    pub(super) seconds: f64,
+    pub(super) writes: u64,
+    pub(super) clients: usize,
+    pub(super) write_gap_s: f64,
+    /// None: nobody could be asked.
+    pub(super) lost_rows: Option<u64>,
+    pub(super) sim_seconds: f64,
+    pub(super) sim_write_gap_s: f64,
+    pub(super) compared: Compared,
+    /// Times by name, in both worlds.
+    pub(super) figures: Vec<(String, f64)>,
+    pub(super) sim_figures: Vec<(String, f64)>,
+    /// The milestones of both runs.
+    pub(super) facts: Vec<Fact>,
+    pub(super) sim_facts: Vec<Fact>,
+    pub(super) transcript: String,
 }
 
 impl Result {
+    fn new(scenario: &Scenario, how: How) -> Self {
+        let description = scenario.description.trim().to_owned();
+        Self { name: scenario.name.clone(), description, how }
+    }
+
     /// It can't be played here.
     pub(crate) fn skipped(scenario: &Scenario, reason: String) -> Self {
-        Self { name: scenario.name.clone(), how: How::Skipped(reason) }
+        Self::new(scenario, How::Skipped(reason))
     }
 
     /// It could not even begin.
     pub(crate) fn broken(scenario: &Scenario, error: String) -> Self {
-        Self { name: scenario.name.clone(), how: How::Broken(error) }
+        Self::new(scenario, How::Broken(error))
     }
 
     /// It was played, here and in the simulator.
     pub(crate) fn played(
-        scenario: &Scenario,
+        (scenario, left_out): (&Scenario, Vec<String>),
         real: Outcome,
-        clients: &[ClientFacts],
+        clients: &[Account],
         journal: &[Entry],
         simulated: std::result::Result<Outcome, String>,
         simulated_journal: &[Entry],
@@ -69,7 +88,7 @@ impl Result {
             wrong.extend(failure.wrong.into_iter().map(|w| format!("  {w}")));
         }
         let gap = clients.iter().map(|c| c.longest_gap.seconds()).fold(0.0, f64::max);
-        let lost = clients.iter().map(|c| c.lost_rows).sum();
+        let lost: Option<u64> = clients.iter().map(|c| c.lost_rows).sum();
         if let Some(bound) = scenario.finale.write_gap_s {
             let most = bound * GAP_FACTOR + GAP_SECONDS;
             if gap > most {
@@ -78,11 +97,7 @@ impl Result {
                 ));
             }
         }
-        if let Some(most) = scenario.finale.lost_rows
-            && lost > most
-        {
-            wrong.push(format!("{lost} acknowledged rows are lost, not {most}"));
-        }
+        wrong.extend(scenario.finale.lost_rows.and_then(|most| lost_wrong(lost, most)));
         let (mut sim_seconds, mut sim_write_gap_s) = (0.0, 0.0);
         match simulated {
             Ok(outcome) => {
@@ -113,6 +128,7 @@ impl Result {
         let told = Teller::new(vec!["main".to_owned()]).tell(&aliases(scenario, journal), journal);
         let played = Played {
             wrong,
+            left_out,
             compared,
             figures: figures(journal),
             sim_figures: figures(simulated_journal),
@@ -123,9 +139,11 @@ impl Result {
             lost_rows: lost,
             sim_seconds,
             sim_write_gap_s,
+            facts: here,
+            sim_facts: there,
             transcript: told,
         };
-        Self { name: scenario.name.clone(), how: How::Played(Box::new(played)) }
+        Self::new(scenario, How::Played(Box::new(played)))
     }
 
     /// Whether it went wrong.
@@ -151,12 +169,35 @@ impl Result {
                 "writes": p.writes,
                 "write_gap_s": tenths(p.write_gap_s),
                 "lost_rows": p.lost_rows,
+                "left_out": p.left_out,
                 "figures_s": table(&p.figures),
                 "milestones": {"common": p.compared.common, "excused": p.compared.excused},
                 "simulated": {"seconds": tenths(p.sim_seconds), "write_gap_s": tenths(p.sim_write_gap_s), "figures_s": table(&p.sim_figures)},
             }),
         }
     }
+}
+
+/// What is wrong with a number of lost rows. One that nobody knows is wrong too.
+fn lost_wrong(lost: Option<u64>, most: u64) -> Option<String> {
+    match lost {
+        Some(lost) if lost <= most => None,
+        Some(lost) => Some(format!("{lost} acknowledged rows are lost, not {most}")),
+        None => Some(format!(
+            "nobody knows how many acknowledged rows are lost: they could not be counted; {most} may be"
+        )),
+    }
+}
+
+/// Whether all held that was to be shown: nothing failed, and something was played.
+pub(crate) fn all_held(results: &[Result]) -> bool {
+    let played = |r: &Result| matches!(r.how, How::Played(_));
+    results.iter().any(played) && !results.iter().any(Result::failed)
+}
+
+/// So many rows lost, in words.
+pub(super) fn rows(lost: Option<u64>) -> String {
+    lost.map_or("nobody knows how many".to_owned(), |lost| lost.to_string())
 }
 
 fn table(figures: &[(String, f64)]) -> Value {
@@ -179,7 +220,9 @@ pub(crate) fn tell(result: &Result, verbose: bool) {
                 0 => String::new(),
                 _ => format!(
                     "   gap {:>5.1} s (simulated {:.1})   {} rows lost",
-                    p.write_gap_s, p.sim_write_gap_s, p.lost_rows
+                    p.write_gap_s,
+                    p.sim_write_gap_s,
+                    rows(p.lost_rows)
                 ),
             };
             println!(
@@ -194,6 +237,9 @@ pub(crate) fn tell(result: &Result, verbose: bool) {
                 let simulated =
                     simulated.map_or("not at all".to_owned(), |(_, s)| format!("{s:.1} s"));
                 println!("    {name}: {seconds:.1} s (simulated {simulated})");
+            }
+            for what in &p.left_out {
+                println!("    left out: {what}");
             }
             for wrong in &p.wrong {
                 println!("    {wrong}");
@@ -227,10 +273,62 @@ pub(crate) fn sum(results: &[Result], image: Option<&Image>, as_json: bool) {
          write gaps {GAP_FACTOR} times and {GAP_SECONDS} s, moments {} s",
         MOMENT.seconds()
     );
+    if passed + failed == 0 {
+        println!("nothing was played, so nothing is shown: that counts as a failure");
+    }
     if let Some(image) = image {
         #[expect(clippy::cast_precision_loss, reason = "for people")]
         let mb = image.size_bytes as f64 / 1e6;
         let verdict = if image.size_bytes <= SIZE_MAX_BYTES { "within" } else { "above" };
         println!("the operator's image holds {mb:.1} MB, {verdict} the 25 MB it may have");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn result(how: How) -> Result {
+        Result { name: "story".to_owned(), description: String::new(), how }
+    }
+
+    fn played(wrong: &[&str]) -> Result {
+        let played = Played {
+            wrong: wrong.iter().map(|w| (*w).to_owned()).collect(),
+            left_out: Vec::new(),
+            seconds: 0.0,
+            writes: 0,
+            clients: 0,
+            write_gap_s: 0.0,
+            lost_rows: None,
+            sim_seconds: 0.0,
+            sim_write_gap_s: 0.0,
+            compared: Compared::default(),
+            figures: Vec::new(),
+            sim_figures: Vec::new(),
+            facts: Vec::new(),
+            sim_facts: Vec::new(),
+            transcript: String::new(),
+        };
+        result(How::Played(Box::new(played)))
+    }
+
+    #[test]
+    fn only_what_was_played_and_held_counts() {
+        let skipped = || result(How::Skipped("has a fault".to_owned()));
+        assert!(!all_held(&[]));
+        assert!(!all_held(&[skipped()]));
+        assert!(all_held(&[played(&[]), skipped()]));
+        assert!(!all_held(&[played(&["a row is lost"]), played(&[])]));
+        assert!(!all_held(&[result(How::Broken("no operator".to_owned())), played(&[])]));
+    }
+
+    #[test]
+    fn rows_that_nobody_counted_are_wrong() {
+        assert_eq!(lost_wrong(Some(0), 0), None);
+        assert_eq!(lost_wrong(Some(2), 2), None);
+        assert!(lost_wrong(Some(1), 0).is_some());
+        assert!(lost_wrong(None, 0).is_some());
+        assert!(lost_wrong(None, 1_000_000).is_some());
     }
 }
