@@ -47,7 +47,7 @@ pub fn build(spec: &WorldSpec, trace: bool) -> Result<Box<dyn Driver>, String> {
     if trace {
         world.trace.keep_text();
     }
-    Ok(Box::new(WorldDriver { world, site: LabSite::default() }))
+    Ok(Box::new(WorldDriver::new(world, LabSite::default())))
 }
 
 impl Site for LabSite {

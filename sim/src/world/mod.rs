@@ -12,16 +12,18 @@ mod message;
 mod net;
 mod pipeline;
 mod queue;
+mod tap;
 mod trace;
 
 use std::sync::Arc;
 
 pub use actor::{Actor, ActorId, Cx, Input, KubeId, Place, Probe, Signal, WatchId};
-pub use faults::{Faults, Matcher, Rule};
+pub use faults::{Faults, Late, Matcher, Rule};
 pub use informer::{Informer, Key, Learned, key_of};
 pub use kube::Kube;
 pub use message::{Back, Cut, Envelope, Point, Ticket, What, Where};
 pub use net::{CONTROL_PLANE, OUTSIDE};
+pub use tap::{Passed, Tap};
 pub use trace::Trace;
 
 use crate::rng::Streams;
@@ -53,6 +55,8 @@ pub struct World {
     findings: Arc<Vec<String>>,
     /// The machine's record of the run.
     pub trace: Trace,
+    /// What one actor says and hears, if somebody listens.
+    pub tap: Option<Tap>,
 }
 
 /// An actor in its place.
@@ -92,6 +96,7 @@ impl World {
             checked: 0,
             findings: Arc::default(),
             trace: Trace::default(),
+            tap: None,
         }
     }
 
@@ -236,6 +241,7 @@ impl World {
             Event::Back(actor, ticket, back) => self.deliver_back(actor, ticket, *back),
             Event::Deadline(ticket) => self.expire(ticket),
             Event::Change(watch, change) => self.deliver_change(watch, change),
+            Event::Relist(watch) => self.relist(watch),
             event => {
                 if let Some((actor, input)) = event.plain() {
                     self.tell(actor, input);
