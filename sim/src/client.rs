@@ -236,6 +236,10 @@ impl Actor for Client {
             _ => {}
         }
     }
+
+    fn fingerprint(&self, hash: &mut dyn std::hash::Hasher) {
+        hash.write_u8(u8::from(self.writable()));
+    }
 }
 
 /// The acknowledged rows of these clients that are missing on the present primary of a scope; none when the scope

@@ -159,10 +159,11 @@ impl Contents {
         (24 << 20) + ((self.0.databases.len() as u64) << 23) + rows * 120
     }
 
-    /// Feeds everything but verifiers (which are drawn) into a fingerprint.
+    /// Feeds everything into a fingerprint but verifiers, which are drawn, and how many rows there are, which only
+    /// time decides.
     pub fn fingerprint(&self, hash: &mut dyn Hasher) {
         let mut hash = hash;
-        self.0.rows.hash(&mut hash);
+        self.0.rows.keys().for_each(|client| client.hash(&mut hash));
         self.0.databases.hash(&mut hash);
         for (name, role) in &self.0.roles {
             name.hash(&mut hash);

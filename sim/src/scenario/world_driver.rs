@@ -77,6 +77,23 @@ impl<S> WorldDriver<S> {
     }
 }
 
+impl<S: Site> WorldDriver<S> {
+    fn strike(&mut self, kube: KubeId, fault: &Break) -> Result<(), String> {
+        match fault {
+            Break::Partition(a, b) => self.world.partition(kube, a, b),
+            Break::HealNetwork => self.world.heal_network(),
+            Break::ApiOutage(span) => {
+                let from = self.world.now();
+                let down = Status::unavailable("connection refused");
+                let how = Cut::Refuse(Box::new(down));
+                self.world.faults.api_outage("outage", kube, from, *span, how);
+            }
+            other => return self.site.fault(&mut self.world, kube, other),
+        }
+        Ok(())
+    }
+}
+
 impl<S: Site + Clone + 'static> Driver for WorldDriver<S> {
     fn now(&self) -> Time {
         self.world.now()
@@ -91,7 +108,7 @@ impl<S: Site + Clone + 'static> Driver for WorldDriver<S> {
             let (at, kube, fault) = self.later.remove(index);
             self.world.advance_to(at);
             // What is not there any more can't break.
-            let _ = self.fault(kube, &fault);
+            let _ = self.strike(kube, &fault);
         }
         self.world.advance_to(until);
     }
@@ -143,23 +160,11 @@ impl<S: Site + Clone + 'static> Driver for WorldDriver<S> {
     }
 
     fn fault(&mut self, kube: KubeId, fault: &Break) -> Result<(), String> {
-        match fault {
-            Break::Partition(a, b) => self.world.partition(kube, a, b),
-            Break::HealNetwork => self.world.heal_network(),
-            Break::ApiOutage(span) => {
-                let from = self.world.now();
-                let down = Status::unavailable("connection refused");
-                let how = Cut::Refuse(Box::new(down));
-                self.world.faults.api_outage("outage", kube, from, *span, how);
-            }
-            other => {
-                if let Break::Operator(_) = other {
-                    self.later.retain(|l| !matches!(l.2, Break::Operator(_)));
-                }
-                return self.site.fault(&mut self.world, kube, other);
-            }
+        if let Break::Operator(_) = fault {
+            // The story decides when the operator runs.
+            self.later.retain(|l| !matches!(l.2, Break::Operator(_)));
         }
-        Ok(())
+        self.strike(kube, fault)
     }
 
     fn connect(&mut self, kube: KubeId, client: &ClientSpec) -> Result<(), String> {

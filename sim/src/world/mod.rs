@@ -4,7 +4,7 @@
 mod actor;
 pub mod call;
 mod faults;
-mod fingerprint;
+pub mod fingerprint;
 pub mod informer;
 pub mod journal;
 mod kube;

@@ -413,7 +413,7 @@ impl World {
                     && let Some(Some(slot)) = self.slots.get(watch.actor.0 as usize)
                     && *slot.info.name == *tap.name
                 {
-                    tap.heard(at, *id, &seen);
+                    tap.heard(at, kube_id, *id, &seen);
                 }
                 match self.faults.delivery(*id, seen.resource_version) {
                     None => {}

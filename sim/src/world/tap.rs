@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::kube::Change;
 use crate::time::Time;
 use crate::world::World;
-use crate::world::actor::WatchId;
+use crate::world::actor::{KubeId, WatchId};
 use crate::world::message::Envelope;
 
 /// A tap on one actor, through all its lives.
@@ -23,8 +23,8 @@ pub struct Tap {
 pub enum Passed {
     /// It sent this.
     Sent(Time, Envelope),
-    /// At this time its watch will hear of this change.
-    Heard(Time, WatchId, Arc<Change>),
+    /// At this time its watch in this Kubernetes will hear of this change.
+    Heard(Time, KubeId, WatchId, Arc<Change>),
 }
 
 impl Tap {
@@ -34,8 +34,8 @@ impl Tap {
         Self { name: name.into(), passed: Arc::default() }
     }
 
-    pub(super) fn heard(&mut self, at: Time, watch: WatchId, change: &Arc<Change>) {
-        Arc::make_mut(&mut self.passed).push(Passed::Heard(at, watch, change.clone()));
+    pub(super) fn heard(&mut self, at: Time, kube: KubeId, watch: WatchId, change: &Arc<Change>) {
+        Arc::make_mut(&mut self.passed).push(Passed::Heard(at, kube, watch, change.clone()));
     }
 }
 
