@@ -42,6 +42,7 @@ pub async fn execute(
 ) -> Executed {
     let mut done = Executed::default();
     let mut refused = false;
+    let mut version = None;
     for (index, write) in plan.writes.iter().enumerate() {
         let records = plan.records(index);
         // What was not permitted was not done, so there is nothing to record.
@@ -56,8 +57,11 @@ pub async fn execute(
         let what = object_of(&write.op);
         let fault = match hindrance(shell, made, records) {
             Some(text) => Some(Fault { kind: FaultKind::Conflict, text: text.into() }),
-            None => match perform(shell, &write.op, deadline).await {
+            None => match perform(shell, &plan.op(index, version.take()), deadline).await {
                 Ok(left) => {
+                    if let Some(Written { left: Left::Version(left), .. }) = &left {
+                        version = Some(*left);
+                    }
                     told(shell, write, &what);
                     done.written.extend(left);
                     done.count += 1;

@@ -262,8 +262,7 @@ pub fn lost_rows(
     let mut lost = BTreeMap::new();
     for client in clients.iter().filter_map(|id| world.actor::<Client>(*id)) {
         let have = data.contents.rows(client.name_of_rows());
-        let missing: Vec<u64> =
-            client.acked().iter().filter(|row| !have.is_some_and(|h| h.contains(*row))).collect();
+        let missing = client.acked().missing_in(have);
         if !missing.is_empty() {
             lost.insert(client.name_of_rows().clone(), missing);
         }

@@ -14,7 +14,9 @@ use crate::world::fingerprint::{Digests, differences};
 /// at most, and the longest back-off on the way is shorter.
 pub const GRACE: Grace = Grace { patience: Span::s(300), gap: Span::s(30) };
 /// How often a fork is compared with the undisturbed run at most.
-const COMPARED: Span = Span::ms(500);
+const COMPARED: Span = Span::s(1);
+/// For how long after news it is compared: what follows from them shows by then.
+const NEWS: Span = Span::s(5);
 
 /// How a disturbed story ended.
 #[derive(Clone, Debug)]
@@ -69,7 +71,7 @@ pub fn go_on(
     fork.grace = Some(GRACE);
     let over = cut.arm(&mut *fork.driver, message);
     let mut compared = Time::START;
-    let mut seen = (0, 0);
+    let mut news = ((0, 0), Time::START);
     loop {
         let failed = |fork: &mut Player, promise, wrong| {
             let awaited = awaited(fork);
@@ -96,11 +98,14 @@ pub fn go_on(
         }
         let Some(digests) = digests.as_deref_mut() else { continue };
         let now = fork.driver.now();
-        let news = (fork.driver.version(), fork.driver.journal().len());
-        if now <= over || now - compared < COMPARED || news == seen {
+        let seen = (fork.driver.version(), fork.driver.journal().len());
+        if seen != news.0 {
+            news = (seen, now);
+        }
+        if now <= over || now - compared < COMPARED || now - news.1 > NEWS {
             continue;
         }
-        (compared, seen) = (now, news);
+        compared = now;
         let place = fork.place();
         let state = fork.driver.world().map_or(0, |w| w.fingerprint_with(digests));
         let rejoins = base.states.get(&(place, state)).is_some_and(|tick| *tick > message.tick);

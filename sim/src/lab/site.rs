@@ -138,7 +138,7 @@ impl Site for LabSite {
         let Some(client) = world.actor::<Client>(joined.actor) else { return joined.last };
         let scope = names::scope(&joined.cluster);
         let lost = lost_rows(world, joined.kube, &joined.namespace, &scope, &[joined.actor]);
-        let acknowledged = client.acked().iter().count() as u64;
+        let acknowledged = client.acked().len();
         Some(ClientFacts {
             acknowledged,
             // Without a primary nobody can say that a row is there.

@@ -295,7 +295,7 @@ impl Actor for Kubelet {
         let mut hash = hash;
         self.shared.images.hash(&mut hash);
         for worker in self.workers.values() {
-            (&worker.pod.meta.name, worker.stage).hash(&mut hash);
+            (normal(&worker.pod.meta.name), worker.stage).hash(&mut hash);
             for container in &worker.containers {
                 (container.running(), container.ready).hash(&mut hash);
             }

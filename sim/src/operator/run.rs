@@ -63,7 +63,7 @@ impl Operator {
     /// Begins to carry out a plan.
     pub(super) fn carry_out(&mut self, cx: &mut Cx<'_>, key: &Key, plan: Plan) {
         let began = cx.now();
-        self.next_write(cx, key, Arc::new(plan), 0, began);
+        self.next_write(cx, key, Arc::new(plan), (0, None), began);
     }
 
     fn next_write(
@@ -71,7 +71,7 @@ impl Operator {
         cx: &mut Cx<'_>,
         key: &Key,
         plan: Arc<Plan>,
-        index: usize,
+        (index, version): (usize, Option<u64>),
         began: Time,
     ) {
         let Some(write) = plan.writes.get(index) else {
@@ -82,7 +82,7 @@ impl Operator {
             return self.failed(cx, key, what, "it grew too old".into(), true);
         }
         self.writes += 1;
-        let ticket = match &write.op {
+        let ticket = match plan.op(index, version).as_ref() {
             Op::Exec { target, command, deadline_s } => {
                 cx.exec(target, command, Span::s(i64::from(*deadline_s)))
             }
@@ -102,17 +102,19 @@ impl Operator {
         let write = &plan.writes[index];
         match response {
             Ok(reply) => {
+                let mut left = None;
                 if let Some(object) = reply.into_object() {
                     let version = object.meta.resource_version;
+                    left = Some(version);
                     let seen = self.state(&key).written.entry(object.kind).or_default();
                     *seen = version.max(*seen);
                 }
                 self.wrote(cx, &key, write);
-                self.next_write(cx, &key, plan, index + 1, began);
+                self.next_write(cx, &key, plan, (index + 1, left), began);
             }
             // What was to be deleted is gone; what was to be told is told.
             Err(status) if is_done(&write.op, status.code) => {
-                self.next_write(cx, &key, plan, index + 1, began);
+                self.next_write(cx, &key, plan, (index + 1, None), began);
             }
             Err(status) => {
                 let soon = status.code == 409;
@@ -161,7 +163,7 @@ impl Operator {
                 match result {
                     Ok(()) => {
                         self.wrote(cx, &key, write);
-                        self.next_write(cx, &key, plan, index + 1, began);
+                        self.next_write(cx, &key, plan, (index + 1, None), began);
                     }
                     Err(error) => self.failed(cx, &key, object_of(&write.op), error, false),
                 }

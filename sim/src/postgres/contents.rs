@@ -58,6 +58,15 @@ impl Rows {
         self.0.is_empty()
     }
 
+    /// The numbers that others lack, in order.
+    #[must_use]
+    pub fn missing_in(&self, others: Option<&Rows>) -> Vec<u64> {
+        let Some(others) = others else { return self.iter().collect() };
+        let whole = |(a, b): &&(u64, u64)| others.0.iter().any(|(c, d)| c <= a && b <= d);
+        let torn = self.0.iter().filter(|range| !whole(range));
+        torn.flat_map(|(a, b)| *a..=*b).filter(|row| !others.contains(*row)).collect()
+    }
+
     /// All numbers in order.
     pub fn iter(&self) -> impl Iterator<Item = u64> + '_ {
         self.0.iter().flat_map(|(a, b)| *a..=*b)
@@ -186,6 +195,10 @@ mod tests {
             assert_eq!(rows.iter().collect::<Vec<_>>(), [1, 2, 3, 5, 7], "{order:?}");
             assert_eq!(rows.0, [(1, 3), (5, 5), (7, 7)], "{order:?}");
             assert!(rows.contains(2) && !rows.contains(4) && !rows.contains(8));
+            let mut fewer = Rows::default();
+            [2, 3, 7, 9].iter().for_each(|r| fewer.insert(*r));
+            assert_eq!(rows.missing_in(Some(&fewer)), [1, 5]);
+            assert_eq!((rows.missing_in(None).len(), rows.missing_in(Some(&rows)).len()), (5, 0));
         }
     }
 }

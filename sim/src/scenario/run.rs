@@ -22,6 +22,8 @@ use crate::world::journal::Milestone;
 
 /// How often a waiting step looks, at most.
 pub(super) const LOOK: Span = Span::ms(100);
+/// How often where a story is given more time anyway.
+const SLOW: Span = Span::ms(500);
 
 /// How a story ended.
 #[derive(Clone, Debug)]
@@ -243,7 +245,9 @@ impl Player {
                 return Err(after(wait.within, wrong));
             }
         }
-        let next = self.driver.now() + LOOK;
+        // Who has patience looks less often.
+        let look = if self.grace.is_some_and(|g| g.patience > Span::ZERO) { SLOW } else { LOOK };
+        let next = self.driver.now() + look;
         self.driver.advance_to(next.min(wait.end));
         Ok(false)
     }

@@ -24,8 +24,11 @@ const VOLATILE: &[&str] = &[
     "containerID",
     "controller-uid",
     "batch.kubernetes.io/controller-uid",
-    // A digest of passwords.
+    // Drawn by initdb; digests of that, of passwords, and of a volume's name, which is a UID.
+    "systemIdentifier",
+    "databaseRevision",
     "usersRevision",
+    "ivory-operator.ivorysql.org/applied-hash",
     "renewTime",
     "acquireTime",
     "optime",
@@ -36,6 +39,9 @@ const VOLATILE: &[&str] = &[
     "replayed_location",
     "received_location",
 ];
+
+/// Keys of which only matters that they are there: which of equal nodes a Pod comes to is nobody's promise.
+const PLACES: &[&str] = &["nodeName", "hostIP", "volume.kubernetes.io/selected-node"];
 
 /// The symbols of drawn name endings: no vowels.
 const SYMBOLS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
@@ -101,7 +107,10 @@ impl World {
         }
         for (_, kube, actor) in self.actors() {
             let mut hash = Digest::default();
-            (kube, normal(actor.name())).hash(&mut hash);
+            // Which of equal nodes has which Pods is left out.
+            let name = actor.name();
+            let name = if name.starts_with("kubelet/") { "kubelet" } else { name };
+            (kube, normal(name)).hash(&mut hash);
             actor.fingerprint(&mut hash);
             sum = sum.wrapping_add(hash.finish());
         }
@@ -232,6 +241,7 @@ fn walk(object: &Object, meets: &mut impl Meets) {
         meets.enter(&format!("annotations[{key}]"));
         // Patroni keeps its state as JSON.
         match serde_json::from_str(value) {
+            _ if PLACES.contains(&key.as_str()) => meets.leaf("<node>"),
             Ok(value @ (Value::Object(_) | Value::Array(_))) => walk_value(&value, meets),
             _ => meets.leaf(&normal(value)),
         }
@@ -271,7 +281,10 @@ fn walk_value(value: &Value, meets: &mut impl Meets) {
         Value::Object(map) => {
             for (key, value) in map.iter().filter(|(k, _)| !volatile(k)) {
                 meets.enter(key);
-                walk_value(value, meets);
+                match PLACES.contains(&key.as_str()) {
+                    true => meets.leaf("<node>"),
+                    false => walk_value(value, meets),
+                }
                 meets.leave();
             }
         }
