@@ -16,6 +16,7 @@ use crate::node::pod::{Stage, Worker};
 use crate::node::requests;
 use crate::node::shared::{Asked, Shared, timer_of};
 use crate::time::Span;
+use crate::world::fingerprint::normal;
 use crate::world::informer::Learned;
 use crate::world::journal::Milestone;
 use crate::world::{Actor, Cx, Informer, Input, KubeId, Ticket};

@@ -74,9 +74,9 @@ impl Operator {
         (index, version): (usize, Option<u64>),
         began: Time,
     ) {
-        let Some(write) = plan.writes.get(index) else {
+        if index >= plan.writes.len() {
             return self.finished(cx, key, &plan);
-        };
+        }
         if cx.now() - began > PLAN_AGE_MAX && !plan.records(index) {
             let what = "the plan".to_owned();
             return self.failed(cx, key, what, "it grew too old".into(), true);
