@@ -1,6 +1,7 @@
 //! The plan as a value: writes in order, a report beside them, and when to look again. Drivers perform
 //! it and choose nothing. How it is made stands in `steps`.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -136,6 +137,26 @@ impl Plan {
     }
 }
 
+impl Plan {
+    /// The write at an index, `version` being what the write before it left its object at, where that is known.
+    /// Drawn content goes to the very object that was created bare for it: when somebody else has filled that
+    /// meanwhile, a successor for example, it conflicts.
+    #[must_use]
+    pub fn op(&self, index: usize, version: Option<u64>) -> Cow<'_, Op> {
+        let op = &self.writes[index].op;
+        let before = index.checked_sub(1).map(|i| &self.writes[i].op);
+        if let (Some(Op::Create { object: bare }), Op::Apply { object }) = (before, op)
+            && (bare.kind, &bare.meta.name) == (object.kind, &object.meta.name)
+            && let Some(version) = version
+        {
+            let mut object = (**object).clone();
+            object.meta.resource_version = version;
+            return Cow::Owned(Op::Apply { object: Arc::new(object) });
+        }
+        Cow::Borrowed(op)
+    }
+}
+
 impl Op {
     /// Whether the same write may be sent again when nobody knows whether it arrived.
     #[must_use]
@@ -168,5 +189,28 @@ impl Command {
             | Command::RestartPending { .. }
             | Command::StartInitSql { .. } => false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_support::{World, spec};
+
+    #[test]
+    fn what_was_drawn_goes_to_the_object_that_was_created_for_it_alone() {
+        let plan = World::new(spec(1)).plan();
+        let mut pinned = Vec::new();
+        for (index, write) in plan.writes.iter().enumerate() {
+            assert_eq!(plan.op(index, None).as_ref(), &write.op, "nothing is known");
+            match (plan.op(index, Some(7)).as_ref(), &write.op) {
+                (Op::Apply { object }, Op::Apply { object: planned }) if object != planned => {
+                    assert_eq!(object.meta.resource_version, 7);
+                    pinned.push(object.meta.name.to_string());
+                }
+                (op, planned) => assert_eq!(op, planned),
+            }
+        }
+        assert_eq!(pinned, ["ivyo-root-cacert", "hippo-pguser-rhino"]);
     }
 }

@@ -46,6 +46,7 @@ pub async fn execute(
     let mut done = Executed::default();
     // The steps whose command did not do its work.
     let mut failed = BTreeSet::new();
+    let mut version = None;
     for (index, write) in plan.writes.iter().enumerate() {
         if !plan.stands(index, &failed) {
             continue;
@@ -60,8 +61,11 @@ pub async fn execute(
         let command = matches!(write.op, Op::Exec { .. });
         let fault = match hindrance(shell, made, records) {
             Some(text) => Some(Fault { kind: FaultKind::Conflict, text: text.into() }),
-            None => match perform(shell, &write.op, deadline).await {
+            None => match perform(shell, &plan.op(index, version.take()), deadline).await {
                 Ok(left) => {
+                    if let Some(Written { left: Left::Version(left), .. }) = &left {
+                        version = Some(*left);
+                    }
                     told(shell, write, &what);
                     done.written.extend(left);
                     done.count += 1;

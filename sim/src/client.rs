@@ -236,6 +236,10 @@ impl Actor for Client {
             _ => {}
         }
     }
+
+    fn fingerprint(&self, hash: &mut dyn std::hash::Hasher) {
+        hash.write_u8(u8::from(self.writable()));
+    }
 }
 
 /// The acknowledged rows of these clients that are missing on the present primary of a scope; none when the scope
@@ -258,8 +262,7 @@ pub fn lost_rows(
     let mut lost = BTreeMap::new();
     for client in clients.iter().filter_map(|id| world.actor::<Client>(*id)) {
         let have = data.contents.rows(client.name_of_rows());
-        let missing: Vec<u64> =
-            client.acked().iter().filter(|row| !have.is_some_and(|h| h.contains(*row))).collect();
+        let missing = client.acked().missing_in(have);
         if !missing.is_empty() {
             lost.insert(client.name_of_rows().clone(), missing);
         }

@@ -5,6 +5,7 @@ pub mod cli;
 pub mod client;
 pub mod controllers;
 pub mod disk;
+pub mod explore;
 pub mod kube;
 pub mod lab;
 pub mod node;

@@ -7,7 +7,6 @@ use serde_json::{Map, Value};
 use crate::Kind;
 use crate::api::IvoryClusterStatus;
 use crate::api::status::{InstanceSetStatus, PatroniStatus};
-use crate::kind::Kind;
 use crate::pass::Pass;
 use crate::patroni::status::{Role, Status};
 use crate::plan::Write;

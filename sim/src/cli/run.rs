@@ -74,7 +74,7 @@ pub(super) fn run(args: &RunArgs, build: &Build<'_>) -> Result<(), Trouble> {
 }
 
 /// The files that paths mean: themselves, or the YAML files of a folder in the order of their names.
-fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, InputError> {
+pub(super) fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, InputError> {
     let mut all = Vec::new();
     for path in paths {
         let shown = path.display().to_string();

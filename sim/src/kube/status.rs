@@ -72,6 +72,18 @@ impl Status {
         Self::new(500, "InternalError", message)
     }
 
+    /// 409, of no object in particular: what a busy server says.
+    #[must_use]
+    pub fn conflicting() -> Self {
+        Self::new(409, "Conflict", "the object has been modified; please apply your changes to the latest version")
+    }
+
+    /// 429.
+    #[must_use]
+    pub fn throttled() -> Self {
+        Self::new(429, "TooManyRequests", "too many requests, please try again later")
+    }
+
     pub(crate) fn bad_request(message: impl Into<String>) -> Self {
         Self::new(400, "BadRequest", message)
     }

@@ -47,7 +47,7 @@ pub fn build(spec: &WorldSpec, trace: bool) -> Result<Box<dyn Driver>, String> {
     if trace {
         world.trace.keep_text();
     }
-    Ok(Box::new(WorldDriver { world, site: LabSite::default() }))
+    Ok(Box::new(WorldDriver::new(world, LabSite::default())))
 }
 
 impl Site for LabSite {
@@ -138,7 +138,7 @@ impl Site for LabSite {
         let Some(client) = world.actor::<Client>(joined.actor) else { return joined.last };
         let scope = names::scope(&joined.cluster);
         let lost = lost_rows(world, joined.kube, &joined.namespace, &scope, &[joined.actor]);
-        let acknowledged = client.acked().iter().count() as u64;
+        let acknowledged = client.acked().len();
         Some(ClientFacts {
             acknowledged,
             // Without a primary nobody can say that a row is there.

@@ -16,6 +16,7 @@ use crate::node::pod::{Stage, Worker};
 use crate::node::requests;
 use crate::node::shared::{Asked, Shared, timer_of};
 use crate::time::Span;
+use crate::world::fingerprint::normal;
 use crate::world::informer::Learned;
 use crate::world::journal::Milestone;
 use crate::world::{Actor, Cx, Informer, Input, KubeId, Ticket};
@@ -295,7 +296,7 @@ impl Actor for Kubelet {
         let mut hash = hash;
         self.shared.images.hash(&mut hash);
         for worker in self.workers.values() {
-            (&worker.pod.meta.name, worker.stage).hash(&mut hash);
+            (normal(&worker.pod.meta.name), worker.stage).hash(&mut hash);
             for container in &worker.containers {
                 (container.running(), container.ready).hash(&mut hash);
             }

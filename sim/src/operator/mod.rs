@@ -321,7 +321,11 @@ impl Actor for Operator {
     }
 
     fn fingerprint(&self, hash: &mut dyn std::hash::Hasher) {
+        // One that has just begun has yet to look; one that failed will try again.
+        let failing = self.clusters.values().filter(|c| c.failures > 0).count();
         hash.write_u8(u8::from(self.idle()));
+        hash.write_u8(u8::from(self.plans > 0));
+        hash.write_usize(failing);
     }
 
     actor_boilerplate!();

@@ -37,6 +37,8 @@ pub(super) struct Course {
     began: Time,
     /// Whether anything was written.
     wrote: bool,
+    /// The version at which the write before left its object, where that is known.
+    left: Option<u64>,
     /// The steps whose command ran and failed.
     failed: BTreeSet<Step>,
     /// What the first of them was about, and what went wrong.
@@ -80,6 +82,7 @@ impl Operator {
             plan: Arc::new(plan),
             began: cx.now(),
             wrote: false,
+            left: None,
             failed: BTreeSet::new(),
             fault: None,
         };
@@ -99,9 +102,8 @@ impl Operator {
             let (what, error) = ("the plan".to_owned(), "it grew too old".to_owned());
             return self.failed(cx, key, what, error, true, course.wrote);
         }
-        let write = &plan.writes[index];
         self.writes += 1;
-        let ticket = match &write.op {
+        let ticket = match plan.op(index, course.left).as_ref() {
             Op::Exec { target, command, deadline_s } => {
                 cx.exec(target, command, Span::s(i64::from(*deadline_s)))
             }
@@ -121,17 +123,20 @@ impl Operator {
         let write = &course.plan.writes[index];
         match response {
             Ok(reply) => {
+                let mut left = None;
                 if let Some(object) = reply.into_object() {
                     let version = object.meta.resource_version;
+                    left = Some(version);
                     let seen = self.state(&key).written.entry(object.kind).or_default();
                     *seen = version.max(*seen);
                 }
                 self.wrote(cx, &key, write);
-                course.wrote = true;
+                (course.wrote, course.left) = (true, left);
                 self.next_write(cx, &key, course, index + 1);
             }
             // What was to be deleted is gone; what was to be told is told.
             Err(status) if is_done(&write.op, status.code) => {
+                course.left = None;
                 self.next_write(cx, &key, course, index + 1);
             }
             Err(status) => {
@@ -184,7 +189,7 @@ impl Operator {
                 match result {
                     Ok(()) => {
                         self.wrote(cx, &key, write);
-                        course.wrote = true;
+                        (course.wrote, course.left) = (true, None);
                     }
                     Err(failure) => {
                         course.failed.insert(write.step);

@@ -58,6 +58,15 @@ impl Rows {
         self.0.is_empty()
     }
 
+    /// The numbers that others lack, in order.
+    #[must_use]
+    pub fn missing_in(&self, others: Option<&Rows>) -> Vec<u64> {
+        let Some(others) = others else { return self.iter().collect() };
+        let whole = |(a, b): &&(u64, u64)| others.0.iter().any(|(c, d)| c <= a && b <= d);
+        let torn = self.0.iter().filter(|range| !whole(range));
+        torn.flat_map(|(a, b)| *a..=*b).filter(|row| !others.contains(*row)).collect()
+    }
+
     /// All numbers in order.
     pub fn iter(&self) -> impl Iterator<Item = u64> + '_ {
         self.0.iter().flat_map(|(a, b)| *a..=*b)
@@ -159,10 +168,11 @@ impl Contents {
         (24 << 20) + ((self.0.databases.len() as u64) << 23) + rows * 120
     }
 
-    /// Feeds everything but verifiers (which are drawn) into a fingerprint.
+    /// Feeds everything into a fingerprint but verifiers, which are drawn, and how many rows there are, which only
+    /// time decides.
     pub fn fingerprint(&self, hash: &mut dyn Hasher) {
         let mut hash = hash;
-        self.0.rows.hash(&mut hash);
+        self.0.rows.keys().for_each(|client| client.hash(&mut hash));
         self.0.databases.hash(&mut hash);
         for (name, role) in &self.0.roles {
             name.hash(&mut hash);
@@ -185,6 +195,10 @@ mod tests {
             assert_eq!(rows.iter().collect::<Vec<_>>(), [1, 2, 3, 5, 7], "{order:?}");
             assert_eq!(rows.0, [(1, 3), (5, 5), (7, 7)], "{order:?}");
             assert!(rows.contains(2) && !rows.contains(4) && !rows.contains(8));
+            let mut fewer = Rows::default();
+            [2, 3, 7, 9].iter().for_each(|r| fewer.insert(*r));
+            assert_eq!(rows.missing_in(Some(&fewer)), [1, 5]);
+            assert_eq!((rows.missing_in(None).len(), rows.missing_in(Some(&rows)).len()), (5, 0));
         }
     }
 }

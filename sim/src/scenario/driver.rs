@@ -10,8 +10,8 @@ use serde_json::Value;
 use super::language::{ClientSpec, SqlAsk, WorldSpec};
 use super::resolve::Ref;
 use crate::time::{Span, Time};
-use crate::world::KubeId;
 use crate::world::journal::{Entry, Milestone};
+use crate::world::{KubeId, World};
 
 /// A world in which a story is played.
 pub trait Driver {
@@ -84,6 +84,20 @@ pub trait Driver {
 
     /// The machine's record of the run as text, if it was asked for.
     fn trace(&self) -> &str;
+
+    /// A copy that goes on by itself; none where the world can't be copied.
+    fn fork(&self) -> Option<Box<dyn Driver>> {
+        None
+    }
+
+    /// The simulated world, for those who explore it; none where it is a real one.
+    fn world(&mut self) -> Option<&mut World> {
+        None
+    }
+
+    /// Breaks or heals something at a moment to come, unless the story breaks or heals the same before. Only a
+    /// simulated world can.
+    fn fault_at(&mut self, _at: Time, _kube: KubeId, _fault: Break) {}
 }
 
 /// What people ask an API server for.

@@ -181,7 +181,7 @@ pub fn span(node: &Node) -> Result<Span, Bad> {
     span_of(text).ok_or_else(wrong)
 }
 
-fn span_of(text: &str) -> Option<Span> {
+pub(crate) fn span_of(text: &str) -> Option<Span> {
     let digits = text.find(|c: char| !c.is_ascii_digit())?;
     let (number, unit) = text.split_at(digits);
     let unit_ms = match unit {

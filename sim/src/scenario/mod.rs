@@ -15,6 +15,7 @@ pub mod parse;
 mod parse_expect;
 mod parse_steps;
 pub mod path;
+mod play;
 pub mod resolve;
 pub mod run;
 pub mod target;

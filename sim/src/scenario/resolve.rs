@@ -23,6 +23,18 @@ pub struct Ref {
     pub name: String,
 }
 
+impl Ref {
+    /// The name of an object.
+    #[must_use]
+    pub fn to(object: &Object) -> Self {
+        Self {
+            kind: object.kind,
+            namespace: object.meta.namespace.to_string(),
+            name: object.meta.name.to_string(),
+        }
+    }
+}
+
 /// One instance: a StatefulSet, a Pod, or both.
 #[derive(Clone, Debug)]
 pub struct Instance {

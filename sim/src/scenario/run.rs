@@ -1,5 +1,5 @@
-//! Playing a story: its steps in order, then what must be true at the end. It decides nothing about
-//! Kubernetes or databases; all it sees is a [`Driver`].
+//! Playing a story: the player, what it knows and what it can do. `play.rs` does the steps in their order. It
+//! decides nothing about Kubernetes or databases; all it sees is a [`Driver`].
 
 use std::collections::BTreeMap;
 
@@ -11,8 +11,9 @@ use super::alias::Aliases;
 use super::check::{Memory, check};
 use super::driver::{Build, Driver, is_write};
 use super::fields::span_text;
-use super::language::{Act, Expectation, Scenario, Step, WorldSpec};
+use super::language::{Expectation, Scenario};
 use super::node::At;
+use super::play::Cursor;
 use super::resolve::{Ref, Scene};
 use super::transcript::{Teller, texts};
 use crate::time::{Span, Time};
@@ -20,13 +21,9 @@ use crate::world::KubeId;
 use crate::world::journal::Milestone;
 
 /// How often a waiting step looks, at most.
-const LOOK: Span = Span::ms(100);
-/// How long the operator must have been silent to count as quiet at the end.
-const SILENCE: Span = Span::s(60);
-/// How long it may take until it is quiet.
-const CALM_DOWN: Span = Span::s(1200);
-/// How long a quiet world is watched.
-const WATCHED: Span = Span::s(600);
+pub(super) const LOOK: Span = Span::ms(100);
+/// How often where a story is given more time anyway.
+const SLOW: Span = Span::ms(500);
 
 /// How a story ended.
 #[derive(Clone, Debug)]
@@ -76,9 +73,36 @@ pub struct Player {
     pub cluster: String,
     /// The namespace that is meant.
     pub namespace: String,
+    /// What is granted to a story that is disturbed.
+    pub grace: Option<Grace>,
+    pub(super) cursor: Cursor,
     learned: usize,
-    steps: usize,
-    clients: Vec<String>,
+    pub(super) steps: usize,
+    pub(super) clients: Vec<String>,
+}
+
+/// What a disturbed story is granted: time in which what should be true may become so, and in which a client can't
+/// write. Its end is always awaited in silence.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Grace {
+    /// Added to every wait, and before every demand.
+    pub patience: Span,
+    /// Added to the longest gap.
+    pub gap: Span,
+}
+
+/// A wait under way.
+#[derive(Clone, Debug)]
+pub(super) struct Wait {
+    within: Span,
+    end: Time,
+    seen: Option<(u64, usize)>,
+}
+
+impl Wait {
+    pub(super) fn new(now: Time, within: Span) -> Self {
+        Self { within, end: now + within, seen: None }
+    }
 }
 
 /// Plays a story to its end, or to its first failure.
@@ -95,8 +119,14 @@ pub fn run(
     world.seed = seed.unwrap_or(world.seed);
     let driver = build(&world, trace)?;
     let mut player = Player::new(driver, &scenario.cluster, &scenario.namespace);
-    let failure = player.steps(&scenario.steps, None).and_then(|()| player.finale(scenario)).err();
-    Ok(player.outcome(scenario, &world, failure))
+    let failure = loop {
+        match player.tick(scenario) {
+            Ok(true) => {}
+            Ok(false) => break None,
+            Err(failure) => break Some(failure),
+        }
+    };
+    Ok(player.outcome(scenario, failure))
 }
 
 impl Player {
@@ -109,10 +139,29 @@ impl Player {
             memory: Memory::default(),
             cluster: cluster.to_owned(),
             namespace: namespace.to_owned(),
+            grace: None,
+            cursor: Cursor::default(),
             learned: 0,
             steps: 0,
             clients: Vec::new(),
         }
+    }
+
+    /// A copy that goes on by itself from here; none where the world can't be copied.
+    #[must_use]
+    pub fn fork(&self) -> Option<Self> {
+        Some(Self {
+            driver: self.driver.fork()?,
+            aliases: self.aliases.clone(),
+            memory: self.memory.clone(),
+            cluster: self.cluster.clone(),
+            namespace: self.namespace.clone(),
+            grace: self.grace,
+            cursor: self.cursor.clone(),
+            learned: self.learned,
+            steps: self.steps,
+            clients: self.clients.clone(),
+        })
     }
 
     /// The present moment, seen from a cluster.
@@ -128,69 +177,7 @@ impl Player {
         }
     }
 
-    fn steps(&mut self, steps: &[Step], it: Option<&Ref>) -> Result<(), Failure> {
-        for step in steps {
-            self.steps += 1;
-            let text = match it {
-                Some(r) => step.text.replace(" it", &format!(" {} {}", r.kind, r.name)),
-                None => step.text.clone(),
-            };
-            self.driver.remark(Milestone::Step { text: text.clone() });
-            self.step(step, it).map_err(|wrong| Failure {
-                at: step.at,
-                step: self.aliases.show(KubeId(0), &text),
-                wrong,
-            })?;
-        }
-        Ok(())
-    }
-
-    fn step(&mut self, step: &Step, it: Option<&Ref>) -> Result<(), Vec<String>> {
-        let kube = KubeId(u8::try_from(step.kube).unwrap_or(0));
-        let cluster = step.cluster.clone().unwrap_or_else(|| self.cluster.clone());
-        let one = |e: String| vec![e];
-        match &step.act {
-            Act::Wait { all, within } => self.wait(&(kube, &cluster, it), all, *within),
-            Act::Expect { all, hold } => self.hold(&(kube, &cluster, it), all, *hold),
-            Act::Connect(client) => {
-                self.clients.push(client.name.clone());
-                self.driver.connect(kube, client).map_err(one)
-            }
-            Act::Disconnect(name) => {
-                self.driver.disconnect(name);
-                Ok(())
-            }
-            Act::Sql(ask) => {
-                let secret = ivory_core::names::pguser_secret(&cluster, &ask.user);
-                let namespace = self.namespace.clone();
-                self.driver.sql(kube, &namespace, &secret, ask).map_err(one)
-            }
-            Act::Advance(span) => {
-                let until = self.driver.now() + *span;
-                self.advance_to(until);
-                self.findings()
-            }
-            Act::Mark(name) => {
-                let mark = self.everything();
-                self.memory.marks.insert(name.clone(), mark);
-                Ok(())
-            }
-            Act::Each { kinds, except, steps } => self.each(kube, &cluster, (kinds, except), steps),
-            act => {
-                if let Act::Apply(manifests) = act {
-                    manifests.iter().for_each(|m| self.know(m));
-                }
-                self.remember_primaries(kube, &cluster);
-                let scene = self.scene(kube, &cluster, it);
-                let Some(deed) = act::deed(&scene, act).map_err(one)? else {
-                    return Ok(());
-                };
-                self.perform(kube, deed, step.refused.as_deref()).map_err(one)
-            }
-        }
-    }
-
-    fn perform(&mut self, kube: KubeId, deed: Deed, refused: Option<&str>) -> Result<(), String> {
+    pub(super) fn perform(&mut self, kube: KubeId, deed: Deed, refused: Option<&str>) -> Result<(), String> {
         let mut refusals = Vec::new();
         match deed {
             Deed::Requests(requests) => {
@@ -220,44 +207,6 @@ impl Player {
         }
     }
 
-    fn each(
-        &mut self,
-        kube: KubeId,
-        cluster: &str,
-        (kinds, except): (&[Kind], &[super::target::Target]),
-        steps: &[Step],
-    ) -> Result<(), Vec<String>> {
-        let scene = self.scene(kube, cluster, None);
-        let left_out: Vec<Ref> = except.iter().flat_map(|t| scene.refs(t)).collect();
-        let mut refs = Vec::new();
-        for &kind in kinds {
-            for object in scene.owned(kind) {
-                refs.push(Ref {
-                    kind,
-                    namespace: object.meta.namespace.to_string(),
-                    name: object.meta.name.to_string(),
-                });
-            }
-        }
-        refs.retain(|r| !left_out.contains(r));
-        if refs.is_empty() {
-            return Err(vec!["there is no such object".to_owned()]);
-        }
-        for r in &refs {
-            if self.scene(kube, cluster, None).object(r).is_none() {
-                let text = format!("{} {} is gone by now, and left out", r.kind, r.name);
-                self.driver.remark(Milestone::Note { text });
-                continue;
-            }
-            self.steps(steps, Some(r)).map_err(|f| {
-                let mut wrong = vec![format!("at `{}` (line {})", f.step, f.at.line)];
-                wrong.extend(f.wrong);
-                wrong
-            })?;
-        }
-        Ok(())
-    }
-
     /// Lets time pass until all is true at once.
     ///
     /// # Errors
@@ -268,61 +217,47 @@ impl Player {
         all: &[Expectation],
         within: Span,
     ) -> Result<(), Vec<String>> {
-        let end = self.driver.now() + within;
-        let mut seen = None;
-        loop {
-            let state = (self.driver.version(), self.driver.journal().len());
-            let ages =
-                |e: &Expectation| matches!(e, Expectation::Quiet(_) | Expectation::Client { .. });
-            if seen != Some(state) || all.iter().any(ages) {
-                seen = Some(state);
-                self.learn();
-                self.findings()?;
-                let wrong = self.wrong(&(*kube, cluster, *it), all);
-                if wrong.is_empty() {
-                    return Ok(());
-                }
-                if self.driver.now() >= end {
-                    return Err(after(within, wrong));
-                }
-            } else if self.driver.now() >= end {
-                return Err(after(within, self.wrong(&(*kube, cluster, *it), all)));
-            }
-            let next = self.driver.now() + LOOK;
-            self.driver.advance_to(next.min(end));
-        }
+        let mut wait = Wait::new(self.driver.now(), within);
+        while !self.look(&(*kube, cluster, *it), all, &mut wait)? {}
+        Ok(())
     }
 
-    /// Demands that all is true for a span of time.
-    fn hold(
+    /// Looks once whether all is true; lets a little time pass if not.
+    pub(super) fn look(
         &mut self,
         (kube, cluster, it): &SceneKey<'_>,
         all: &[Expectation],
-        hold: Span,
-    ) -> Result<(), Vec<String>> {
-        let begin = self.driver.now();
-        let end = begin + hold;
-        loop {
+        wait: &mut Wait,
+    ) -> Result<bool, Vec<String>> {
+        let state = (self.driver.version(), self.driver.journal().len());
+        let ages =
+            |e: &Expectation| matches!(e, Expectation::Quiet(_) | Expectation::Client { .. });
+        let over = self.driver.now() >= wait.end;
+        if over || wait.seen != Some(state) || all.iter().any(ages) {
+            wait.seen = Some(state);
             self.learn();
             self.findings()?;
             let wrong = self.wrong(&(*kube, cluster, *it), all);
-            if !wrong.is_empty() {
-                return Err(wrong);
+            if wrong.is_empty() {
+                return Ok(true);
             }
-            let now = self.driver.now();
-            if now >= end {
-                return Ok(());
+            if over {
+                return Err(after(wait.within, wrong));
             }
-            self.driver.advance_to((now + LOOK).min(end));
         }
+        // Who has patience looks less often.
+        let look = if self.grace.is_some_and(|g| g.patience > Span::ZERO) { SLOW } else { LOOK };
+        let next = self.driver.now() + look;
+        self.driver.advance_to(next.min(wait.end));
+        Ok(false)
     }
 
-    fn wrong(&self, (kube, cluster, it): &SceneKey<'_>, all: &[Expectation]) -> Vec<String> {
+    pub(super) fn wrong(&self, (kube, cluster, it): &SceneKey<'_>, all: &[Expectation]) -> Vec<String> {
         let scene = self.scene(*kube, cluster, *it);
         all.iter().filter_map(|e| check(&scene, &self.memory, e).err()).collect()
     }
 
-    fn findings(&self) -> Result<(), Vec<String>> {
+    pub(super) fn findings(&self) -> Result<(), Vec<String>> {
         let findings = self.driver.findings();
         match findings.is_empty() {
             true => Ok(()),
@@ -360,7 +295,7 @@ impl Player {
         self.learned = journal.len();
     }
 
-    fn remember_primaries(&mut self, kube: KubeId, cluster: &str) {
+    pub(super) fn remember_primaries(&mut self, kube: KubeId, cluster: &str) {
         let leaders = self.scene(kube, cluster, None).leaders();
         if let [leader] = leaders.as_slice() {
             let key = (kube, cluster.to_owned());
@@ -392,59 +327,6 @@ impl Player {
         all
     }
 
-    fn finale(&mut self, scenario: &Scenario) -> Result<(), Failure> {
-        let finale = &scenario.finale;
-        let failure = |wrong: Vec<String>| Failure {
-            at: finale.at,
-            step: "expect at the end".to_owned(),
-            wrong,
-        };
-        let kube = KubeId(0);
-        let cluster = scenario.cluster.clone();
-        let mut wrong = self.wrong(&(kube, &cluster, None), &finale.all);
-        if let Some(most) = finale.writes_when_quiet {
-            let calm =
-                self.wait(&(kube, &cluster, None), &[Expectation::Quiet(SILENCE)], CALM_DOWN);
-            match calm {
-                Err(seen) => wrong.extend(seen),
-                Ok(()) => {
-                    let before = self.writes();
-                    let until = self.driver.now() + WATCHED;
-                    self.advance_to(until);
-                    let more = self.writes() - before;
-                    if more > most {
-                        let span = span_text(WATCHED);
-                        wrong.push(format!(
-                            "the operator made {more} writes in {span} of quiet, not {most}"
-                        ));
-                    }
-                }
-            }
-        }
-        self.learn();
-        wrong.extend(self.findings().err().unwrap_or_default());
-        let (gap, lost) = self.client_figures();
-        if let Some(most) = finale.write_gap_s
-            && gap > most
-        {
-            wrong.push(format!("a client could not write for {gap:.1} s, not {most} s at most"));
-        }
-        if let Some(most) = finale.lost_rows
-            && lost > most
-        {
-            wrong.push(format!("{lost} acknowledged rows are lost, not {most}"));
-        }
-        if let Some(most) = finale.writes
-            && self.writes() > most
-        {
-            wrong.push(format!("the operator made {} writes, not {most} at most", self.writes()));
-        }
-        match wrong.is_empty() {
-            true => Ok(()),
-            false => Err(failure(wrong)),
-        }
-    }
-
     /// How many writes the operator has made.
     #[must_use]
     pub fn writes(&self) -> u64 {
@@ -466,17 +348,13 @@ impl Player {
         self.clients.push(name.to_owned());
     }
 
-    fn outcome(
-        &mut self,
-        scenario: &Scenario,
-        world: &WorldSpec,
-        failure: Option<Failure>,
-    ) -> Outcome {
+    /// How the story ended, or stands.
+    pub fn outcome(&mut self, scenario: &Scenario, failure: Option<Failure>) -> Outcome {
         self.learn();
         let (write_gap_s, lost_rows) = self.client_figures();
         let virtual_s = self.driver.now().seconds();
         let writes = self.writes();
-        let kubes = world.kubes.iter().map(|k| k.name.clone()).collect();
+        let kubes = scenario.world.kubes.iter().map(|k| k.name.clone()).collect();
         let told = Teller::new(kubes).tell(&self.aliases, self.driver.journal());
         let mut clients = String::new();
         if !self.clients.is_empty() {

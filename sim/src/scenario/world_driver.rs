@@ -60,14 +60,41 @@ pub trait Site {
 }
 
 /// A world and its site.
+#[derive(Clone)]
 pub struct WorldDriver<S> {
     /// The world.
     pub world: World,
     /// What is in it.
     pub site: S,
+    /// What breaks or heals at a moment to come.
+    later: Vec<(Time, KubeId, Break)>,
 }
 
-impl<S: Site> Driver for WorldDriver<S> {
+impl<S> WorldDriver<S> {
+    /// A world in which a story can be played.
+    pub fn new(world: World, site: S) -> Self {
+        Self { world, site, later: Vec::new() }
+    }
+}
+
+impl<S: Site> WorldDriver<S> {
+    fn strike(&mut self, kube: KubeId, fault: &Break) -> Result<(), String> {
+        match fault {
+            Break::Partition(a, b) => self.world.partition(kube, a, b),
+            Break::HealNetwork => self.world.heal_network(),
+            Break::ApiOutage(span) => {
+                let from = self.world.now();
+                let down = Status::unavailable("connection refused");
+                let how = Cut::Refuse(Box::new(down));
+                self.world.faults.api_outage("outage", kube, from, *span, how);
+            }
+            other => return self.site.fault(&mut self.world, kube, other),
+        }
+        Ok(())
+    }
+}
+
+impl<S: Site + Clone + 'static> Driver for WorldDriver<S> {
     fn now(&self) -> Time {
         self.world.now()
     }
@@ -77,6 +104,12 @@ impl<S: Site> Driver for WorldDriver<S> {
     }
 
     fn advance_to(&mut self, until: Time) {
+        while let Some(index) = self.later.iter().position(|l| l.0 <= until) {
+            let (at, kube, fault) = self.later.remove(index);
+            self.world.advance_to(at);
+            // What is not there any more can't break.
+            let _ = self.strike(kube, &fault);
+        }
         self.world.advance_to(until);
     }
 
@@ -127,18 +160,11 @@ impl<S: Site> Driver for WorldDriver<S> {
     }
 
     fn fault(&mut self, kube: KubeId, fault: &Break) -> Result<(), String> {
-        match fault {
-            Break::Partition(a, b) => self.world.partition(kube, a, b),
-            Break::HealNetwork => self.world.heal_network(),
-            Break::ApiOutage(span) => {
-                let from = self.world.now();
-                let down = Status::unavailable("connection refused");
-                let how = Cut::Refuse(Box::new(down));
-                self.world.faults.api_outage("outage", kube, from, *span, how);
-            }
-            other => return self.site.fault(&mut self.world, kube, other),
+        if let Break::Operator(_) = fault {
+            // The story decides when the operator runs.
+            self.later.retain(|l| !matches!(l.2, Break::Operator(_)));
         }
-        Ok(())
+        self.strike(kube, fault)
     }
 
     fn connect(&mut self, kube: KubeId, client: &ClientSpec) -> Result<(), String> {
@@ -173,6 +199,18 @@ impl<S: Site> Driver for WorldDriver<S> {
 
     fn trace(&self) -> &str {
         self.world.trace.text()
+    }
+
+    fn fork(&self) -> Option<Box<dyn Driver>> {
+        Some(Box::new(self.clone()))
+    }
+
+    fn world(&mut self) -> Option<&mut World> {
+        Some(&mut self.world)
+    }
+
+    fn fault_at(&mut self, at: Time, kube: KubeId, fault: Break) {
+        self.later.push((at, kube, fault));
     }
 }
 
@@ -243,6 +281,7 @@ mod tests {
     use crate::world::Kube;
     use serde_json::json;
 
+    #[derive(Clone)]
     struct Nothing;
 
     impl Site for Nothing {
@@ -274,7 +313,7 @@ mod tests {
     fn people_reach_the_api_server_through_the_pipeline() {
         let mut world = World::new(1);
         let kube = world.add_kube(Kube::new(ApiServer::new()));
-        let mut driver = WorldDriver { world, site: Nothing };
+        let mut driver = WorldDriver::new(world, Nothing);
         let object = |value| Arc::new(Object::from_value(value).expect("an object"));
         let namespace =
             object(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "db"}}));

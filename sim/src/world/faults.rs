@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::kube::Verb;
 use crate::time::{Span, Time};
-use crate::world::actor::{ActorId, KubeId};
+use crate::world::actor::{ActorId, KubeId, WatchId};
 use crate::world::message::{Cut, Envelope, Point, What};
 
 /// One rule: the first that matches a message at a point decides what happens to it.
@@ -43,16 +43,43 @@ pub struct Matcher {
     pub writes: bool,
 }
 
+/// What happens to one delivery of one watch.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Late {
+    /// It comes so much later, and so does all that follows on this watch until then.
+    By(Span),
+    /// It never comes: the stream breaks, and is opened anew so much later.
+    Never(Span),
+}
+
 /// All rules in force.
 #[derive(Clone, Debug, Default)]
 pub struct Faults {
     rules: Arc<Vec<Rule>>,
+    /// Deliveries by their watch and the version of the change.
+    deliveries: Vec<(WatchId, u64, Late)>,
 }
 
 impl Faults {
     /// Adds a rule.
     pub fn add(&mut self, rule: Rule) {
         Arc::make_mut(&mut self.rules).push(rule);
+    }
+
+    /// Adds a rule that is asked before all others.
+    pub fn add_first(&mut self, rule: Rule) {
+        Arc::make_mut(&mut self.rules).insert(0, rule);
+    }
+
+    /// Cuts the delivery of a change, by the version that it led to, to a watch.
+    pub fn cut_delivery(&mut self, watch: WatchId, resource_version: u64, late: Late) {
+        self.deliveries.push((watch, resource_version, late));
+    }
+
+    /// What happens to a delivery, if anything.
+    pub(super) fn delivery(&self, watch: WatchId, resource_version: u64) -> Option<Late> {
+        let same = |d: &&(WatchId, u64, Late)| (d.0, d.1) == (watch, resource_version);
+        self.deliveries.iter().find(same).map(|d| d.2)
     }
 
     /// Takes away all rules of a name.
@@ -62,7 +89,7 @@ impl Faults {
 
     /// Takes away all rules.
     pub fn heal(&mut self) {
-        self.rules = Arc::default();
+        *self = Self::default();
     }
 
     /// Whether nothing can be cut.
@@ -82,11 +109,15 @@ impl Faults {
         }) else {
             return Cut::Pass;
         };
-        let rule = &mut Arc::make_mut(&mut self.rules)[index];
-        if let Some(left) = &mut rule.left {
+        let rules = Arc::make_mut(&mut self.rules);
+        let cut = rules[index].cut.clone();
+        if let Some(left) = &mut rules[index].left {
             *left -= 1;
+            if *left == 0 {
+                rules.remove(index);
+            }
         }
-        rule.cut.clone()
+        cut
     }
 
     /// An outage of the API server of a Kubernetes: nothing reaches it. Whoever asks is answered as

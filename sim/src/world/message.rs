@@ -104,4 +104,6 @@ pub enum Cut {
     Double,
     /// Its sender dies at this moment.
     Crash,
+    /// Its sender dies at this moment, and it goes on so much later, when a successor may be at work.
+    Orphan(Span),
 }

@@ -4,7 +4,7 @@
 mod actor;
 pub mod call;
 mod faults;
-mod fingerprint;
+pub mod fingerprint;
 pub mod informer;
 pub mod journal;
 mod kube;
@@ -12,17 +12,19 @@ mod message;
 mod net;
 mod pipeline;
 mod queue;
+mod tap;
 mod trace;
 mod watchers;
 
 use std::sync::Arc;
 
 pub use actor::{Actor, ActorId, Cx, Input, KubeId, Place, Probe, Signal, WatchId};
-pub use faults::{Faults, Matcher, Rule};
+pub use faults::{Faults, Late, Matcher, Rule};
 pub use informer::{Informer, Key, Learned, key_of};
 pub use kube::Kube;
 pub use message::{Back, Cut, Envelope, Point, Ticket, What, Where};
 pub use net::{CONTROL_PLANE, OUTSIDE};
+pub use tap::{Passed, Tap};
 pub use trace::Trace;
 
 use crate::rng::Streams;
@@ -54,6 +56,8 @@ pub struct World {
     findings: Arc<Vec<String>>,
     /// The machine's record of the run.
     pub trace: Trace,
+    /// What one actor says and hears, if somebody listens.
+    pub tap: Option<Tap>,
 }
 
 /// An actor in its place.
@@ -93,6 +97,7 @@ impl World {
             checked: 0,
             findings: Arc::default(),
             trace: Trace::default(),
+            tap: None,
         }
     }
 
@@ -237,6 +242,7 @@ impl World {
             Event::Back(actor, ticket, back) => self.deliver_back(actor, ticket, *back),
             Event::Deadline(ticket) => self.expire(ticket),
             Event::Change(watch, change) => self.deliver_change(watch, change),
+            Event::Relist(watch) => self.relist(watch),
             event => {
                 if let Some((actor, input)) = event.plain() {
                     self.tell(actor, input);

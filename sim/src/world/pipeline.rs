@@ -12,6 +12,7 @@ use crate::kube::{Change, Request, Status};
 use crate::time::{Span, Time};
 use crate::world::actor::{ActorId, Input, KubeId, WatchId};
 use crate::world::call::{Call, CallError, Reply};
+use crate::world::faults::Late;
 use crate::world::message::{Back, Cut, Envelope, Point, Ticket, What, Where};
 use crate::world::queue::Event;
 use crate::world::{World, net};
@@ -49,6 +50,8 @@ pub(super) struct Pending {
     from: ActorId,
     to: Option<ActorId>,
     exec: bool,
+    /// The answer will be lost on its way.
+    lost: bool,
 }
 
 impl World {
@@ -95,7 +98,7 @@ impl World {
     }
 
     fn await_answer(&mut self, ticket: Ticket, from: ActorId, exec: bool, deadline: Span) {
-        Arc::make_mut(&mut self.pending).insert(ticket, Pending { from, to: None, exec });
+        Arc::make_mut(&mut self.pending).insert(ticket, Pending { from, to: None, exec, lost: false });
         self.queue.push(self.now + deadline, Event::Deadline(ticket));
     }
 
@@ -108,6 +111,7 @@ impl World {
     }
 
     fn send(&mut self, envelope: Envelope) {
+        self.tap_sent(&envelope);
         let here = self.location(envelope.from);
         let there: Arc<str> = match &envelope.what {
             What::Call { to, .. } => {
@@ -129,6 +133,11 @@ impl World {
             Cut::Lose => self.lose(&envelope),
             Cut::Refuse(status) => self.refuse(&envelope, *status),
             Cut::Crash => self.kill(envelope.from, 137),
+            Cut::Orphan(span) => {
+                let from = envelope.from;
+                self.queue.push(at + span, Event::Arrive(Box::new(envelope)));
+                self.kill(from, 137);
+            }
         }
     }
 
@@ -169,6 +178,10 @@ impl World {
             Cut::Lose => return self.lose(&envelope),
             Cut::Refuse(status) => return self.refuse(&envelope, *status),
             Cut::Crash => self.kill(envelope.from, 137),
+            Cut::Orphan(span) => {
+                self.kill(envelope.from, 137);
+                return self.queue.push(self.now + span, Event::Arrive(Box::new(envelope)));
+            }
         }
         match envelope.what.clone() {
             What::Request(request) => self.apply(&envelope, &request),
@@ -192,7 +205,7 @@ impl World {
                 Cut::Delay(span) => at = at + span,
                 Cut::Lose => return self.lose(envelope),
                 Cut::Refuse(status) => return self.refuse(envelope, *status),
-                Cut::Crash => return self.kill(envelope.from, 137),
+                Cut::Crash | Cut::Orphan(_) => return self.kill(envelope.from, 137),
             }
         }
         let back = Back::Response(Box::new(response));
@@ -227,8 +240,10 @@ impl World {
     }
 
     fn hear_call(&mut self, envelope: &Envelope, actor: ActorId, call: Call) {
+        // What becomes of the answer is settled here, where its question is at hand.
+        let lost = self.cut(Point::Answered, envelope) == Cut::Lose;
         if let Some(pending) = Arc::make_mut(&mut self.pending).get_mut(&envelope.ticket) {
-            pending.to = Some(actor);
+            (pending.to, pending.lost) = (Some(actor), lost);
         }
         self.tell(actor, Input::Call(envelope.ticket, call));
     }
@@ -246,7 +261,7 @@ impl World {
     }
 
     fn answer(&mut self, ticket: Ticket, reply: Result<Reply, CallError>) {
-        let Some(pending) = self.pending.get(&ticket) else {
+        let Some(pending) = self.pending.get(&ticket).filter(|p| !p.lost) else {
             return;
         };
         let event = Event::Back(pending.from, ticket, Box::new(Back::Reply(reply)));
@@ -392,7 +407,24 @@ impl World {
                 let Some(seen) = watch.sees(change, nodes) else {
                     continue;
                 };
-                let at = (self.now + WATCH_LAG + watch.lag).max(watch.last_at);
+                let mut at = (self.now + WATCH_LAG + watch.lag).max(watch.last_at);
+                if let Some(tap) = &mut self.tap
+                    && let Some(Some(slot)) = self.slots.get(watch.actor.0 as usize)
+                    && *slot.info.name == *tap.name
+                {
+                    tap.heard(at, kube_id, *id, &seen);
+                }
+                match self.faults.delivery(*id, seen.resource_version) {
+                    None => {}
+                    Some(Late::By(span)) => at = at + span,
+                    Some(Late::Never(span)) => {
+                        if let Some(watch) = Arc::make_mut(&mut self.watches).get_mut(id) {
+                            watch.broken = true;
+                        }
+                        self.queue.push(at + span, Event::Relist(*id));
+                        continue;
+                    }
+                }
                 if at > watch.last_at
                     && let Some(watch) = Arc::make_mut(&mut self.watches).get_mut(id)
                 {
@@ -441,6 +473,16 @@ impl World {
             let ticket = self.ticket();
             self.send(Envelope { ticket, from, kube, what: What::Watch(id) });
         }
+    }
+
+    /// A broken watch lists anew.
+    pub(super) fn relist(&mut self, id: WatchId) {
+        let Some(watch) = self.watches.get(&id).filter(|w| w.broken) else {
+            return;
+        };
+        let (from, kube) = (watch.actor, watch.kube);
+        let ticket = self.ticket();
+        self.send(Envelope { ticket, from, kube, what: What::Watch(id) });
     }
 
     pub(super) fn close_watch(&mut self, id: WatchId) {

@@ -25,6 +25,8 @@ pub enum Event {
     Deadline(Ticket),
     /// A change reaches a watch.
     Change(WatchId, Arc<Change>),
+    /// A broken watch is opened anew.
+    Relist(WatchId),
     /// A signal reaches a process.
     Signal(ActorId, Signal),
     /// New files reach a process.

@@ -1,0 +1,16 @@
+//! Exploration: stories, disturbed at every message of the operator. It owns which messages there are (`message.rs`),
+//! what can be done to each (`cut.rs`), the undisturbed run that all is compared with (`base.rs`), which cuts are
+//! worth a try (`plan.rs`), how a disturbed story ends (`fork.rs`) and what to say when it ends badly (`failure.rs`).
+//!
+//! It deliberately doesn't know how stories are played (`scenario`), what is true in a world (the checkers), or how
+//! results are printed and threads are used (`cli/sweep.rs`).
+
+pub mod base;
+pub mod cut;
+pub mod failure;
+pub mod fork;
+pub mod message;
+pub mod plan;
+
+#[cfg(test)]
+mod tests;

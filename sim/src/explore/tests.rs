@@ -1,0 +1,98 @@
+//! The machinery of the sweep: a cut does what it says, what is equal is tried once, and a sample of one story's cuts
+//! ends well. The whole sweep is `ivory-sim sweep`.
+
+use std::path::Path;
+
+use ivory_core::Kind;
+
+use super::base::{Base, base, player};
+use super::cut::Cut;
+use super::fork::{End, explore};
+use super::message::{Message, Which};
+use super::plan::plan;
+use crate::lab::site::build;
+use crate::lab::{NAMESPACE, OPERATOR};
+use crate::scenario::language::Scenario;
+use crate::scenario::parse::load;
+use crate::time::Span;
+use crate::world::KubeId;
+
+fn story(name: &str) -> (Scenario, Base) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios");
+    let story = load(&folder.join(name).with_extension("yaml")).expect("a story");
+    let base = base(&story, &build).expect("it ends well undisturbed");
+    (story, base)
+}
+
+fn named<'a>(base: &'a Base, name: &str) -> &'a Message {
+    let mut all = base.messages.iter();
+    all.find(|m| m.name == name).unwrap_or_else(|| panic!("a message {name}"))
+}
+
+#[test]
+fn a_cut_does_what_it_says() {
+    let (story, base) = story("create");
+    let message = named(&base, "apply Service hippo-ha");
+    assert!(message.reason.contains("missing"), "{message:?}");
+    let mut begin = player(&story, &build).expect("a world");
+    for _ in 0..message.tick {
+        begin.tick(&story).expect("it goes on");
+    }
+    // Whether the Service exists and the operator lives, 10 ms, 3 s and 16 s after the message was sent.
+    let after = |cut: Cut| {
+        let mut fork = begin.fork().expect("a copy");
+        cut.arm(&mut *fork.driver, message);
+        [Span::ms(10), Span::s(3), Span::s(16)].map(|span| {
+            fork.driver.advance_to(message.at + span);
+            let exists = fork.driver.get(KubeId(0), Kind::Service, NAMESPACE, "hippo-ha").is_some();
+            let world = fork.driver.world().expect("a world");
+            (exists, world.find(KubeId(0), OPERATOR).is_some())
+        })
+    };
+    let (on, off) = (true, false);
+    for (cut, wanted) in [
+        (Cut::CrashBefore, [(off, off), (off, off), (on, on)]),
+        (Cut::CrashAfter, [(on, off), (on, off), (on, on)]),
+        (Cut::Late, [(off, off), (off, off), (on, on)]),
+        (Cut::Lost, [(on, on), (on, on), (on, on)]),
+        (Cut::Error, [(off, on), (on, on), (on, on)]),
+        (Cut::Throttled, [(off, on), (on, on), (on, on)]),
+        (Cut::Conflict, [(off, on), (on, on), (on, on)]),
+    ] {
+        assert_eq!(after(cut), wanted, "{cut}");
+    }
+}
+
+#[test]
+fn what_is_equal_is_tried_once_and_a_sample_ends_well() {
+    let (story, base) = story("create");
+    let alone = plan([Some(&base)]);
+    let twice = plan([Some(&base), None, Some(&base)]);
+    assert_eq!(alone.all, alone.equal + alone.cuts[0].len());
+    assert_eq!((twice.all, twice.equal), (2 * alone.all, alone.equal + alone.all));
+    assert_eq!(twice.cuts, [alone.cuts[0].clone(), Vec::new(), Vec::new()]);
+    for (kind, least) in [("exec", 3), ("request", 40), ("heard", 40)] {
+        let of = |m: &&Message| match m.which {
+            Which::Exec(_) => kind == "exec",
+            Which::Request(_) => kind == "request",
+            Which::Heard(..) => kind == "heard",
+            Which::Watch(_) => false,
+        };
+        assert!(base.messages.iter().filter(of).count() >= least, "{kind}");
+    }
+    // Each of the cuts in turn, all over the story.
+    let sample: Vec<_> = alone.cuts[0].iter().copied().step_by(37).collect();
+    let (mut rejoined, mut tried) = (0, 0);
+    let mut on = |message: &Message, cut: Cut, end: End| {
+        tried += 1;
+        match end {
+            End::Rejoined => rejoined += 1,
+            End::Same => {}
+            End::Failed(failure) => panic!("{}:{cut}: {failure:#?}", message.number),
+        }
+        true
+    };
+    explore(&story, &base, &sample, &build, &mut on).expect("a world");
+    assert_eq!(tried, sample.len());
+    assert!(rejoined * 2 > tried, "{rejoined} of {tried} rejoined");
+}
