@@ -365,6 +365,26 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_that_is_lost_while_the_root_changes_trusts_the_roots_of_the_others() {
+        let mut world = World::settled(2);
+        let old = text(&world, names::ROOT_CA_SECRET, "root.crt");
+        world.remove(Kind::Secret, names::ROOT_CA_SECRET);
+        world.settle();
+        let both = format!("{}{old}", text(&world, names::ROOT_CA_SECRET, "root.crt"));
+        let instance = names::instance_certs(&world.leader());
+        for (secret, key) in [
+            ("hippo-cluster-cert", "ca.crt"),
+            ("hippo-replication-cert", "ca.crt"),
+            ("hippo-pgbackrest", "pgbackrest.ca-roots"),
+            (&*instance, "patroni.ca-roots"),
+        ] {
+            world.remove(Kind::Secret, secret);
+            world.settle();
+            assert_eq!(text(&world, secret, key), both, "{secret}");
+        }
+    }
+
+    #[test]
     fn a_strangers_authority_is_no_root_of_before() {
         let mut world = World::settled(1);
         let leaf = text(&world, "hippo-cluster-cert", "tls.crt");

@@ -18,6 +18,9 @@ use crate::report::Step;
 /// How long each of the two steps takes: much longer than mounted Secrets need to reach their Pods.
 const OVERLAP: SignedDuration = SignedDuration::from_hours(24);
 
+/// Under which keys Secrets of a cluster hold the roots that they trust.
+const BUNDLES: [&str; 3] = ["ca.crt", "patroni.ca-roots", "pgbackrest.ca-roots"];
+
 /// Whom one Secret trusts.
 #[derive(Clone, Debug)]
 pub struct Trust {
@@ -48,24 +51,53 @@ impl Trust {
                 pass.unreadable(Step::Pki, format!("Secret {secret}"));
                 return None;
             }
-            Read::Absent => return Some(trust),
+            Read::Absent => {
+                trust.join(pass);
+                return Some(trust);
+            }
             Read::Known(live) => live,
         };
         let text = || live.data(key).and_then(|t| t.expose_text().map(str::to_owned));
         if pass.memo.trusts_only(live, root, || text().is_some_and(|t| t == trust.bundle())) {
             return Some(trust);
         }
-        let Some(text) = text() else { return Some(trust) };
-        let mut olds = Authority::list(&text);
-        let root = root.authority();
-        olds.retain(|a| a != root && a.named_like(root) && a.not_after() > now);
-        if olds.is_empty() {
+        let Some(text) = text() else {
+            trust.join(pass);
+            return Some(trust);
+        };
+        trust.olds = trust.before(&text, now);
+        if trust.olds.is_empty() {
             return Some(trust);
         }
-        trust.olds = olds;
         let noted = live.annotation(labels::TRUST_CHANGED).and_then(|t| t.parse().ok());
         trust.since = noted.filter(|_| text == trust.bundle()).or(Some(now));
         Some(trust)
+    }
+
+    /// Roots of before in a bundle. A stranger's authority is none.
+    fn before(&self, bundle: &str, now: Timestamp) -> Vec<Authority> {
+        let root = self.root.authority();
+        let mut olds = Authority::list(bundle);
+        olds.retain(|a| a != root && a.named_like(root) && a.not_after() > now);
+        olds
+    }
+
+    /// A Secret that was lost while the root changes trusts whom the cluster's others trust: their leaves may still be
+    /// of a root of before.
+    fn join(&mut self, pass: &Pass<'_>) {
+        let now = pass.context.now;
+        let Read::Known(secrets) = pass.observed.labelled(Kind::Secret) else { return };
+        let own = self.bundle();
+        let ours = secrets.iter().filter(|s| s.controlled_by(&pass.cluster.uid));
+        for bundle in ours.flat_map(|s| BUNDLES.iter().filter_map(|key| s.data(key))) {
+            let Some(text) = bundle.expose_text().filter(|text| *text != own) else { continue };
+            for old in self.before(text, now) {
+                if !self.olds.contains(&old) {
+                    self.olds.push(old);
+                }
+            }
+        }
+        self.since = (!self.olds.is_empty()).then_some(now);
     }
 
     /// The roots whose leaves may stay, and until when. The present one first, for as long as it lives.
