@@ -18,19 +18,20 @@ const TABLE: &[Gated] = &[
     Gated {
         gate: "InstanceSidecars",
         path: "spec.instances[].containers",
-        take: |s| s.instances.iter_mut().fold(false, |any, i| take(&mut i.containers) || any),
+        take: |s| s.instances.iter_mut().filter_map(|i| take(&mut i.containers)).count() > 0,
     },
     Gated {
         gate: "TablespaceVolumes",
         path: "spec.instances[].tablespaceVolumes",
         take: |s| {
-            s.instances.iter_mut().fold(false, |any, i| take(&mut i.tablespace_volumes) || any)
+            s.instances.iter_mut().filter_map(|i| take(&mut i.tablespace_volumes)).count() > 0
         },
     },
 ];
 
-fn take<T>(list: &mut Vec<T>) -> bool {
-    !std::mem::take(list).is_empty()
+/// Empties a list; none if it was empty.
+fn take<T>(list: &mut Vec<T>) -> Option<Vec<T>> {
+    Some(std::mem::take(list)).filter(|taken| !taken.is_empty())
 }
 
 /// Takes out of a spec what is behind closed gates. What that was, and which gate it needs, for people.

@@ -1,5 +1,10 @@
 //! The page of edits and their effects is what `ivory-sim try OLD --then NEW` says of each. `UPDATE_EFFECTS=1 cargo test
 //! -p ivory-sim --test effects` writes it anew.
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "it starts the program as a user does; no World is concerned"
+)]
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
