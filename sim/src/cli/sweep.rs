@@ -326,7 +326,13 @@ fn tell(
 }
 
 fn tell_failure(ui: Ui, story: &Scenario, failure: &Failure) {
-    line!("\n{} {}: message {}, {}", ui.red("✗"), ui.bold(&story.name), failure.number, failure.message);
+    line!(
+        "\n{} {}: message {}, {}",
+        ui.red("✗"),
+        ui.bold(&story.name),
+        failure.number,
+        failure.message
+    );
     if !failure.reason.is_empty() {
         line!("    because {}", failure.reason);
     }

@@ -75,7 +75,11 @@ impl Status {
     /// 409, of no object in particular: what a busy server says.
     #[must_use]
     pub fn conflicting() -> Self {
-        Self::new(409, "Conflict", "the object has been modified; please apply your changes to the latest version")
+        Self::new(
+            409,
+            "Conflict",
+            "the object has been modified; please apply your changes to the latest version",
+        )
     }
 
     /// 429.
