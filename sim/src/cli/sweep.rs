@@ -127,16 +127,18 @@ fn sweep(
     plan: &Plan,
     until: Option<Instant>,
 ) -> Vec<Tried> {
-    let portions: Vec<(usize, &[(usize, Cut)])> = plan
-        .cuts
-        .iter()
-        .enumerate()
-        .flat_map(|(story, cuts)| cuts.chunks(PORTION).map(move |c| (story, c)))
+    let all = plan.cuts.iter().enumerate();
+    let mut portions: Vec<(usize, usize, &[(usize, Cut)])> = all
+        .flat_map(|(story, cuts)| {
+            cuts.chunks(PORTION).enumerate().map(move |(n, cuts)| (n, story, cuts))
+        })
         .collect();
+    // All stories by turns: a budget that runs out leaves something out of each.
+    portions.sort_by_key(|(number, ..)| *number);
     let bar = progress(ui, args, plan.all - plan.equal, "cuts");
     let over = AtomicBool::new(false);
     let tried = in_threads(args.jobs, portions.len(), |index| {
-        let (story, cuts) = portions[index];
+        let (_, story, cuts) = portions[index];
         let mut tried = Vec::new();
         let Ok(base) = &bases[story] else { return tried };
         let mut on = |_: &_, _, end| {
@@ -154,7 +156,9 @@ fn sweep(
         tried
     });
     bar.finish_and_clear();
-    tried.into_iter().flatten().collect()
+    let mut tried: Vec<Tried> = tried.into_iter().flatten().collect();
+    tried.sort_by_key(|t| t.story);
+    tried
 }
 
 /// Does so many deeds in some threads; results come in the order of the deeds.
@@ -326,7 +330,13 @@ fn tell(
 }
 
 fn tell_failure(ui: Ui, story: &Scenario, failure: &Failure) {
-    line!("\n{} {}: message {}, {}", ui.red("✗"), ui.bold(&story.name), failure.number, failure.message);
+    line!(
+        "\n{} {}: message {}, {}",
+        ui.red("✗"),
+        ui.bold(&story.name),
+        failure.number,
+        failure.message
+    );
     if !failure.reason.is_empty() {
         line!("    because {}", failure.reason);
     }

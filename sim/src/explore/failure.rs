@@ -52,7 +52,9 @@ impl Promise {
     pub fn text(self) -> &'static str {
         match self {
             Self::Checked => "safety: what the checkers forbid, at any moment",
-            Self::NoLoss => "2: no acknowledged commit is lost by an action that the operator chose",
+            Self::NoLoss => {
+                "2: no acknowledged commit is lost by an action that the operator chose"
+            }
             Self::Quiet => "7: steady state means zero writes",
             Self::SameEnd => {
                 "8: a kill, conflict, timeout or stale cache after any single write leads to the same final state, \
@@ -67,7 +69,11 @@ impl Promise {
     /// The promise that a failed step or end of a story is about.
     pub(super) fn of(failure: &run::Failure, silent: bool) -> Self {
         let has = |part: &str| failure.wrong.iter().any(|w| w.contains(part));
-        if has("members are writable") || has("addresses") || has("the plan ") || has("another cluster's data") {
+        if has("members are writable")
+            || has("addresses")
+            || has("the plan ")
+            || has("another cluster's data")
+        {
             Self::Checked
         } else if has("rows are lost") {
             Self::NoLoss

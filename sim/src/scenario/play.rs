@@ -79,11 +79,9 @@ impl Player {
         };
         match done {
             Ok(()) => Ok(!matches!(self.cursor.doing, Doing::Over)),
-            Err(wrong) if settling => Err(Failure {
-                at: story.finale.at,
-                step: "expect at the end".to_owned(),
-                wrong,
-            }),
+            Err(wrong) if settling => {
+                Err(Failure { at: story.finale.at, step: "expect at the end".to_owned(), wrong })
+            }
             Err(wrong) => Err(self.failure(story, wrong)),
         }
     }

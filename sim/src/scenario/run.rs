@@ -177,7 +177,12 @@ impl Player {
         }
     }
 
-    pub(super) fn perform(&mut self, kube: KubeId, deed: Deed, refused: Option<&str>) -> Result<(), String> {
+    pub(super) fn perform(
+        &mut self,
+        kube: KubeId,
+        deed: Deed,
+        refused: Option<&str>,
+    ) -> Result<(), String> {
         let mut refusals = Vec::new();
         match deed {
             Deed::Requests(requests) => {
@@ -252,7 +257,11 @@ impl Player {
         Ok(false)
     }
 
-    pub(super) fn wrong(&self, (kube, cluster, it): &SceneKey<'_>, all: &[Expectation]) -> Vec<String> {
+    pub(super) fn wrong(
+        &self,
+        (kube, cluster, it): &SceneKey<'_>,
+        all: &[Expectation],
+    ) -> Vec<String> {
         let scene = self.scene(*kube, cluster, *it);
         all.iter().filter_map(|e| check(&scene, &self.memory, e).err()).collect()
     }

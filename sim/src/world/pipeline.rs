@@ -98,7 +98,8 @@ impl World {
     }
 
     fn await_answer(&mut self, ticket: Ticket, from: ActorId, exec: bool, deadline: Span) {
-        Arc::make_mut(&mut self.pending).insert(ticket, Pending { from, to: None, exec, lost: false });
+        Arc::make_mut(&mut self.pending)
+            .insert(ticket, Pending { from, to: None, exec, lost: false });
         self.queue.push(self.now + deadline, Event::Deadline(ticket));
     }
 
