@@ -87,6 +87,16 @@ pub(super) const PLANTS: &[Plant] = &[
         signs: &["scenarios/planted-a.yaml: has no transcript", "snapshots/planted-b: is the"],
     },
     Plant {
+        gate: "tidy",
+        what: "a page of promises that names what is not there",
+        put: |copy| {
+            let names = "`planted.yaml` `core/src/steps/tests.rs::planted` `sim/src/planted.rs`\n";
+            copy.append("scenarios/PROMISES.md", names)
+        },
+        mark: MARK,
+        signs: &["planted.yaml` is gone", "::planted` is no test", "planted.rs` is gone"],
+    },
+    Plant {
         gate: "clippy-toml",
         what: "a ban taken out, and another without advice",
         put: |copy| {

@@ -2,6 +2,7 @@
 //! must have a counterpart.
 
 mod map;
+mod promises;
 mod source;
 mod stories;
 mod words;
@@ -27,5 +28,7 @@ pub(crate) fn run(tree: &Tree) -> anyhow::Result<Vec<Finding>> {
     }
     findings.extend(map::check(&files, &tree.text(map::FILE).unwrap_or_default()));
     findings.extend(stories::check(&files));
+    let page = tree.text(promises::FILE).unwrap_or_default();
+    findings.extend(promises::check(&files, &page, |path| tree.text(path)));
     Ok(findings)
 }
