@@ -9,6 +9,8 @@ use crate::api::shared::ServiceType;
 use crate::cluster::Cluster;
 use crate::crypto::pki::{self, Authority};
 use crate::kind::Kind;
+use crate::names;
+use crate::object::Object;
 use crate::observed::Observed;
 use crate::read::Read;
 
@@ -66,6 +68,7 @@ pub fn complaints(observed: &Observed, cluster: &Cluster) -> Vec<(&'static str, 
             all.push(("DuplicateSet", format!("two instance sets are called {:?}", set.name)));
         }
     }
+    all.extend(other_version(observed, cluster));
     all.extend(custom_tls(observed, cluster));
     if spec.custom_tls_secret.is_some() != spec.custom_replication_tls_secret.is_some() {
         let text = "spec.customTLSSecret and spec.customReplicationTLSSecret must be given together, \
@@ -73,6 +76,34 @@ pub fn complaints(observed: &Observed, cluster: &Cluster) -> Vec<(&'static str, 
         all.push(("CustomTLSIncomplete", text.into()));
     }
     all
+}
+
+/// A major version is no setting: the data directory of another one is another directory, and an empty one.
+fn other_version(observed: &Observed, cluster: &Cluster) -> Option<(&'static str, String)> {
+    let patroni = observed.find(Kind::Endpoints, &names::scope_config(&cluster.name));
+    let initialized = patroni.known().and_then(|e| e.annotation("initialize")).is_some();
+    let noted = cluster.status.patroni.as_ref().is_some_and(|p| p.system_identifier.is_some());
+    if !initialized && !noted {
+        return None;
+    }
+    let Read::Known(sets) = observed.labelled(Kind::StatefulSet) else { return None };
+    let mine = sets.iter().filter(|s| s.controlled_by(&cluster.uid));
+    let wanted = cluster.data_directory();
+    let found = mine.filter_map(|s| data_directory(s)).find(|found| *found != wanted)?;
+    let text = format!(
+        "the data is in {found}, and spec.postgresVersion is {}: a running cluster can't be given another major \
+         version; set the former one again",
+        cluster.spec.postgres_version
+    );
+    Some(("PostgresVersionChanged", text))
+}
+
+/// The data directory for which an instance's workload was made.
+fn data_directory(set: &Object) -> Option<String> {
+    let containers = set.at(&["spec", "template", "spec", "containers"])?.as_array()?;
+    let database = containers.iter().find(|c| c["name"] == names::DATABASE_CONTAINER)?;
+    let variable = database.get("env")?.as_array()?.iter().find(|v| v["name"] == "PGDATA")?;
+    variable.get("value")?.as_str().map(str::to_owned)
 }
 
 /// What is wrong with the Secrets that the user brings: all files must be there, and both must trust one

@@ -371,12 +371,31 @@ const BUILT: &[(&str, Edit)] = &[
     }),
     ("spec.port", |s| s["port"] = 5433.into()),
     ("spec.postGISVersion", |s| s["postGISVersion"] = "3.5".into()),
-    ("spec.postgresVersion", |s| s["postgresVersion"] = 17.into()),
     ("spec.service", |s| s["service"] = json!({"type": "LoadBalancer"})),
     ("spec.standby", |s| s["standby"] = json!({"host": "elsewhere"})),
     ("spec.supplementalGroups", |s| s["supplementalGroups"] = json!([65000])),
     ("spec.users", |s| s["users"] = json!([{"name": "rhino"}, {"name": "zebra"}])),
 ];
+
+/// Fields that can't be changed while a cluster runs, and the reason that says so.
+const REFUSED: &[(&str, Edit, &str)] =
+    &[("spec.postgresVersion", |s| s["postgresVersion"] = 17.into(), "PostgresVersionChanged")];
+
+#[test]
+fn what_can_not_be_changed_is_refused_and_taken_back() {
+    for (path, edit, reason) in REFUSED {
+        assert_eq!(effect(*edit), [""; 0], "{path}");
+        let mut world = World::settled(2);
+        let former = world.cluster().at(&["spec"]).cloned();
+        world.edit(edit);
+        world.settle();
+        assert_eq!(world.condition("Reconciled").map(|c| c.1).as_deref(), Some(*reason));
+        assert_eq!(world.condition("Ready").map(|c| c.0).as_deref(), Some("True"), "{path}");
+        world.edit(|s| *s = former.unwrap_or_default());
+        world.settle();
+        assert_eq!(world.condition("Reconciled").map(|c| c.1).as_deref(), Some("InSync"));
+    }
+}
 
 /// What a settled cluster would be changed by an edit, but for its status.
 fn effect(edit: Edit) -> Vec<String> {
@@ -438,7 +457,9 @@ fn every_other_field_does_something() {
         let known = UNBUILT
             .iter()
             .chain(BUILT)
-            .any(|(p, _)| *p == path || p.starts_with(&format!("{path}.")));
+            .map(|(p, _)| p)
+            .chain(REFUSED.iter().map(|(p, ..)| p))
+            .any(|p| *p == path || p.starts_with(&format!("{path}.")));
         assert!(known, "{path} is in no list");
     }
 }
