@@ -21,10 +21,17 @@ pub(crate) fn delegated() -> Option<ExitCode> {
     let first = args.peek()?.to_str()?;
     COMMANDS.iter().find(|(name, _)| *name == first)?;
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = Command::new(cargo)
-        .args(["run", "--quiet", "--locked", "-p", "ivory-real", "--"])
-        .args(args)
-        .status();
+    let mut command = Command::new(cargo);
+    command.args(["run", "--quiet", "--locked", "-p", "ivory-real", "--"]).args(args);
+    // What `cargo run` says of this program is not true of what is built there: with it, build scripts that read it
+    // run anew, and all that depends on them is compiled a second time.
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&name);
+        }
+    }
+    let status = command.status();
     Some(match status {
         Ok(status) => {
             ExitCode::from(status.code().and_then(|code| code.try_into().ok()).unwrap_or(1))

@@ -29,7 +29,16 @@ pub(crate) struct Image {
 pub(crate) fn build(root: &Path) -> anyhow::Result<PathBuf> {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let arguments = ["build", "--release", "--locked", "-p", "ivory-operator", "--target", TARGET];
-    let status = Command::new(&cargo).current_dir(root).args(arguments).status()?;
+    let mut command = Command::new(&cargo);
+    command.current_dir(root).args(arguments);
+    // These describe this program; with them, build scripts that read them would run anew.
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&name);
+        }
+    }
+    let status = command.status()?;
     ensure!(
         status.success(),
         "the operator does not build; a static binary needs `rustup target add {TARGET}` and musl-tools, \

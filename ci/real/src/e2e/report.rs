@@ -110,7 +110,7 @@ impl Result {
         }
         let (here, here_flaps) = milestones(scenario, journal);
         let (there, there_flaps) = milestones(scenario, simulated_journal);
-        let mut compared = compare(&here, &there);
+        let mut compared = compare((&here, &here_flaps), (&there, &there_flaps));
         // A story that broke off has an end of its own.
         if wrong.is_empty() {
             wrong.append(&mut compared.wrong);
