@@ -43,9 +43,9 @@ use report::Result as Line;
 const FIRST: [&str; 7] = [
     "create",
     "replicas-added-and-removed",
-    "services-deleted",
-    "primary-statefulset-deleted",
-    "primary-pod-killed",
+    "service-deletion",
+    "statefulset-loss",
+    "failover",
     "cluster-deleted",
     "cluster-with-replicas-deleted",
 ];

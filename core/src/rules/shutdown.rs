@@ -42,6 +42,12 @@ impl Phase {
     }
 }
 
+/// Whether the instance's data is gone, which whoever led last had. It copies another's now, or its volume goes: there
+/// is nothing to wait for, and what it might make of a backup must not lead over what the others have.
+fn has_lost_all(member: &Member) -> bool {
+    member.condemned() || member.patroni.as_ref().is_some_and(|s| s.state == "creating replica")
+}
+
 fn asked_to_run(member: &Member) -> bool {
     let set = member.stateful_set.as_ref();
     set.is_some_and(|s| s.i64_at(&["spec", "replicas"]) != Some(0))
@@ -53,7 +59,8 @@ pub fn phase(pass: &mut Pass<'_>, members: &Members) -> Phase {
     let noted = noted.or_else(|| pass.status.startup_instance.clone());
     let leader = members.leader().filter(|l| l.leads());
     if !pass.cluster.spec.shutdown {
-        return match noted.filter(|name| members.all.contains_key(name)) {
+        let has_data = |name: &String| members.all.get(name).is_some_and(|m| !has_lost_all(m));
+        return match noted.filter(has_data) {
             Some(name) if leader.is_none_or(|l| l.name != name) => {
                 let text =
                     format!("instance {name} led when the cluster was shut down and leads first");
@@ -116,6 +123,28 @@ mod tests {
 
     fn asked(world: &World, name: &str) -> i64 {
         world.the(Kind::StatefulSet, name).i64_at(&["spec", "replicas"]).expect("a number")
+    }
+
+    #[test]
+    fn nobody_waits_for_a_leader_whose_data_is_gone() {
+        let mut world = World::settled(3);
+        let leader = world.leader();
+        world.edit(|s| s["shutdown"] = true.into());
+        world.settle();
+        world.edit(|s| s["shutdown"] = false.into());
+        world.dead.insert(names::instance_pod(&leader));
+        world.settle();
+        let others = |world: &World| {
+            let all = world.instances().into_iter().filter(|name| *name != leader);
+            all.map(|name| asked(world, &name)).sum::<i64>()
+        };
+        assert_eq!(others(&world), 0, "the one with the newest data leads first");
+        world.change(Kind::Pod, &names::instance_pod(&leader), |p| {
+            let status = json!({"state": "creating replica", "role": "uninitialized"});
+            p["metadata"]["annotations"]["status"] = status.to_string().into();
+        });
+        world.settle();
+        assert_eq!(others(&world), 2);
     }
 
     #[test]
