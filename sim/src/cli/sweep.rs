@@ -119,6 +119,9 @@ fn chosen(args: &SweepArgs) -> Result<Vec<PathBuf>, Trouble> {
     Ok(files(&args.stories.iter().map(path).collect::<Vec<_>>())?)
 }
 
+/// Cuts that one thread tries in a row: which portion of its story it is, which story, and they themselves.
+type Portion<'a> = (usize, usize, &'a [(usize, Cut)]);
+
 fn sweep(
     args: &SweepArgs,
     ui: Ui,
@@ -128,7 +131,7 @@ fn sweep(
     until: Option<Instant>,
 ) -> Vec<Tried> {
     let all = plan.cuts.iter().enumerate();
-    let mut portions: Vec<(usize, usize, &[(usize, Cut)])> = all
+    let mut portions: Vec<Portion<'_>> = all
         .flat_map(|(story, cuts)| {
             cuts.chunks(PORTION).enumerate().map(move |(n, cuts)| (n, story, cuts))
         })

@@ -150,9 +150,7 @@ impl Matcher {
 fn changes_something(what: &What) -> bool {
     match what {
         What::Request(request) => !matches!(request.verb, Verb::Get(_) | Verb::List { .. }),
-        What::Exec { command, .. } => {
-            !command.is_query()
-        }
+        What::Exec { command, .. } => !command.is_query(),
         What::Call { .. } => true,
         What::Watch(_) => false,
     }
