@@ -55,6 +55,9 @@ keys! {
     /// Annotation on the cluster (ours): the request that was carried out last. The status says so too, and
     /// may be lost.
     SWITCHED_OVER = "switched-over";
+    /// Annotation on the cluster (ours), while a switchover is under way: the timeline at which it was first seen,
+    /// and the request.
+    SWITCHOVER_FROM = "switchover-from";
     /// Annotation on the cluster (ours): the system identifier of the database that is to be promoted even though its
     /// source still accepts writes.
     PROMOTE_DESPITE = "promote-despite-source";

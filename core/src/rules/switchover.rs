@@ -1,8 +1,9 @@
 //! A change of the primary that a user asks for: `spec.patroni.switchover` says which, the annotation
 //! `trigger-switchover` when (`reference/reconcile.md` §3.8).
 //!
-//! One request, one change. The timeline at which it was first seen is written down before anything is done, so
-//! that a pass that knows nothing of the one before it sees whether the change has happened.
+//! One request, one change. The timeline at which it was first seen is written down before anything is done, with the
+//! request itself, so that a pass that knows nothing of the one before it sees whether the change has happened. It
+//! stands on the cluster: a status that lands late, written by a former operator, must not speak of this request.
 
 use crate::api::patroni::{Switchover, SwitchoverType};
 use crate::command::Command;
@@ -20,9 +21,13 @@ pub fn one(pass: &mut Pass<'_>, members: &Members) {
     let asked = pass.cluster.spec.patroni.switchover.clone().filter(|s| s.enabled);
     let trigger = pass.cluster.object.annotation(labels::TRIGGER_SWITCHOVER).unwrap_or_default();
     let trigger = trigger.to_owned();
-    let Some(asked) = asked else { return remember(pass, None, None) };
+    let Some(asked) = asked else {
+        forget(pass);
+        return remember(pass, None, None);
+    };
     let last = last_done(pass);
     if trigger.is_empty() || last.as_ref() == Some(&trigger) {
+        forget(pass);
         return remember(pass, last, None);
     }
     let Some(leader) = members.leader().filter(|l| l.leads()) else {
@@ -36,12 +41,16 @@ pub fn one(pass: &mut Pass<'_>, members: &Members) {
             "the primary does not say its timeline yet",
         );
     };
-    let noted = pass.status.patroni.as_ref().and_then(|p| p.switchover_timeline);
+    let noted = noted(pass, &trigger);
     let there = asked.target_instance.as_ref().is_none_or(|target| *target == leader.name);
     if there && (asked.target_instance.is_some() || noted.is_some_and(|noted| noted < timeline)) {
         return done(pass, trigger, &leader.name);
     }
     if noted != Some(timeline) {
+        let text = format!("a switchover is asked for on timeline {timeline}");
+        let reason = Reason::Because { word: "Switchover", text };
+        let value = format!("{timeline} {trigger}");
+        pass.annotate_cluster(Step::Switchover, reason, labels::SWITCHOVER_FROM, Some(value));
         remember(pass, last, Some(timeline));
         return pass.wait(Step::Switchover, "Switchover", "a switchover was asked for and begins");
     }
@@ -63,6 +72,22 @@ pub fn one(pass: &mut Pass<'_>, members: &Members) {
 fn last_done(pass: &Pass<'_>) -> Option<String> {
     let noted = pass.cluster.object.annotation(labels::SWITCHED_OVER).map(str::to_owned);
     noted.or_else(|| pass.status.patroni.as_ref()?.switchover.clone())
+}
+
+/// The timeline at which this very request was first seen.
+fn noted(pass: &Pass<'_>, trigger: &str) -> Option<i64> {
+    let value = pass.cluster.object.annotation(labels::SWITCHOVER_FROM)?;
+    let (timeline, of) = value.split_once(' ')?;
+    timeline.parse().ok().filter(|_| of == trigger)
+}
+
+/// No request is under way.
+fn forget(pass: &mut Pass<'_>) {
+    if pass.cluster.object.annotation(labels::SWITCHOVER_FROM).is_some() {
+        let text = "no switchover is under way".into();
+        let reason = Reason::Because { word: "Switchover", text };
+        pass.annotate_cluster(Step::Switchover, reason, labels::SWITCHOVER_FROM, None);
+    }
 }
 
 fn remember(pass: &mut Pass<'_>, done: Option<String>, timeline: Option<i64>) {
@@ -215,6 +240,23 @@ mod tests {
         ask(&mut world, json!({"enabled": false}), "three");
         world.settle();
         assert_eq!((changes(&world), status(&world)), (2, Value::Null));
+    }
+
+    #[test]
+    fn a_status_that_lands_late_does_not_answer_a_request() {
+        let mut world = World::settled(3);
+        ask(&mut world, json!({"enabled": true}), "one");
+        world.settle();
+        let second = world.leader();
+        // What an operator of before believed when the first request began.
+        world.change(Kind::IvoryCluster, CLUSTER, |c| {
+            c["status"]["patroni"]["switchoverTimeline"] = 1.into();
+        });
+        ask(&mut world, json!({"enabled": true}), "two");
+        world.settle();
+        assert_ne!(world.leader(), second);
+        assert_eq!((changes(&world), status(&world)), (2, "two".into()));
+        assert_eq!(world.cluster().annotation(labels::SWITCHOVER_FROM), None);
     }
 
     #[test]
