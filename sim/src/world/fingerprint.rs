@@ -38,6 +38,8 @@ const VOLATILE: &[&str] = &[
     "xlog_location",
     "replayed_location",
     "received_location",
+    "receive_lsn",
+    "replay_lsn",
 ];
 
 /// Keys of which only matters that they are there: which of equal nodes a Pod comes to is nobody's promise.
@@ -47,7 +49,7 @@ const PLACES: &[&str] = &["nodeName", "hostIP", "volume.kubernetes.io/selected-n
 const SYMBOLS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
 
 /// Kinds that tell of the past, or beat.
-const LEFT_OUT: [Kind; 2] = [Kind::Event, Kind::Lease];
+const LEFT_OUT: [Kind; 3] = [Kind::Event, Kind::Lease, Kind::ControllerRevision];
 
 /// The normal form of objects: name and leaves by path, in the order of names. Several objects may bear the same
 /// normal name.
@@ -242,6 +244,7 @@ fn walk(object: &Object, meets: &mut impl Meets) {
         // Patroni keeps its state as JSON.
         match serde_json::from_str(value) {
             _ if PLACES.contains(&key.as_str()) => meets.leaf("<node>"),
+            _ if is_time(value) => meets.leaf("<time>"),
             Ok(value @ (Value::Object(_) | Value::Array(_))) => walk_value(&value, meets),
             _ => meets.leaf(&normal(value)),
         }
