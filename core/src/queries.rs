@@ -50,7 +50,8 @@ fn init_sql_of(observed: &Observed, cluster: &Cluster, members: &Members) -> Opt
 #[must_use]
 pub fn init_sql(pod: &Object, token: &str) -> Query {
     let command = Command::InitSqlState { token: token.to_owned() };
-    Query { target: database(pod), command, deadline_s: 10, max_age_s: 1 }
+    // An answer of before the start would start it again.
+    Query { target: database(pod), command, deadline_s: 10, max_age_s: 0 }
 }
 
 /// Where the WAL of a Pod's database really is: asked while a WAL volume is to go.

@@ -61,7 +61,7 @@ pub fn query(observed: &Observed, members: &Members, config: &str) -> Option<Que
 
 fn question(pod: &Object, host: String, port: u16) -> Query {
     let command = Command::SourceState { host, port };
-    Query { target: queries::database(pod), command, deadline_s: 15, max_age_s: 1 }
+    Query { target: queries::database(pod), command, deadline_s: 15, max_age_s: 0 }
 }
 
 fn leader(members: &Members) -> Option<&Object> {
