@@ -80,6 +80,12 @@ impl<'a> Pass<'a> {
         &self.writes
     }
 
+    /// Whether a write of one of these steps is planned.
+    #[must_use]
+    pub fn writes_in(&self, steps: &[Step]) -> bool {
+        self.writes.iter().any(|w| steps.contains(&w.step))
+    }
+
     /// The report so far.
     pub fn report(&self) -> &Report {
         &self.report

@@ -135,9 +135,7 @@ impl Plan {
     pub fn stands(&self, index: usize, failed: &BTreeSet<Step>) -> bool {
         self.writes.get(index).is_some_and(|w| !failed.contains(&w.step))
     }
-}
 
-impl Plan {
     /// The write at an index, `version` being what the write before it left its object at, where that is known.
     /// Drawn content goes to the very object that was created bare for it: when somebody else has filled that
     /// meanwhile, a successor for example, it conflicts.

@@ -4,13 +4,12 @@ use crate::cluster::Cluster;
 use crate::command::Command;
 use crate::context::Config;
 use crate::kind::Kind;
-use crate::labels;
 use crate::names::{self, DATABASE_CONTAINER};
 use crate::object::Object;
 use crate::observed::Observed;
 use crate::read::{Query, Target};
 use crate::rules::members::Members;
-use crate::rules::promotion;
+use crate::rules::{init_sql, promotion};
 
 /// The questions whose answers the plan will look for in [`Observed::answers`].
 #[must_use]
@@ -23,35 +22,13 @@ pub fn queries(observed: &Observed, config: &Config) -> Vec<Query> {
     });
     let mut all: Vec<Query> =
         leaving.filter_map(|m| m.pod()).map(|pod| wal_directory(pod)).collect();
-    all.extend(init_sql_of(observed, &cluster, &members));
+    all.extend(init_sql::query(observed, &cluster, &members));
     let settings = observed.find(Kind::Endpoints, &names::scope_config(&cluster.name));
     let settings = settings.known().and_then(|e| e.annotation("config"));
     if let Some(settings) = settings.filter(|_| cluster.spec.active_standby().is_none()) {
         all.extend(promotion::query(observed, &members, settings));
     }
     all
-}
-
-/// Asked from when the init SQL could begin until its end is noted.
-fn init_sql_of(observed: &Observed, cluster: &Cluster, members: &Members) -> Option<Query> {
-    let wanted = cluster.spec.database_init_sql.as_ref()?;
-    let noted = cluster.object.annotation(labels::DATABASE_INIT_SQL).is_some()
-        || cluster.status.database_init_sql.is_some();
-    if noted || cluster.object.terminating() || cluster.spec.paused || cluster.spec.shutdown {
-        return None;
-    }
-    let pod = members.writable()?.pod()?;
-    let map = observed.find(Kind::ConfigMap, &wanted.name).known().cloned()?;
-    let sql = map.str_at(&["data", &wanted.key])?;
-    Some(init_sql(pod, &crate::rules::init_sql::token(&cluster.uid, sql)))
-}
-
-/// How far the user's SQL is in a Pod.
-#[must_use]
-pub fn init_sql(pod: &Object, token: &str) -> Query {
-    let command = Command::InitSqlState { token: token.to_owned() };
-    // An answer of before the start would start it again.
-    Query { target: database(pod), command, deadline_s: 10, max_age_s: 0 }
 }
 
 /// Where the WAL of a Pod's database really is: asked while a WAL volume is to go.

@@ -16,5 +16,6 @@ pub mod postgres;
 pub mod rng;
 pub mod scenario;
 pub mod time;
+pub mod tokens;
 pub mod view;
 pub mod world;

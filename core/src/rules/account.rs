@@ -33,7 +33,7 @@ pub fn renews(pass: &mut Pass<'_>, members: &Members) -> bool {
     let Some(first) = all.first().copied() else { return false };
     let Some(pod) = first.pod().cloned() else { return false };
     let text = format!("instance {} has a token of a service account that was deleted", first.name);
-    if pass.writes().iter().any(|w| w.step == Step::Instances) {
+    if pass.writes_in(&[Step::Instances]) {
         return true;
     }
     // Whoever is back already has to work before the next one goes.

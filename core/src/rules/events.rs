@@ -40,24 +40,18 @@ pub fn of_changed_conditions(pass: &Pass<'_>) -> Vec<Write> {
         .map(|(c, before)| event(pass, blocked(&c.reason), &c.reason, &c.message, before))
         .collect();
     if pass.cluster.status.observed_generation != pass.status.observed_generation {
-        let fields = unbuilt::used(&pass.cluster.spec);
-        if !fields.is_empty() {
-            let message = format!("not built yet, and ignored: {}", fields.join(", "));
-            let generation = digest(&pass.status.observed_generation);
-            events.push(event(pass, true, "NotBuiltYet", &message, generation));
-        }
-        if !pass.cluster.closed.is_empty() {
-            let message = format!("ignored: {}", pass.cluster.closed.join(", "));
-            let generation = digest(&pass.status.observed_generation);
-            events.push(event(pass, true, "FeatureGateClosed", &message, generation));
-        }
+        let generation = digest(&pass.status.observed_generation);
         let made = super::config::dynamic(pass.cluster);
-        let kept = kept(&pass.cluster.spec.patroni.dynamic_configuration, &made);
-        if !kept.is_empty() {
-            let message =
-                format!("spec.patroni.dynamicConfiguration is not followed: {}", kept.join(", "));
-            let generation = digest(&pass.status.observed_generation);
-            events.push(event(pass, true, "SettingKept", &message, generation));
+        let kept = kept(&pass.cluster.spec.patroni.dynamic_configuration, &made).join(", ");
+        let fields = unbuilt::used(&pass.cluster.spec).join(", ");
+        for (reason, what, list) in [
+            ("NotBuiltYet", "not built yet, and ignored", fields),
+            ("FeatureGateClosed", "ignored", pass.cluster.closed.join(", ")),
+            ("SettingKept", "spec.patroni.dynamicConfiguration is not followed", kept),
+        ] {
+            if !list.is_empty() {
+                events.push(event(pass, true, reason, &format!("{what}: {list}"), generation));
+            }
         }
     }
     events

@@ -7,15 +7,17 @@
 
 use std::time::Duration;
 
+use crate::cluster::Cluster;
 use crate::command::{Command, init_sql::DIRECTORY, init_sql::State};
 use crate::hash::safe_hash;
 use crate::kind::Kind;
 use crate::labels;
 use crate::object::Object;
+use crate::observed::Observed;
 use crate::pass::Pass;
 use crate::plan::Op;
 use crate::queries;
-use crate::read::Read;
+use crate::read::{Query, Read};
 use crate::report::{Reason, Step};
 use crate::rules::members::Members;
 use crate::sensitive::Sensitive;
@@ -24,6 +26,26 @@ use crate::sensitive::Sensitive;
 const LOOK: Duration = Duration::from_secs(10);
 /// How long after a failure it is tried again, in seconds. Changed SQL is tried at once.
 const RETRY_S: i64 = 60;
+
+/// What has to be asked, from when the SQL could begin until its end is noted.
+pub fn query(observed: &Observed, cluster: &Cluster, members: &Members) -> Option<Query> {
+    let wanted = cluster.spec.database_init_sql.as_ref()?;
+    let idle = cluster.object.terminating() || cluster.spec.paused || cluster.spec.shutdown;
+    let ran = cluster.object.annotation(labels::DATABASE_INIT_SQL).is_some()
+        || cluster.status.database_init_sql.is_some();
+    if idle || ran {
+        return None;
+    }
+    let pod = members.writable()?.pod()?;
+    let map = observed.find(Kind::ConfigMap, &wanted.name).known().cloned()?;
+    Some(question(pod, &token(&cluster.uid, map.str_at(&["data", &wanted.key])?)))
+}
+
+/// An answer of before the start would start it again, so none is kept.
+fn question(pod: &Object, token: &str) -> Query {
+    let command = Command::InitSqlState { token: token.to_owned() };
+    Query { target: queries::database(pod), command, deadline_s: 10, max_age_s: 0 }
+}
 
 /// Runs the SQL, unless it was run.
 pub fn ensure(pass: &mut Pass<'_>, members: &Members) {
@@ -75,7 +97,7 @@ pub fn ensure(pass: &mut Pass<'_>, members: &Members) {
         return pass.wait(Step::InitSql, "InitSQL", "the init SQL waits for databases and users");
     }
     let token = token(&pass.cluster.uid, sql);
-    let question = queries::init_sql(&pod, &token);
+    let question = question(&pod, &token);
     let answer = pass.observed.answers.get(&question).and_then(|a| a.known());
     match answer.and_then(|a| State::read(&a.output)) {
         None => pass.unreadable(Step::InitSql, "how far the init SQL is"),
@@ -108,8 +130,7 @@ pub fn ensure(pass: &mut Pass<'_>, members: &Members) {
 }
 
 /// What the SQL's traces are called: other SQL has another one.
-#[must_use]
-pub fn token(uid: &str, sql: &str) -> String {
+fn token(uid: &str, sql: &str) -> String {
     safe_hash([uid, sql])
 }
 

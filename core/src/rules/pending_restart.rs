@@ -25,9 +25,8 @@ const DEADLINE_S: u32 = 60;
 /// Plans at most one restart. A Pod that is to be renewed gets its parameters by that.
 pub fn one(pass: &mut Pass<'_>, members: &Members) {
     let outdated = |m: &Member| m.up_to_date() == Some(false);
-    let busy =
-        |step| matches!(step, Step::Instances | Step::Rollout | Step::Switchover | Step::Patroni);
-    if pass.writes().iter().any(|w| busy(w.step)) || members.with_workload().any(outdated) {
+    let busy = [Step::Instances, Step::Rollout, Step::Switchover, Step::Patroni];
+    if pass.writes_in(&busy) || members.with_workload().any(outdated) {
         return;
     }
     let mut waiting: Vec<(&Member, &[Waiting])> = members

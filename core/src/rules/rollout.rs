@@ -15,7 +15,7 @@ const CHECKPOINT_S: u32 = 30;
 /// Plans at most one renewal, or what must come before it.
 pub fn one(pass: &mut Pass<'_>, members: &Members) {
     // A plan that changes instances changes what is outdated; look again when that is visible.
-    if pass.writes().iter().any(|w| w.step == Step::Instances) {
+    if pass.writes_in(&[Step::Instances]) {
         return;
     }
     let mut outdated: Vec<&Member> = members

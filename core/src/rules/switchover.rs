@@ -55,7 +55,7 @@ pub fn one(pass: &mut Pass<'_>, members: &Members) {
         return pass.wait(Step::Switchover, "Switchover", "a switchover was asked for and begins");
     }
     // Who renews instances hands leadership over by itself; two at once would be one too many.
-    if pass.writes().iter().any(|w| matches!(w.step, Step::Instances | Step::Rollout)) {
+    if pass.writes_in(&[Step::Instances, Step::Rollout]) {
         return pass.wait(
             Step::Switchover,
             "Switchover",

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::tokens::{in_token, replace};
 use crate::world::KubeId;
 
 /// The symbols from which Kubernetes and we draw name endings: no vowels, so that no word comes out.
@@ -75,20 +76,7 @@ impl Aliases {
         for namespace in &self.namespaces {
             text = text.replace(&format!("{namespace}/"), "");
         }
-        let mut shown = String::with_capacity(text.len());
-        let mut rest = text.as_str();
-        while !rest.is_empty() {
-            let end = rest.find(|c| !in_token(c)).unwrap_or(rest.len());
-            if end == 0 {
-                let next = rest.chars().next().map_or(1, char::len_utf8);
-                shown.push_str(&rest[..next]);
-                rest = &rest[next..];
-                continue;
-            }
-            shown.push_str(&self.token(kube, &rest[..end]));
-            rest = &rest[end..];
-        }
-        shown
+        replace(&text, |token, shown| shown.push_str(&self.token(kube, token)))
     }
 
     fn token(&self, kube: KubeId, token: &str) -> String {
@@ -204,10 +192,6 @@ fn is_pod_ending(rest: &str) -> bool {
 
 fn all_symbols(text: &str) -> bool {
     text.chars().all(|c| SYMBOLS.contains(c))
-}
-
-fn in_token(c: char) -> bool {
-    c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.'
 }
 
 fn tokens(text: &str) -> impl Iterator<Item = &str> {

@@ -10,6 +10,7 @@ use ivory_core::hash::Digest;
 use ivory_core::{Kind, Object};
 use serde_json::Value;
 
+use crate::tokens;
 use crate::world::World;
 
 /// Keys whose values are times, versions, identities, positions or drawn, wherever they stand.
@@ -311,21 +312,7 @@ pub fn normal(text: &str) -> std::borrow::Cow<'_, str> {
     if !text.bytes().any(|b| matches!(b, b'-' | b'.')) {
         return text.into();
     }
-    let mut shown = String::with_capacity(text.len());
-    let mut rest = text;
-    let in_token = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
-    while !rest.is_empty() {
-        let end = rest.find(|c| !in_token(c)).unwrap_or(rest.len());
-        if end == 0 {
-            let next = rest.chars().next().map_or(1, char::len_utf8);
-            shown.push_str(&rest[..next]);
-            rest = &rest[next..];
-            continue;
-        }
-        token(&rest[..end], &mut shown);
-        rest = &rest[end..];
-    }
-    shown.into()
+    tokens::replace(text, token).into()
 }
 
 fn token(token: &str, shown: &mut String) {
