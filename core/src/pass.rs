@@ -244,7 +244,8 @@ impl<'a> Pass<'a> {
         self.write(step, reason, op);
     }
 
-    /// Notes something on the cluster itself, or takes the note away: what must outlive a lost status.
+    /// Notes something on the cluster itself, or takes the note away: what must outlive a lost status. It is said
+    /// of the cluster as it was read: a note that lands late must not undo what a successor noted.
     pub fn annotate_cluster(
         &mut self,
         step: Step,
@@ -257,7 +258,11 @@ impl<'a> Pass<'a> {
             kind: Kind::IvoryCluster,
             namespace: object.meta.namespace.to_string(),
             name: object.meta.name.to_string(),
-            patch: json!({"metadata": {"uid": &*object.meta.uid, "annotations": {key: value}}}),
+            patch: json!({"metadata": {
+                "uid": &*object.meta.uid,
+                "resourceVersion": object.meta.resource_version.to_string(),
+                "annotations": {key: value},
+            }}),
         };
         self.write(step, reason, op);
     }

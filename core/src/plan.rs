@@ -136,22 +136,51 @@ impl Plan {
         self.writes.get(index).is_some_and(|w| !failed.contains(&w.step))
     }
 
-    /// The write at an index, `version` being what the write before it left its object at, where that is known.
-    /// Drawn content goes to the very object that was created bare for it: when somebody else has filled that
-    /// meanwhile, a successor for example, it conflicts.
+    /// The write at an index, after those that left this trail. Two things are pinned to the version at which the
+    /// plan itself left an object, so that they conflict when somebody else, a successor for example, has written it
+    /// since: drawn content, to the very object that was created bare for it; and a note on the cluster.
     #[must_use]
-    pub fn op(&self, index: usize, version: Option<u64>) -> Cow<'_, Op> {
+    pub fn op(&self, index: usize, trail: Trail) -> Cow<'_, Op> {
         let op = &self.writes[index].op;
         let before = index.checked_sub(1).map(|i| &self.writes[i].op);
-        if let (Some(Op::Create { object: bare }), Op::Apply { object }) = (before, op)
-            && (bare.kind, &bare.meta.name) == (object.kind, &object.meta.name)
-            && let Some(version) = version
-        {
-            let mut object = (**object).clone();
-            object.meta.resource_version = version;
-            return Cow::Owned(Op::Apply { object: Arc::new(object) });
+        match (before, op) {
+            (Some(Op::Create { object: bare }), Op::Apply { object })
+                if (bare.kind, &bare.meta.name) == (object.kind, &object.meta.name) =>
+            {
+                let Some(version) = trail.last else { return Cow::Borrowed(op) };
+                let mut object = (**object).clone();
+                object.meta.resource_version = version;
+                Cow::Owned(Op::Apply { object: Arc::new(object) })
+            }
+            (_, Op::MergePatch { kind: Kind::IvoryCluster, patch, .. })
+                if !patch["metadata"]["resourceVersion"].is_null() =>
+            {
+                let Some(version) = trail.cluster else { return Cow::Borrowed(op) };
+                let mut pinned = op.clone();
+                if let Op::MergePatch { patch, .. } = &mut pinned {
+                    patch["metadata"]["resourceVersion"] = version.to_string().into();
+                }
+                Cow::Owned(pinned)
+            }
+            _ => Cow::Borrowed(op),
         }
-        Cow::Borrowed(op)
+    }
+}
+
+/// At which versions the writes of a plan have left their objects so far, where that is known.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Trail {
+    last: Option<u64>,
+    cluster: Option<u64>,
+}
+
+impl Trail {
+    /// A write is done; what it left, if it is an object that lives on.
+    pub fn wrote(&mut self, left: Option<(Kind, u64)>) {
+        self.last = left.map(|(_, version)| version);
+        if let Some((Kind::IvoryCluster, version)) = left {
+            self.cluster = Some(version);
+        }
     }
 }
 
@@ -200,8 +229,10 @@ mod tests {
         let plan = World::new(spec(1)).plan();
         let mut pinned = Vec::new();
         for (index, write) in plan.writes.iter().enumerate() {
-            assert_eq!(plan.op(index, None).as_ref(), &write.op, "nothing is known");
-            match (plan.op(index, Some(7)).as_ref(), &write.op) {
+            assert_eq!(plan.op(index, Trail::default()).as_ref(), &write.op, "nothing is known");
+            let mut trail = Trail::default();
+            trail.wrote(Some((Kind::Secret, 7)));
+            match (plan.op(index, trail).as_ref(), &write.op) {
                 (Op::Apply { object }, Op::Apply { object: planned }) if object != planned => {
                     assert_eq!(object.meta.resource_version, 7);
                     pinned.push(object.meta.name.to_string());

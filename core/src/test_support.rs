@@ -18,7 +18,7 @@ use crate::memo::Memos;
 use crate::names::FIELD_MANAGER;
 use crate::object::{Meta, Object};
 use crate::observed::Observed;
-use crate::plan::{Op, Plan, Write};
+use crate::plan::{Op, Plan, Trail, Write};
 use crate::queries::queries;
 use crate::read::{Answer, Output, Query, Read, ReadKey};
 use crate::ssa::{self, Manager, Schema};
@@ -321,21 +321,32 @@ impl World {
 
     /// Carries out the first `limit` writes of a plan, up to the first that is refused.
     pub fn execute(&mut self, plan: &Plan, limit: usize) -> Result<(), Refused> {
-        let (mut failed, mut outcome) = (BTreeSet::new(), Ok(()));
+        let (mut failed, mut outcome, mut trail) = (BTreeSet::new(), Ok(()), Trail::default());
         for (index, write) in plan.writes.iter().enumerate().take(limit) {
             if !plan.stands(index, &failed) {
                 continue;
             }
-            match (self.write(&write.op), &write.op) {
+            let op = plan.op(index, trail);
+            match (self.write(&op), &write.op) {
                 (Err(refused), Op::Exec { .. }) => {
                     failed.insert(write.step);
                     outcome = Err(refused);
                 }
                 (Err(refused), _) => return Err(refused),
-                (Ok(()), _) => {}
+                (Ok(()), op) => trail.wrote(self.left(op)),
             }
         }
         outcome
+    }
+
+    /// What a write has left.
+    fn left(&self, op: &Op) -> Option<(Kind, u64)> {
+        let (kind, name) = match op {
+            Op::Apply { object } | Op::Create { object } => (object.kind, &*object.meta.name),
+            Op::MergePatch { kind, name, .. } | Op::Status { kind, name, .. } => (*kind, &**name),
+            Op::Delete { .. } | Op::Event { .. } | Op::Exec { .. } => return None,
+        };
+        self.get(kind, name).map(|o| (kind, o.meta.resource_version))
     }
 
     /// One round: plans, writes, and lets everybody else act. Whether anything happened.

@@ -8,7 +8,7 @@ use ivory_core::Kind;
 use ivory_core::Object;
 use ivory_core::command::Failure;
 use ivory_core::grants::{Grant, needs};
-use ivory_core::plan::{Op, Plan, Write};
+use ivory_core::plan::{Op, Plan, Trail, Write};
 use tokio::time::Instant;
 
 use crate::api::Life;
@@ -46,7 +46,7 @@ pub async fn execute(
     let mut done = Executed::default();
     // The steps whose command did not do its work.
     let mut failed = BTreeSet::new();
-    let mut version = None;
+    let mut trail = Trail::default();
     for (index, write) in plan.writes.iter().enumerate() {
         if !plan.stands(index, &failed) {
             continue;
@@ -61,11 +61,9 @@ pub async fn execute(
         let command = matches!(write.op, Op::Exec { .. });
         let fault = match hindrance(shell, made, records) {
             Some(text) => Some(Fault { kind: FaultKind::Conflict, text: text.into() }),
-            None => match perform(shell, &plan.op(index, version.take()), deadline).await {
+            None => match perform(shell, &plan.op(index, trail), deadline).await {
                 Ok(left) => {
-                    if let Some(Written { left: Left::Version(left), .. }) = &left {
-                        version = Some(*left);
-                    }
+                    trail.wrote(left.as_ref().and_then(version));
                     told(shell, write, &what);
                     done.written.extend(left);
                     done.count += 1;
@@ -162,6 +160,13 @@ async fn perform(shell: &Shell, op: &Op, deadline: Instant) -> Result<Option<Wri
             })?;
             Ok(None)
         }
+    }
+}
+
+fn version(written: &Written) -> Option<(Kind, u64)> {
+    match written.left {
+        Left::Version(version) => Some((written.kind, version)),
+        Left::Gone(_) => None,
     }
 }
 

@@ -11,6 +11,7 @@ use crate::build::secrets::{self, Pair, Roots};
 use crate::cluster::Cluster;
 use crate::crypto::pki::{Issued, Leaf, Root};
 use crate::kind::Kind;
+use crate::labels;
 use crate::names;
 use crate::object::{Object, OwnerRef};
 use crate::pass::Pass;
@@ -86,11 +87,15 @@ pub fn kept_input(what: &str, of: &str, sources: &[&Arc<Object>]) -> String {
 }
 
 /// The identity of a Secret and nothing else: creating it proves that nobody had made it, and leaves its
-/// fields to the apply that follows.
+/// fields to the apply that follows. The labels by which it is found are part of it: one that is created late, by an
+/// operator that has a successor already, must be seen when nobody wants it any more.
 #[must_use]
 pub fn bare(desired: &Object) -> Arc<Object> {
     let mut object = Object::new(desired.kind, &desired.meta.namespace, &desired.meta.name);
     object.meta.owners = desired.meta.owners.clone();
+    let found_by = |key: &str| [labels::CLUSTER, labels::PGUSER].contains(&key);
+    let labels = desired.meta.labels.iter().filter(|(key, _)| found_by(key));
+    object.meta.labels = Arc::new(labels.map(|(k, v)| (k.clone(), v.clone())).collect());
     Arc::new(object)
 }
 

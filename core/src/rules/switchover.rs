@@ -197,6 +197,7 @@ mod tests {
     use crate::command::Command;
     use crate::labels;
     use crate::names;
+    use crate::plan::Op;
     use crate::test_support::{CLUSTER, World, commands};
 
     /// Asks for a switchover by this value.
@@ -256,6 +257,22 @@ mod tests {
         world.settle();
         assert_ne!(world.leader(), second);
         assert_eq!((changes(&world), status(&world)), (2, "two".into()));
+        assert_eq!(world.cluster().annotation(labels::SWITCHOVER_FROM), None);
+    }
+
+    #[test]
+    fn a_note_that_lands_late_undoes_nothing() {
+        let mut world = World::settled(3);
+        let note = |world: &mut World| {
+            let plan = world.plan();
+            plan.writes.into_iter().find(|w| matches!(w.op, Op::MergePatch { .. }))
+        };
+        ask(&mut world, json!({"enabled": true}), "one");
+        let late = note(&mut world).expect("the beginning is noted").op;
+        world.settle();
+        let done = world.cluster().annotation(labels::SWITCHED_OVER).map(str::to_owned);
+        assert_eq!(done.as_deref(), Some("one"));
+        assert!(world.write(&late).is_err_and(|r| r.0.contains("409")), "{late:?}");
         assert_eq!(world.cluster().annotation(labels::SWITCHOVER_FROM), None);
     }
 

@@ -298,6 +298,17 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_created_late_for_a_user_who_left_goes() {
+        let mut world = World::settled(1);
+        let full = world.the(Kind::Secret, SECRET).clone();
+        world.edit(|s| s["users"] = json!([]));
+        world.settle();
+        world.write(&Op::Create { object: bare(&full) }).expect("created");
+        world.settle();
+        assert!(world.get(Kind::Secret, SECRET).is_none());
+    }
+
+    #[test]
     fn a_stale_read_does_not_overwrite_what_was_drawn() {
         let mut world = World::settled(1);
         let secret = world.the(Kind::Secret, SECRET).clone();

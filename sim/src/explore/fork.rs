@@ -68,7 +68,7 @@ pub fn go_on(
     (message, cut): (&Message, Cut),
     mut digests: Option<&mut Digests>,
 ) -> End {
-    fork.grace = Some(GRACE);
+    fork.grant(GRACE);
     let over = cut.arm(&mut *fork.driver, message);
     let mut compared = Time::START;
     let mut news = ((0, 0), Time::START);

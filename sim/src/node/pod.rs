@@ -455,10 +455,11 @@ impl Worker {
             cx.note(Milestone::Ready { pod: self.pod.meta.name.clone(), ready: holds[2] });
         }
         self.holds = holds;
-        let status = status::build(self, &node.host_ip, holds, &self.since);
+        let mut status = status::build(self, &node.host_ip, holds, &self.since);
         if status::says(&self.pod, &status) {
             return;
         }
+        status::take_away(&self.pod, &mut status);
         // The UID keeps a late status off a later Pod of the same name.
         let patch = json!({"metadata": {"uid": &*self.pod.meta.uid}, "status": status});
         let verb = requests::patch_status(&self.pod, patch);

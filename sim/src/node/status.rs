@@ -190,6 +190,20 @@ pub fn says(pod: &Object, status: &Value) -> bool {
     })
 }
 
+/// Takes away what a condition of the Pod says and the new one no longer does: in a strategic merge patch, which
+/// finds conditions by their type, what is not named stays. The kubelet's patch is a difference and does the same.
+pub fn take_away(pod: &Object, status: &mut Value) {
+    let before = items(pod, &["status", "conditions"]);
+    for condition in status["conditions"].as_array_mut().into_iter().flatten() {
+        let same = before.iter().find(|c| c["type"] == condition["type"]);
+        for key in ["reason", "message"] {
+            if condition.get(key).is_none() && same.is_some_and(|c| c.get(key).is_some()) {
+                condition[key] = Value::Null;
+            }
+        }
+    }
+}
+
 /// A time as the wire has it.
 pub fn wire(time: Time) -> String {
     time_text(time.timestamp())

@@ -205,6 +205,8 @@ fn a_pod_is_placed_started_and_ready_with_probes_and_init_containers() {
     assert!(pod.str_at(&["status", "podIP"]).is_some_and(|ip| ip.starts_with("10.0.0.")));
     for condition in super::status::CONDITIONS {
         assert!(pod.condition_true(condition), "{condition}");
+        let said = pod.condition(condition).expect("a condition");
+        assert_eq!((said.get("reason"), said.get("message")), (None, None), "{condition}");
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ivory_core::observed::Observed;
-use ivory_core::plan::{Op, Plan, Write};
+use ivory_core::plan::{Op, Plan, Trail, Write};
 use ivory_core::queries::queries;
 use ivory_core::read::{Answer, Output, Query, Read};
 use ivory_core::report::Step;
@@ -37,8 +37,8 @@ pub(super) struct Course {
     began: Time,
     /// Whether anything was written.
     wrote: bool,
-    /// The version at which the write before left its object, where that is known.
-    left: Option<u64>,
+    /// What the writes so far have left.
+    trail: Trail,
     /// The steps whose command ran and failed.
     failed: BTreeSet<Step>,
     /// What the first of them was about, and what went wrong.
@@ -82,7 +82,7 @@ impl Operator {
             plan: Arc::new(plan),
             began: cx.now(),
             wrote: false,
-            left: None,
+            trail: Trail::default(),
             failed: BTreeSet::new(),
             fault: None,
         };
@@ -103,7 +103,7 @@ impl Operator {
             return self.failed(cx, key, what, error, true, course.wrote);
         }
         self.writes += 1;
-        let ticket = match plan.op(index, course.left).as_ref() {
+        let ticket = match plan.op(index, course.trail).as_ref() {
             Op::Exec { target, command, deadline_s } => {
                 cx.exec(target, command, Span::s(i64::from(*deadline_s)))
             }
@@ -126,17 +126,18 @@ impl Operator {
                 let mut left = None;
                 if let Some(object) = reply.into_object() {
                     let version = object.meta.resource_version;
-                    left = Some(version);
+                    left = Some((object.kind, version));
                     let seen = self.state(&key).written.entry(object.kind).or_default();
                     *seen = version.max(*seen);
                 }
                 self.wrote(cx, &key, write);
-                (course.wrote, course.left) = (true, left);
+                course.wrote = true;
+                course.trail.wrote(left);
                 self.next_write(cx, &key, course, index + 1);
             }
             // What was to be deleted is gone; what was to be told is told.
             Err(status) if is_done(&write.op, status.code) => {
-                course.left = None;
+                course.trail.wrote(None);
                 self.next_write(cx, &key, course, index + 1);
             }
             Err(status) => {
@@ -189,7 +190,8 @@ impl Operator {
                 match result {
                     Ok(()) => {
                         self.wrote(cx, &key, write);
-                        (course.wrote, course.left) = (true, None);
+                        course.wrote = true;
+                        course.trail.wrote(None);
                     }
                     Err(failure) => {
                         course.failed.insert(write.step);

@@ -7,7 +7,7 @@ use super::act::{self};
 use super::fields::span_text;
 use super::language::{Act, Expectation, Scenario, Step};
 use super::resolve::Ref;
-use super::run::{Failure, LOOK, Player, Wait};
+use super::run::{Failure, Grace, LOOK, Player, Wait};
 use crate::time::{Span, Time};
 use crate::world::KubeId;
 use crate::world::journal::Milestone;
@@ -61,6 +61,20 @@ enum Doing {
 }
 
 impl Player {
+    /// Grants time to a story that is under way, to what it waits for at this moment too.
+    pub fn grant(&mut self, grace: Grace) {
+        self.grace = Some(grace);
+        let now = self.driver.now();
+        match &mut self.cursor.doing {
+            Doing::Wait(wait, _) | Doing::Settle(wait) => wait.extend(grace.patience),
+            Doing::Hold(until) => {
+                let left = *until - now;
+                self.cursor.doing = Doing::Wait(Wait::new(now, grace.patience), Some(left));
+            }
+            Doing::Step | Doing::Advance(_) | Doing::Calm(..) | Doing::Watch(..) | Doing::Over => {}
+        }
+    }
+
     /// Goes on a little: begins a step, or looks once whether what is awaited is there. False at the end.
     ///
     /// # Errors

@@ -103,6 +103,11 @@ impl Wait {
     pub(super) fn new(now: Time, within: Span) -> Self {
         Self { within, end: now + within, seen: None }
     }
+
+    pub(super) fn extend(&mut self, by: Span) {
+        self.within = self.within + by;
+        self.end = self.end + by;
+    }
 }
 
 /// Plays a story to its end, or to its first failure.

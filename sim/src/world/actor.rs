@@ -38,8 +38,9 @@ pub enum Input {
     Timer(u64),
     /// The API server's answer.
     Response(Ticket, Response),
-    /// The first, complete list of a watch, or a new one after the stream broke.
-    Listed(WatchId, Vec<Arc<Object>>),
+    /// The first, complete list of a watch, or a new one after the stream broke, and the resourceVersion that it
+    /// is of: what was deleted before is in no list.
+    Listed(WatchId, Vec<Arc<Object>>, u64),
     /// One change seen by a watch.
     Changed(WatchId, Arc<Change>),
     /// Another actor asks. The answer goes back by [`Cx::reply`] with the same ticket, now or later.

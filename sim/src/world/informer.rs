@@ -91,8 +91,9 @@ impl Informer {
     /// Takes in what concerns this cache.
     pub fn learn(&mut self, input: &Input) -> Learned {
         match input {
-            Input::Listed(watch, objects) if *watch == self.watch => {
+            Input::Listed(watch, objects, version) if *watch == self.watch => {
                 self.fill(objects);
+                self.seen = self.seen.max(*version);
                 Learned::All
             }
             Input::Changed(watch, change) if *watch == self.watch => self.take(change),
@@ -115,8 +116,6 @@ impl Informer {
             Arc::make_mut(names).insert(name, object.clone());
         }
         self.synced = true;
-        let newest = objects.iter().map(|o| o.meta.resource_version).max();
-        self.seen = self.seen.max(newest.unwrap_or(0));
     }
 
     fn take(&mut self, change: &Change) -> Learned {
@@ -263,7 +262,7 @@ mod tests {
         use ChangeType::{Added, Deleted, Modified};
         let mut cache = Informer::new(Kind::Pod, WatchId(0)).indexed(LABEL);
         let list = vec![object("a", "2", Some("x")), object("a", "1", Some("x"))];
-        cache.learn(&Input::Listed(WatchId(0), list));
+        cache.learn(&Input::Listed(WatchId(0), list, 0));
         check(&cache);
         let steps = [
             (Added, "a", "3", Some("y")),
@@ -282,7 +281,8 @@ mod tests {
         }
         let names: Vec<_> = cache.iter().map(|o| &*o.meta.name).collect();
         assert_eq!(names, ["0", "1", "2"]);
-        cache.learn(&Input::Listed(WatchId(0), vec![object("b", "9", Some("y"))]));
+        cache.learn(&Input::Listed(WatchId(0), vec![object("b", "9", Some("y"))], 7));
+        assert_eq!(cache.seen(), 7, "what is gone is seen to be gone");
         check(&cache);
         assert_eq!(cache.iter().count(), 1);
     }

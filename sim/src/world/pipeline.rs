@@ -370,6 +370,7 @@ impl World {
         };
         let (actor, kube_id) = (watch.actor, watch.kube);
         let kube = Arc::make_mut(&mut self.kubes[usize::from(kube_id.0)]);
+        let version = kube.api.resource_version();
         let objects: Vec<_> = kube
             .api
             .list(watch.kind, watch.namespace.as_deref())
@@ -381,7 +382,7 @@ impl World {
         if let Some(watch) = Arc::make_mut(&mut self.watches).get_mut(&id) {
             (watch.open, watch.broken, watch.last_at) = (true, false, self.now);
         }
-        self.tell(actor, Input::Listed(id, objects));
+        self.tell(actor, Input::Listed(id, objects, version));
     }
 
     /// Queues what changed for every watch that sees it.

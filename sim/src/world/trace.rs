@@ -68,7 +68,7 @@ fn facts(input: &Input) -> (&'static str, u64, u64) {
         Input::Response(ticket, response) => {
             ("response", ticket.0, response.as_ref().map_or_else(|s| u64::from(s.code), |_| 200))
         }
-        Input::Listed(watch, objects) => ("listed", u64::from(watch.0), objects.len() as u64),
+        Input::Listed(watch, objects, _) => ("listed", u64::from(watch.0), objects.len() as u64),
         Input::Changed(watch, change) => ("changed", u64::from(watch.0), change.resource_version),
         Input::Call(ticket, call) => (call.word(), ticket.0, 0),
         Input::Reply(ticket, reply) => ("reply", ticket.0, u64::from(reply.is_ok())),
