@@ -58,7 +58,8 @@ impl Fault {
             return Self::unknown(innermost(&error));
         };
         let kind = match status.code {
-            403 if status.reason == "Forbidden" => FaultKind::Forbidden(needs()),
+            // Quotas, webhooks and the Pod Security admission answer with the same code and reason.
+            403 if status.message.contains("cannot ") => FaultKind::Forbidden(needs()),
             404 => FaultKind::NotFound,
             409 => FaultKind::Conflict,
             // Timeouts and crashed handlers may have done their work.
@@ -98,20 +99,25 @@ mod tests {
     #[test]
     fn answers_are_sorted_by_what_is_certain() {
         let needs = || vec![Grant::new(Kind::Pod, "delete")];
-        for (code, reason, expected) in [
-            (404, "NotFound", FaultKind::NotFound),
-            (409, "Conflict", FaultKind::Conflict),
-            (409, "AlreadyExists", FaultKind::Conflict),
-            (403, "Forbidden", FaultKind::Forbidden(needs())),
-            (422, "Invalid", FaultKind::Refused(422)),
-            (429, "TooManyRequests", FaultKind::Refused(429)),
-            (500, "InternalError", FaultKind::Unknown),
-            (504, "Timeout", FaultKind::Unknown),
+        let (quota, role) = (
+            "pods \"p\" is forbidden: exceeded quota: q, requested: pods=1",
+            "pods is forbidden: User \"u\" cannot create resource \"pods\" in API group \"\"",
+        );
+        for (code, reason, words, expected) in [
+            (404, "NotFound", "words", FaultKind::NotFound),
+            (409, "Conflict", "words", FaultKind::Conflict),
+            (409, "AlreadyExists", "words", FaultKind::Conflict),
+            (403, "Forbidden", role, FaultKind::Forbidden(needs())),
+            (403, "Forbidden", quota, FaultKind::Refused(403)),
+            (422, "Invalid", "words", FaultKind::Refused(422)),
+            (429, "TooManyRequests", "words", FaultKind::Refused(429)),
+            (500, "InternalError", "words", FaultKind::Unknown),
+            (504, "Timeout", "words", FaultKind::Unknown),
         ] {
-            let status = kube::core::Status::failure("words", reason).with_code(code);
+            let status = kube::core::Status::failure(words, reason).with_code(code);
             let fault = Fault::of(kube::Error::Api(status.boxed()), needs);
             assert_eq!(fault.kind, expected, "{code} {reason}");
-            assert_eq!(fault.text, "words");
+            assert_eq!(fault.text, words);
         }
     }
 }

@@ -130,6 +130,8 @@ impl Cut {
                         from: Time::START,
                         until: None,
                         left: Some(1),
+                        every: 1,
+                        seen: 0,
                         what: Matcher { ticket: Some(ticket), ..Matcher::default() },
                         point,
                         cut,

@@ -88,6 +88,12 @@ impl Status {
         Self::new(429, "TooManyRequests", "too many requests, please try again later")
     }
 
+    /// 403, as quotas and webhooks answer.
+    #[must_use]
+    pub fn refused(kind: Kind, why: &str) -> Self {
+        Self::new(403, "Forbidden", format!("{} is forbidden: {why}", resource(kind)))
+    }
+
     pub(crate) fn bad_request(message: impl Into<String>) -> Self {
         Self::new(400, "BadRequest", message)
     }

@@ -9,6 +9,8 @@ use crate::client::{Client, ClientStart, lost_rows};
 use crate::lab::{Lab, OPERATOR, config};
 use crate::node::faults;
 use crate::operator::Operator;
+use crate::patroni::check::member_of_pod;
+use crate::patroni::fault;
 use crate::postgres::{SqlReply, SqlRequest, Statement};
 use crate::scenario::driver::{Break, ClientFacts, Driver};
 use crate::scenario::language::{ClientSpec, SqlAsk, SqlWhat, WorldSpec};
@@ -17,6 +19,8 @@ use crate::time::Span;
 use crate::world::call::{Call, CallError, Reply};
 use crate::world::{Actor, ActorId, Cx, Input, KubeId, World};
 
+/// The name of a second operator.
+const SECOND: &str = "second-operator";
 /// How long a statement by hand may take.
 const STATEMENT: Span = Span::s(10);
 
@@ -104,8 +108,53 @@ impl Site for LabSite {
                 }
                 Ok(())
             }
-            Break::Partition(..) | Break::HealNetwork | Break::ApiOutage(_) => {
-                unreachable!("the driver itself breaks the network")
+            Break::Lag(span) => {
+                let operator = world.find(kube, OPERATOR).ok_or("the operator is down")?;
+                world.lag_watches(operator, *span);
+                Ok(())
+            }
+            Break::Drain(node) => {
+                faults::drain_node(world, kube, node);
+                Ok(())
+            }
+            Break::Uncordon(node) => {
+                if let Some(drain) = world.find(kube, &format!("user/drain-{node}")) {
+                    world.kill(drain, 0);
+                }
+                faults::cordon(world, kube, node, false);
+                Ok(())
+            }
+            Break::HangPatroni(namespace, pod, span) => {
+                let member = member(world, kube, namespace, pod)?;
+                fault::hang_patroni(world, member, span.seconds() as u8);
+                Ok(())
+            }
+            Break::Replication(namespace, pod, flows) => {
+                let member = member(world, kube, namespace, pod)?;
+                fault::freeze_replication(world, member, !flows);
+                Ok(())
+            }
+            Break::KillPostgres(namespace, pod) => {
+                let member = member(world, kube, namespace, pod)?;
+                fault::crash_postmaster(world, member);
+                Ok(())
+            }
+            Break::SecondOperator(up) => {
+                match (world.find(kube, SECOND), up) {
+                    (Some(operator), false) => world.kill(operator, 137),
+                    (None, true) => {
+                        world.spawn(kube, Arc::new(Operator::new(SECOND, config())), None, None);
+                    }
+                    _ => {}
+                }
+                Ok(())
+            }
+            Break::Partition(..)
+            | Break::HealNetwork
+            | Break::ApiOutage(_)
+            | Break::Messages(..)
+            | Break::Refuse(..) => {
+                unreachable!("the driver itself breaks messages and the network")
             }
         }
     }
@@ -203,6 +252,12 @@ impl Site for LabSite {
         }
         all
     }
+}
+
+/// The living member of a Pod.
+fn member(world: &World, kube: KubeId, namespace: &str, pod: &str) -> Result<ActorId, String> {
+    member_of_pod(world, kube, namespace, pod)
+        .ok_or_else(|| format!("Patroni of Pod {pod} does not run"))
 }
 
 /// How a client of a user's Secret starts, and the cluster that it connects to.

@@ -23,6 +23,22 @@ pub fn members<'a>(
     })
 }
 
+/// The living member of a Pod.
+#[must_use]
+pub fn member_of_pod(
+    world: &World,
+    kube: KubeId,
+    namespace: &str,
+    pod: &str,
+) -> Option<ActorId> {
+    let mine = world.actors().find(|(_, at, actor)| {
+        let member = actor.any().downcast_ref::<Member>();
+        let same = |m: &Member| &*m.config().namespace == namespace && &*m.config().name == pod;
+        *at == kube && member.is_some_and(same)
+    });
+    mine.map(|(id, _, _)| id)
+}
+
 /// The members of a scope whose PostgreSQL accepts writes now. More than one is the window of §8.4-3, and
 /// allowed only while the older one's Patroni hangs.
 #[must_use]

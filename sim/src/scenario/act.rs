@@ -9,6 +9,7 @@ use super::driver::{Ask, Break, Refusal};
 use super::language::{Act, Fault};
 use super::resolve::{Ref, Scene};
 use super::target::Target;
+use crate::time::Span;
 
 /// What a step wants done, with all names resolved.
 pub enum Deed {
@@ -96,13 +97,9 @@ fn existing(scene: &Scene<'_>, target: &Target) -> Result<Vec<Ref>, String> {
 fn breaks(scene: &Scene<'_>, fault: &Fault) -> Result<Vec<Break>, String> {
     let one = |b: Break| Ok(vec![b]);
     match fault {
-        Fault::KillPod(target) => {
-            let pods = existing(scene, target)?.into_iter();
-            Ok(pods.map(|r| Break::KillPod(r.namespace, r.name)).collect())
-        }
+        Fault::KillPod(pod) => each_pod(scene, pod, |r| Break::KillPod(r.namespace, r.name)),
         Fault::KillContainer { pod, container } => {
-            let kill = |r: Ref| Break::KillContainer(r.namespace, r.name, container.clone());
-            Ok(existing(scene, pod)?.into_iter().map(kill).collect())
+            each_pod(scene, pod, |r| Break::KillContainer(r.namespace, r.name, container.clone()))
         }
         Fault::CrashNode(node) => one(Break::CrashNode(scene.place(node)?)),
         Fault::RestartNode(node) => one(Break::RestartNode(scene.place(node)?)),
@@ -130,7 +127,34 @@ fn breaks(scene: &Scene<'_>, fault: &Fault) -> Result<Vec<Break>, String> {
         }
         Fault::Operator(up) => one(Break::Operator(*up)),
         Fault::Images { image, fail } => one(Break::Images(image.clone(), *fail)),
+        Fault::Messages { whose, cutting, every, how_long } => {
+            one(Break::Messages(*whose, *cutting, *every, *how_long))
+        }
+        Fault::Lag(span) => one(Break::Lag(*span)),
+        Fault::Drain(node) => one(Break::Drain(scene.place(node)?)),
+        Fault::Uncordon(node) => one(Break::Uncordon(scene.place(node)?)),
+        Fault::HangPatroni { pod, how_long } => {
+            each_pod(scene, pod, |r| Break::HangPatroni(r.namespace, r.name, *how_long))
+        }
+        Fault::Replication { pod, flows } => {
+            each_pod(scene, pod, |r| Break::Replication(r.namespace, r.name, *flows))
+        }
+        Fault::KillPostgres(pod) => {
+            each_pod(scene, pod, |r| Break::KillPostgres(r.namespace, r.name))
+        }
+        Fault::Refuse { kind, because, how_long } => {
+            one(Break::Refuse(*kind, because.clone(), *how_long))
+        }
+        Fault::SecondOperator(up) => one(Break::SecondOperator(*up)),
     }
+}
+
+fn each_pod(
+    scene: &Scene<'_>,
+    pods: &Target,
+    to_break: impl Fn(Ref) -> Break,
+) -> Result<Vec<Break>, String> {
+    Ok(existing(scene, pods)?.into_iter().map(to_break).collect())
 }
 
 /// The volumes of the claims that Pods on a node use.
@@ -174,6 +198,29 @@ pub fn break_text(fault: &Break) -> Option<String> {
         Break::LoseVolume(volume) => format!("what was on {volume} is lost"),
         Break::Operator(false) => "the operator is down".to_owned(),
         Break::Operator(true) => "the operator is up".to_owned(),
+        Break::Messages(whose, cutting, every, span) => {
+            let which = if *every == 1 { String::new() } else { format!("one in {every} of ") };
+            let (whose, span) = (whose.word(), super::fields::span_text(*span));
+            format!("{which}the messages of {whose}: {} for {span}", cutting.word())
+        }
+        Break::Lag(Span::ZERO) => "the operator's watches are in time again".to_owned(),
+        Break::Lag(span) => {
+            format!("the operator's watches lag by {}", super::fields::span_text(*span))
+        }
+        Break::Drain(node) => format!("node {node} is drained"),
+        Break::Uncordon(node) => format!("node {node} takes Pods again"),
+        Break::HangPatroni(_, pod, span) => {
+            format!("Patroni of {pod} hangs for {}", super::fields::span_text(*span))
+        }
+        Break::Replication(_, pod, false) => format!("the log of {pod} reaches nobody"),
+        Break::Replication(_, pod, true) => format!("the log of {pod} reaches its standbys"),
+        Break::KillPostgres(_, pod) => format!("the postmaster of {pod} dies"),
+        Break::Refuse(kind, because, span) => {
+            let span = super::fields::span_text(*span);
+            format!("no {kind} can be created for {span}: {because}")
+        }
+        Break::SecondOperator(true) => "a second operator is up".to_owned(),
+        Break::SecondOperator(false) => "the second operator is down".to_owned(),
         Break::Images(image, true) => format!("{image} can't be pulled"),
         Break::Images(image, false) => format!("{image} can be pulled"),
     })

@@ -7,7 +7,7 @@ use ivory_core::plan::Propagation;
 use ivory_core::{Kind, Object};
 use serde_json::Value;
 
-use super::language::{ClientSpec, SqlAsk, WorldSpec};
+use super::language::{ClientSpec, Cutting, SqlAsk, Whose, WorldSpec};
 use super::resolve::Ref;
 use crate::time::{Span, Time};
 use crate::world::journal::{Entry, Milestone};
@@ -160,6 +160,24 @@ pub enum Break {
     Operator(bool),
     /// Pulling an image fails (true) or works (false) from now on.
     Images(String, bool),
+    /// Every so-manieth message is cut for so long.
+    Messages(Whose, Cutting, u32, Span),
+    /// The operator's watches hear everything so much later.
+    Lag(Span),
+    /// A node is emptied.
+    Drain(String),
+    /// A node takes Pods again.
+    Uncordon(String),
+    /// Patroni of a Pod is stopped for so long: namespace and name.
+    HangPatroni(String, String, Span),
+    /// The log of a Pod reaches its standbys (true) or doesn't (false): namespace and name.
+    Replication(String, String, bool),
+    /// The postmaster of a Pod dies: namespace and name.
+    KillPostgres(String, String),
+    /// Objects of a kind can't be created for so long, and why.
+    Refuse(Kind, String, Span),
+    /// Another operator runs beside the first (true), or stops (false).
+    SecondOperator(bool),
 }
 
 /// What a client knows of its own writes.

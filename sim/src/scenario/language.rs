@@ -240,6 +240,148 @@ pub enum Fault {
         /// Whether pulling fails.
         fail: bool,
     },
+    /// Messages are cut for a while.
+    Messages {
+        /// Whose.
+        whose: Whose,
+        /// What becomes of them.
+        cutting: Cutting,
+        /// Every so-manieth; 1 is each.
+        every: u32,
+        /// For how long.
+        how_long: Span,
+    },
+    /// The operator's watches hear everything so much later from now on; no time ends it.
+    Lag(Span),
+    /// A node is emptied as `kubectl drain` does.
+    Drain(Place),
+    /// A drained node takes Pods again.
+    Uncordon(Place),
+    /// Patroni of a Pod is stopped (SIGSTOP) for a while; PostgreSQL goes on.
+    HangPatroni {
+        /// The Pod.
+        pod: Target,
+        /// For how long: whole seconds, 255 at most.
+        how_long: Span,
+    },
+    /// The log of a Pod's PostgreSQL reaches its standbys from now on, or doesn't.
+    Replication {
+        /// The Pod.
+        pod: Target,
+        /// Whether it does.
+        flows: bool,
+    },
+    /// The postmaster of a Pod dies (SIGKILL); Patroni goes on.
+    KillPostgres(Target),
+    /// Objects of a kind can't be created for a while, as quotas and webhooks have it: 403.
+    Refuse {
+        /// The kind.
+        kind: Kind,
+        /// What the server says.
+        because: String,
+        /// For how long.
+        how_long: Span,
+    },
+    /// A second operator runs beside the first, without a lease between them, or stops.
+    SecondOperator(bool),
+}
+
+impl Fault {
+    /// Its word in the language.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::KillPod(_) => "kill_pod",
+            Self::KillContainer { .. } => "kill_container",
+            Self::CrashNode(_) => "crash_node",
+            Self::RestartNode(_) => "restart_node",
+            Self::LoseNode { .. } => "lose_node",
+            Self::Partition(..) => "partition",
+            Self::HealNetwork => "heal",
+            Self::ApiOutage(_) => "api_outage",
+            Self::LoseVolume(_) => "lose_volume",
+            Self::Operator(_) => "operator",
+            Self::Images { .. } => "images",
+            Self::Messages { .. } => "messages",
+            Self::Lag(_) => "lag",
+            Self::Drain(_) => "drain",
+            Self::Uncordon(_) => "uncordon",
+            Self::HangPatroni { .. } => "hang_patroni",
+            Self::Replication { .. } => "replication",
+            Self::KillPostgres(_) => "kill_postgres",
+            Self::Refuse { .. } => "refuse",
+            Self::SecondOperator(_) => "second_operator",
+        }
+    }
+}
+
+/// Whose messages are cut.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Whose {
+    /// The operator's: its requests, and its commands in containers.
+    Operator,
+    /// Everybody's to the API server.
+    Everybody,
+}
+
+impl Whose {
+    /// All.
+    pub const ALL: [Self; 2] = [Self::Operator, Self::Everybody];
+
+    /// Its word in the language.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Operator => "operator",
+            Self::Everybody => "everybody",
+        }
+    }
+}
+
+/// What becomes of messages that are cut.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Cutting {
+    /// They take effect, and the answer is lost.
+    Lost,
+    /// They never arrive.
+    Dropped,
+    /// They arrive three seconds late.
+    Slow,
+    /// They arrive twice.
+    Doubled,
+    /// They are refused: 409.
+    Conflict,
+    /// They are refused: 500.
+    Error,
+    /// They are refused: 429.
+    Throttled,
+}
+
+impl Cutting {
+    /// All.
+    pub const ALL: [Self; 7] = [
+        Self::Lost,
+        Self::Dropped,
+        Self::Slow,
+        Self::Doubled,
+        Self::Conflict,
+        Self::Error,
+        Self::Throttled,
+    ];
+
+    /// Its word in the language.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Lost => "lost",
+            Self::Dropped => "dropped",
+            Self::Slow => "slow",
+            Self::Doubled => "doubled",
+            Self::Conflict => "409",
+            Self::Error => "500",
+            Self::Throttled => "429",
+        }
+    }
 }
 
 /// A place on the network.

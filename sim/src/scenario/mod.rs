@@ -13,6 +13,7 @@ pub mod manifests;
 pub mod node;
 pub mod parse;
 mod parse_expect;
+mod parse_fault;
 mod parse_steps;
 pub mod path;
 mod play;

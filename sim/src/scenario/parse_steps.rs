@@ -6,12 +6,13 @@ use serde_json::{Value, json};
 
 use super::brief::brief;
 use super::fields::{Fields, flag, nearest, number, one_or_many, span, text, unknown};
-use super::language::{Act, ClientSpec, Fault, Place, SqlAsk, SqlWhat, Step};
+use super::language::{Act, ClientSpec, SqlAsk, SqlWhat, Step};
 use super::manifests;
 use super::node::{Bad, Key, Node, Tree};
 use super::parse::Ctx;
 use super::parse_expect::{expectations, target};
-use super::target::{Member, Target};
+use super::parse_fault::fault;
+use super::target::Target;
 use super::words::{Group, words, words_of};
 use crate::time::Span;
 
@@ -239,14 +240,6 @@ fn sql(node: &Node) -> Result<Act, Bad> {
 
 fn each(ctx: &Ctx<'_>, node: &Node) -> Result<Act, Bad> {
     let fields = Fields::of(node, "`each`", &["of", "except", "do"])?;
-    let kind = |n: &Node| -> Result<Kind, Bad> {
-        let word = text(n)?;
-        word.parse().map_err(|_| {
-            let near = nearest(&word, Kind::ALL.iter().map(|k| k.name()));
-            let hint = near.map_or(String::new(), |k| format!("; did you mean `{k}`?"));
-            n.bad(format!("unknown kind `{word}`{hint}"))
-        })
-    };
     Ok(Act::Each {
         kinds: one_or_many(fields.need("of")?, kind)?,
         except: fields.or("except", |n| one_or_many(n, target), Vec::new())?,
@@ -254,97 +247,12 @@ fn each(ctx: &Ctx<'_>, node: &Node) -> Result<Act, Bad> {
     })
 }
 
-fn fault(node: &Node) -> Result<Fault, Bad> {
-    let known = words(Group::Fault);
-    let fields = Fields::of(node, "`fault`", &known)?;
-    let mut found = known.iter().filter(|w| fields.get(w).is_some());
-    let (Some(&word), None) = (found.next(), found.next()) else {
-        return Err(node.bad(format!("`fault` needs exactly one of {}", known.join(", "))));
-    };
-    let inner = fields.need(word)?;
-    Ok(match word {
-        "kill_pod" => Fault::KillPod(pod(inner)?),
-        "kill_container" => {
-            let fields = Fields::of(inner, "`kill_container`", &["of", "container"])?;
-            Fault::KillContainer {
-                pod: pod(fields.need("of")?)?,
-                container: fields.or("container", text, "database".to_owned())?,
-            }
-        }
-        "crash_node" => Fault::CrashNode(node_place(inner)?),
-        "restart_node" => Fault::RestartNode(node_place(inner)?),
-        "lose_node" if inner.as_text().is_some() => {
-            Fault::LoseNode { node: node_place(inner)?, volumes: false }
-        }
-        "lose_node" => {
-            let fields = Fields::of(inner, "`lose_node`", &["node", "volumes"])?;
-            Fault::LoseNode {
-                node: node_place(fields.need("node")?)?,
-                volumes: fields.or("volumes", flag, false)?,
-            }
-        }
-        "partition" => match &inner.tree {
-            Tree::List(items) => match items.as_slice() {
-                [a, b] => Fault::Partition(place(a)?, place(b)?),
-                _ => return Err(inner.wrong("a list of two places")),
-            },
-            _ => return Err(inner.wrong("a list of two places")),
-        },
-        "heal" => match inner.as_text() {
-            Some("network") => Fault::HealNetwork,
-            _ => return Err(inner.wrong("network")),
-        },
-        "api_outage" => Fault::ApiOutage(span(inner)?),
-        "lose_volume" => match target(inner)? {
-            claim @ (Target::It
-            | Target::Named(Kind::PersistentVolumeClaim, _)
-            | Target::Of(Kind::PersistentVolumeClaim, _)) => Fault::LoseVolume(claim),
-            _ => return Err(inner.wrong("a claim, such as `PersistentVolumeClaim of replica`")),
-        },
-        "operator" => Fault::Operator(match (&inner.tree, inner.as_text()) {
-            (_, Some("up")) | (Tree::Bool(true), _) => true,
-            (_, Some("down")) | (Tree::Bool(false), _) => false,
-            _ => return Err(inner.wrong("up or down")),
-        }),
-        _ => {
-            let fields = Fields::of(inner, "`images`", &["failing", "working"])?;
-            let image = |word: &str, fail: bool| {
-                fields.maybe(word, |n| text(n).map(|image| Fault::Images { image, fail }))
-            };
-            match (image("failing", true)?, image("working", false)?) {
-                (Some(one), None) | (None, Some(one)) => one,
-                _ => return Err(inner.bad("`images` needs `failing` or `working`")),
-            }
-        }
-    })
-}
-
-fn pod(node: &Node) -> Result<Target, Bad> {
-    let found = target(node)?;
-    match found {
-        Target::It | Target::Named(Kind::Pod, _) | Target::Of(Kind::Pod, _) => Ok(found),
-        _ => Err(node.wrong("a Pod, such as `primary` or `replica`")),
-    }
-}
-
-fn node_place(node: &Node) -> Result<Place, Bad> {
-    match place(node)? {
-        found @ (Place::Node(_) | Place::NodeOf(_)) => Ok(found),
-        _ => Err(node.wrong("a node: its name, or `node of primary`")),
-    }
-}
-
-fn place(node: &Node) -> Result<Place, Bad> {
-    let text = text(node)?;
-    Ok(match text.as_str() {
-        "control-plane" => Place::ControlPlane,
-        "outside" => Place::Outside,
-        other => match other.strip_prefix("node of ").or_else(|| other.strip_prefix("Node of ")) {
-            Some(member) => Place::NodeOf(Member::parse(member).map_err(|m| node.bad(m))?),
-            None if other.contains(char::is_whitespace) => {
-                return Err(node.wrong("a node's name, `node of …`, control-plane or outside"));
-            }
-            None => Place::Node(other.to_owned()),
-        },
+/// A kind by its name.
+pub(super) fn kind(node: &Node) -> Result<Kind, Bad> {
+    let word = text(node)?;
+    word.parse().map_err(|_| {
+        let near = nearest(&word, Kind::ALL.iter().map(|k| k.name()));
+        let hint = near.map_or(String::new(), |k| format!("; did you mean `{k}`?"));
+        node.bad(format!("unknown kind `{word}`{hint}"))
     })
 }

@@ -62,7 +62,8 @@ words! {
         "changed" "unchanged" "condition" "event" "service" "spread" "client" "quiet";
     Fault Yes: "kill_pod" "kill_container" "operator";
     Fault Simulator: "crash_node" "restart_node" "lose_node" "partition" "heal" "api_outage" "lose_volume"
-        "images";
+        "images" "messages" "lag" "drain" "uncordon" "hang_patroni" "replication" "kill_postgres" "refuse"
+        "second_operator";
     Final Yes: "write_gap_s" "lost_rows" "writes_when_quiet" "writes";
 }
 

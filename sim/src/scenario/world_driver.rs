@@ -6,17 +6,20 @@ use std::sync::Arc;
 use ivory_core::{Kind, Object};
 
 use super::driver::{Ask, Break, ClientFacts, Driver, Refusal};
-use super::language::{ClientSpec, SqlAsk};
+use super::language::{ClientSpec, Cutting, SqlAsk, Whose};
 use super::resolve::Ref;
 use crate::kube::{
     Body, DeleteOptions, ObjectRef, Request, Response, Status, Subresource, UnknownFields, Verb,
 };
 use crate::time::{Span, Time};
 use crate::world::journal::{Entry, Milestone};
-use crate::world::{Actor, Cut, Cx, Input, KubeId, World};
+use crate::world::{Actor, Cut, Cx, Input, KubeId, Matcher, Point, Rule, World};
 
 /// How long `kubectl` waits for an answer.
 const PATIENCE: Span = Span::s(60);
+
+/// How late a slow message comes.
+const SLOW: Span = Span::s(3);
 
 /// What a world has beside its API servers: nodes, operators, clients, checkers.
 pub trait Site {
@@ -88,9 +91,61 @@ impl<S: Site> WorldDriver<S> {
                 let how = Cut::Refuse(Box::new(down));
                 self.world.faults.api_outage("outage", kube, from, *span, how);
             }
+            Break::Messages(whose, cutting, every, span) => {
+                self.cut_messages(kube, *whose, *cutting, (*every, *span));
+            }
+            Break::Refuse(kind, because, span) => {
+                let status = Status::refused(*kind, because);
+                let what = Matcher { creates: Some(*kind), kube: Some(kube), ..Matcher::default() };
+                self.cut_for(*span, what, Point::Arrived, Cut::Refuse(Box::new(status)), 1);
+            }
             other => return self.site.fault(&mut self.world, kube, other),
         }
         Ok(())
+    }
+}
+
+impl<S> WorldDriver<S> {
+    fn cut_messages(
+        &mut self,
+        kube: KubeId,
+        whose: Whose,
+        cutting: Cutting,
+        (every, span): (u32, Span),
+    ) {
+        let refuse = |status: Status| (Point::Arrived, Cut::Refuse(Box::new(status)));
+        let (point, cut) = match cutting {
+            Cutting::Lost => (Point::Applied, Cut::Lose),
+            Cutting::Dropped => (Point::Sent, Cut::Lose),
+            Cutting::Slow => (Point::Sent, Cut::Delay(SLOW)),
+            Cutting::Doubled => (Point::Sent, Cut::Double),
+            Cutting::Conflict => refuse(Status::conflicting()),
+            Cutting::Error => refuse(Status::internal("etcdserver: leader changed")),
+            Cutting::Throttled => refuse(Status::throttled()),
+        };
+        let sender = match whose {
+            Whose::Operator => Some(crate::lab::OPERATOR.into()),
+            Whose::Everybody => None,
+        };
+        let what = Matcher { sender, kube: Some(kube), api: Some(true), ..Matcher::default() };
+        self.cut_for(span, what, point, cut, every);
+    }
+
+    fn cut_for(&mut self, span: Span, what: Matcher, point: Point, cut: Cut, every: u32) {
+        let from = self.world.now();
+        let until = Some(from + span);
+        let name = "story".into();
+        self.world.faults.add(Rule {
+            name,
+            from,
+            until,
+            left: None,
+            every,
+            seen: 0,
+            what,
+            point,
+            cut,
+        });
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::kube::Verb;
+use ivory_core::Kind;
+
+use crate::kube::{Body, Verb};
 use crate::time::{Span, Time};
 use crate::world::actor::{ActorId, KubeId, WatchId};
 use crate::world::message::{Cut, Envelope, Point, What};
@@ -18,6 +20,10 @@ pub struct Rule {
     pub until: Option<Time>,
     /// How many messages it still cuts; none for all.
     pub left: Option<u32>,
+    /// Every so-manieth of those that match is cut; 1 is each.
+    pub every: u32,
+    /// How many have matched so far.
+    pub seen: u32,
     /// Which messages.
     pub what: Matcher,
     /// At which point.
@@ -41,6 +47,8 @@ pub struct Matcher {
     pub api: Option<bool>,
     /// Only those that would change something.
     pub writes: bool,
+    /// Only those that would create an object of this kind, if there is none of its name.
+    pub creates: Option<Kind>,
 }
 
 /// What happens to one delivery of one watch.
@@ -110,6 +118,10 @@ impl Faults {
             return Cut::Pass;
         };
         let rules = Arc::make_mut(&mut self.rules);
+        rules[index].seen += 1;
+        if rules[index].seen % rules[index].every != 0 {
+            return Cut::Pass;
+        }
         let cut = rules[index].cut.clone();
         if let Some(left) = &mut rules[index].left {
             *left -= 1;
@@ -128,6 +140,8 @@ impl Faults {
             from,
             until: Some(from + how_long),
             left: None,
+            every: 1,
+            seen: 0,
             what: Matcher { kube: Some(kube), api: Some(true), ..Matcher::default() },
             point: Point::Sent,
             cut: how,
@@ -144,6 +158,20 @@ impl Matcher {
             && self.kube.is_none_or(|k| k == message.kube)
             && self.api.is_none_or(|api| api == to_api)
             && (!self.writes || changes_something(&message.what))
+            && self.creates.is_none_or(|kind| creates(&message.what, kind))
+    }
+}
+
+/// An apply may create or not; what it means is known only when it arrives, so it counts where nothing says that
+/// the object is there: an apply that names a UID.
+fn creates(what: &What, kind: Kind) -> bool {
+    let What::Request(request) = what else { return false };
+    match &request.verb {
+        Verb::Create(object) => object.kind == kind,
+        Verb::Patch { body: Body::Apply { object, .. }, .. } => {
+            object.kind == kind && object.meta.uid.is_empty()
+        }
+        _ => false,
     }
 }
 

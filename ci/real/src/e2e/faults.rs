@@ -35,32 +35,16 @@ pub(crate) struct Faults {
     pub(crate) commands: BTreeMap<String, String>,
 }
 
-/// The word of a fault in the scenario language.
-pub(crate) fn word(fault: &Fault) -> &'static str {
-    match fault {
-        Fault::KillPod(_) => "kill_pod",
-        Fault::KillContainer { .. } => "kill_container",
-        Fault::Operator(_) => "operator",
-        Fault::CrashNode(_) => "crash_node",
-        Fault::RestartNode(_) => "restart_node",
-        Fault::LoseNode { .. } => "lose_node",
-        Fault::Partition(..) => "partition",
-        Fault::HealNetwork => "heal",
-        Fault::ApiOutage(_) => "api_outage",
-        Fault::LoseVolume(_) => "lose_volume",
-        Fault::Images { .. } => "images",
-    }
-}
-
 /// Whether every real cluster can do it, as the language's table says.
 pub(crate) fn anywhere(word: &str) -> bool {
     let is = |w: &&Word| w.group == Group::Fault && w.word == word;
     WORDS.iter().find(is).is_some_and(|w| w.live == Live::Yes)
 }
 
-/// The word of a fault whose names are known, and what its command is told: seconds, names.
-fn told(fault: &Break) -> (&'static str, Vec<String>) {
-    match fault {
+/// The word of a fault whose names are known, and what its command is told: seconds, names. None for those that only
+/// a simulated world knows how to do.
+fn told(fault: &Break) -> Option<(&'static str, Vec<String>)> {
+    Some(match fault {
         Break::KillPod(namespace, pod) => ("kill_pod", vec![namespace.clone(), pod.clone()]),
         Break::KillContainer(namespace, pod, container) => {
             ("kill_container", vec![namespace.clone(), pod.clone(), container.clone()])
@@ -78,7 +62,16 @@ fn told(fault: &Break) -> (&'static str, Vec<String>) {
         Break::Images(image, failing) => {
             ("images", vec![image.clone(), if *failing { "failing" } else { "working" }.to_owned()])
         }
-    }
+        Break::Drain(node) => ("drain", vec![node.clone()]),
+        Break::Uncordon(node) => ("uncordon", vec![node.clone()]),
+        Break::Messages(..)
+        | Break::Lag(_)
+        | Break::HangPatroni(..)
+        | Break::Replication(..)
+        | Break::KillPostgres(..)
+        | Break::Refuse(..)
+        | Break::SecondOperator(_) => return None,
+    })
 }
 
 /// Reads `NAME=COMMAND`.
@@ -98,8 +91,9 @@ impl Faults {
     /// # Errors
     /// When it could not be done.
     pub(crate) async fn strike(&self, live: &Cluster, fault: &Break) -> anyhow::Result<()> {
-        let (word, arguments) = told(fault);
-        if let Some(command) = self.commands.get(word) {
+        if let Some((word, arguments)) = told(fault)
+            && let Some(command) = self.commands.get(word)
+        {
             return run(command, &arguments).await;
         }
         match fault {

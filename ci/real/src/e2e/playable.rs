@@ -173,7 +173,7 @@ impl Fit {
     }
 
     fn possible(&self, fault: &Fault) -> Result<(), String> {
-        let word = faults::word(fault);
+        let word = fault.word();
         match faults::anywhere(word) || self.bound.contains(word) {
             true => Ok(()),
             false => Err(format!("has the fault {word} (simulator only)")),

@@ -401,6 +401,8 @@ fn lost_answers_and_refusals_change_nothing_in_the_end() {
             from: lab.world.now(),
             until: None,
             left: Some(12),
+            every: 1,
+            seen: 0,
             what: Matcher { sender: Some("kcm".into()), writes: true, ..Matcher::default() },
             point,
             cut: cut.clone(),

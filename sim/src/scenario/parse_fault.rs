@@ -1,0 +1,168 @@
+//! Reading faults: a map with exactly one fault's word.
+
+use ivory_core::Kind;
+
+use super::fields::{Fields, flag, number, span, text, unknown};
+use super::language::{Cutting, Fault, Place, Whose};
+use super::node::{Bad, Node, Tree};
+use super::parse_expect::target;
+use super::parse_steps::kind;
+use super::target::{Member, Target};
+use super::words::{Group, words};
+
+/// How long Patroni can be stopped at most: what a member's timers can say.
+const HANG_MAX_S: f64 = 255.0;
+
+pub(super) fn fault(node: &Node) -> Result<Fault, Bad> {
+    let known = words(Group::Fault);
+    let fields = Fields::of(node, "`fault`", &known)?;
+    let mut found = known.iter().filter(|w| fields.get(w).is_some());
+    let (Some(&word), None) = (found.next(), found.next()) else {
+        return Err(node.bad(format!("`fault` needs exactly one of {}", known.join(", "))));
+    };
+    let inner = fields.need(word)?;
+    Ok(match word {
+        "kill_pod" => Fault::KillPod(pod(inner)?),
+        "kill_container" => {
+            let fields = Fields::of(inner, "`kill_container`", &["of", "container"])?;
+            Fault::KillContainer {
+                pod: pod(fields.need("of")?)?,
+                container: fields.or("container", text, "database".to_owned())?,
+            }
+        }
+        "crash_node" => Fault::CrashNode(node_place(inner)?),
+        "restart_node" => Fault::RestartNode(node_place(inner)?),
+        "lose_node" if inner.as_text().is_some() => {
+            Fault::LoseNode { node: node_place(inner)?, volumes: false }
+        }
+        "lose_node" => {
+            let fields = Fields::of(inner, "`lose_node`", &["node", "volumes"])?;
+            Fault::LoseNode {
+                node: node_place(fields.need("node")?)?,
+                volumes: fields.or("volumes", flag, false)?,
+            }
+        }
+        "partition" => match &inner.tree {
+            Tree::List(items) => match items.as_slice() {
+                [a, b] => Fault::Partition(place(a)?, place(b)?),
+                _ => return Err(inner.wrong("a list of two places")),
+            },
+            _ => return Err(inner.wrong("a list of two places")),
+        },
+        "heal" => match inner.as_text() {
+            Some("network") => Fault::HealNetwork,
+            _ => return Err(inner.wrong("network")),
+        },
+        "api_outage" => Fault::ApiOutage(span(inner)?),
+        "lose_volume" => match target(inner)? {
+            claim @ (Target::It
+            | Target::Named(Kind::PersistentVolumeClaim, _)
+            | Target::Of(Kind::PersistentVolumeClaim, _)) => Fault::LoseVolume(claim),
+            _ => return Err(inner.wrong("a claim, such as `PersistentVolumeClaim of replica`")),
+        },
+        "operator" => Fault::Operator(up(inner)?),
+        "messages" => messages(inner)?,
+        "lag" => Fault::Lag(span(inner)?),
+        "drain" => Fault::Drain(node_place(inner)?),
+        "uncordon" => Fault::Uncordon(node_place(inner)?),
+        "hang_patroni" => {
+            let fields = Fields::of(inner, "`hang_patroni`", &["of", "for"])?;
+            let node = fields.need("for")?;
+            let how_long = span(node)?;
+            if how_long.seconds() > HANG_MAX_S || how_long.seconds() < 1.0 {
+                return Err(node.wrong("between 1s and 255s"));
+            }
+            Fault::HangPatroni { pod: pod(fields.need("of")?)?, how_long }
+        }
+        "replication" => {
+            let fields = Fields::of(inner, "`replication`", &["of", "flows"])?;
+            Fault::Replication {
+                pod: pod(fields.need("of")?)?,
+                flows: flag(fields.need("flows")?)?,
+            }
+        }
+        "kill_postgres" => Fault::KillPostgres(pod(inner)?),
+        "refuse" => {
+            let fields = Fields::of(inner, "`refuse`", &["kind", "because", "for"])?;
+            Fault::Refuse {
+                kind: kind(fields.need("kind")?)?,
+                because: fields.or("because", text, "exceeded quota".to_owned())?,
+                how_long: span(fields.need("for")?)?,
+            }
+        }
+        "second_operator" => Fault::SecondOperator(up(inner)?),
+        _ => {
+            let fields = Fields::of(inner, "`images`", &["failing", "working"])?;
+            let image = |word: &str, fail: bool| {
+                fields.maybe(word, |n| text(n).map(|image| Fault::Images { image, fail }))
+            };
+            match (image("failing", true)?, image("working", false)?) {
+                (Some(one), None) | (None, Some(one)) => one,
+                _ => return Err(inner.bad("`images` needs `failing` or `working`")),
+            }
+        }
+    })
+}
+
+fn up(node: &Node) -> Result<bool, Bad> {
+    match (&node.tree, node.as_text()) {
+        (_, Some("up")) | (Tree::Bool(true), _) => Ok(true),
+        (_, Some("down")) | (Tree::Bool(false), _) => Ok(false),
+        _ => Err(node.wrong("up or down")),
+    }
+}
+
+fn messages(node: &Node) -> Result<Fault, Bad> {
+    let fields = Fields::of(node, "`messages`", &["of", "are", "every", "for"])?;
+    let one_of = |node: &Node, what: &str, known: &[&str]| -> Result<usize, Bad> {
+        let word = text(node)?;
+        let found = known.iter().position(|k| *k == word);
+        found.ok_or_else(|| node.bad(unknown(what, &word, known)))
+    };
+    let whose = match fields.get("of") {
+        None => Whose::Operator,
+        Some(node) => {
+            let names: Vec<&str> = Whose::ALL.iter().map(|w| w.word()).collect();
+            Whose::ALL[one_of(node, "sender", &names)?]
+        }
+    };
+    let names: Vec<&str> = Cutting::ALL.iter().map(|c| c.word()).collect();
+    let cutting = Cutting::ALL[one_of(fields.need("are")?, "cut", &names)?];
+    let every = fields.or("every", number, 1)?;
+    Ok(Fault::Messages {
+        whose,
+        cutting,
+        every: u32::try_from(every).unwrap_or(u32::MAX).max(1),
+        how_long: span(fields.need("for")?)?,
+    })
+}
+
+fn pod(node: &Node) -> Result<Target, Bad> {
+    let found = target(node)?;
+    match found {
+        Target::It | Target::Named(Kind::Pod, _) | Target::Of(Kind::Pod, _) => Ok(found),
+        _ => Err(node.wrong("a Pod, such as `primary` or `replica`")),
+    }
+}
+
+fn node_place(node: &Node) -> Result<Place, Bad> {
+    match place(node)? {
+        found @ (Place::Node(_) | Place::NodeOf(_)) => Ok(found),
+        _ => Err(node.wrong("a node: its name, or `node of primary`")),
+    }
+}
+
+fn place(node: &Node) -> Result<Place, Bad> {
+    let text = text(node)?;
+    Ok(match text.as_str() {
+        "control-plane" => Place::ControlPlane,
+        "outside" => Place::Outside,
+        other => match other.strip_prefix("node of ").or_else(|| other.strip_prefix("Node of ")) {
+            Some(member) => Place::NodeOf(Member::parse(member).map_err(|m| node.bad(m))?),
+            None if other.contains(char::is_whitespace) => {
+                return Err(node.wrong("a node's name, `node of …`, control-plane or outside"));
+            }
+            None => Place::Node(other.to_owned()),
+        },
+    })
+}
