@@ -10,7 +10,7 @@ use ivory_core::plan::Plan;
 use ivory_core::{Kind, steps};
 use tokio::time::{Instant, sleep};
 
-use crate::faults::Action;
+use ivory_face::Action;
 use crate::rig::Rig;
 
 fn panics(observed: &Observed, context: &Context, memos: &mut Memos) -> Plan {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ivory_core::Kind;
 use tokio::time::{Instant, sleep};
 
-use crate::faults::{Action, End};
+use ivory_face::{Action, End};
 use crate::rig::Rig;
 use crate::state::normalised;
 

@@ -3,11 +3,8 @@
 
 mod apart;
 mod disturbed;
-mod faults;
 mod leadership;
 mod permissions;
 mod rig;
 mod rights;
-mod server;
-mod sim;
 mod state;

@@ -7,7 +7,7 @@ use serde_json::json;
 use tokio::time::sleep;
 
 use crate::disturbed::{same, undisturbed};
-use crate::faults::{Action, Asked, End};
+use ivory_face::{Action, Asked, End};
 use crate::rig::Rig;
 
 const NOT_PERMITTED: Action = Action::Answer(403, "Forbidden");

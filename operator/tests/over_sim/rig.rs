@@ -10,7 +10,9 @@ use ivory_core::grants::Grant;
 use ivory_core::plan::Propagation;
 use ivory_core::read::{Output, Target};
 use ivory_core::{Kind, Object, steps};
+use ivory_face::{Action, Answer, Asked, Caller, Faults, Living, Server, Told};
 use ivory_operator::api::ApiServer;
+use ivory_operator::clock::Clock;
 use ivory_operator::exec::Exec;
 use ivory_operator::fault::{Fault, FaultKind};
 use ivory_operator::health::Health;
@@ -19,16 +21,14 @@ use ivory_operator::metrics::Metrics;
 use ivory_operator::pass::Planner;
 use ivory_operator::run::{Setup, serve};
 use ivory_sim::kube::{Body, DeleteOptions, ObjectRef, Request, Subresource, Verb};
-use ivory_sim::lab::{NAMESPACE, config};
+use ivory_sim::lab::{Lab, NAMESPACE, config};
+use ivory_sim::scenario::parse::default_world;
 use ivory_sim::time::Span;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
-use crate::faults::{Action, Asked, Faults, Told};
-use crate::server::{Server, client};
-use crate::sim::Sim;
 
 /// Longer than any command is given.
 const COMMAND_MAX: Span = Span::s(300);
@@ -38,7 +38,7 @@ const QUIET: Duration = Duration::from_secs(40);
 /// One world and what goes wrong in it.
 #[derive(Clone)]
 pub struct Rig {
-    pub sim: Arc<Sim>,
+    pub sim: Arc<Living>,
     pub faults: Arc<Faults>,
 }
 
@@ -64,7 +64,13 @@ impl Running {
 
 impl Rig {
     pub fn new() -> Self {
-        Self { sim: Sim::new(), faults: Arc::default() }
+        Self { sim: world(), faults: Arc::default() }
+    }
+
+    /// The clock of this world.
+    fn clock(&self) -> Clock {
+        let sim = self.sim.clone();
+        Clock::new(move || sim.now())
     }
 
     /// Starts an operator.
@@ -74,23 +80,24 @@ impl Rig {
 
     /// Starts an operator with another planner.
     pub fn operator_with(&self, name: &'static str, planner: Planner) -> Running {
-        let server = Server { sim: self.sim.clone(), faults: self.faults.clone(), by: name };
+        let server =
+            Server { faults: self.faults.clone(), ..Server::new(self.sim.clone()) };
         let metrics = Arc::new(Metrics::new());
-        let exec = Arc::new(Inside { server: server.clone() });
-        let api = ApiServer::new(client(server), metrics.clone()).with_exec(exec);
+        let exec = Arc::new(Inside { server: server.clone(), by: name });
+        let api = ApiServer::new(client(server, name), metrics.clone()).with_exec(exec);
         let (stop, stopped) = watch::channel(false);
         let lease = Lease {
             api: api.clone(),
             namespace: NAMESPACE.to_owned(),
             name: "ivory-operator".to_owned(),
             identity: name.to_owned(),
-            clock: self.sim.clock(),
+            clock: self.clock(),
         };
         let setup = Setup {
             api,
             config: config(),
             planner,
-            clock: self.sim.clock(),
+            clock: self.clock(),
             namespaces: vec![String::new()],
             workers: 4,
             metrics,
@@ -193,7 +200,7 @@ impl Rig {
         let telling = |t: &&Told| t.asked.kind != Kind::Lease && t.asked.verb != "watch";
         for t in told.iter().rev().filter(telling).take(60).collect::<Vec<_>>().iter().rev() {
             let (ago, asked) = (t.at.elapsed().as_secs(), &t.asked);
-            let (by, verb, resource, name) = (asked.by, asked.verb, &asked.resource, &asked.name);
+            let (by, verb, resource, name) = (&asked.by, asked.verb, &asked.resource, &asked.name);
             let _ = writeln!(text, "{ago} s ago: {by} {verb} {resource} {name} {:?}", t.code);
         }
         text
@@ -214,9 +221,36 @@ pub fn cluster(name: &str, instances: u32) -> Value {
     })
 }
 
+/// A Kubernetes with three nodes and without an operator.
+fn world() -> Arc<Living> {
+    let mut lab = Lab::new(&default_world());
+    let kube = lab.kubes[0];
+    let operator = lab.operator(kube).expect("the lab has an operator");
+    lab.world.kill(operator, 0);
+    Living::new(lab.world, kube, 1)
+}
+
+/// A client of the real shell whose requests go straight to the server.
+fn client(server: Server, name: &'static str) -> kube::Client {
+    let mut caller = Caller::admin(name, "ivory-operator/test");
+    caller.manager = Some(ivory_core::names::FIELD_MANAGER.into());
+    let service = tower::service_fn(move |request: axum::http::Request<kube::client::Body>| {
+        let (server, caller) = (server.clone(), caller.clone());
+        async move {
+            let (parts, body) = request.into_parts();
+            let body = body.collect_bytes().await?;
+            let request = axum::http::Request::from_parts(parts, body);
+            let answer: Answer = server.answer(&caller, request).await;
+            answer
+        }
+    });
+    kube::Client::new(service, NAMESPACE)
+}
+
 /// The way into the containers of the simulated world, by the same API server.
 struct Inside {
     server: Server,
+    by: &'static str,
 }
 
 impl Exec for Inside {
@@ -228,10 +262,11 @@ impl Exec for Inside {
     ) -> BoxFuture<'a, Result<Output, Fault>> {
         Box::pin(async move {
             let asked = Asked {
-                by: self.server.by,
+                by: self.by.to_owned(),
                 verb: "create",
                 kind: Kind::Pod,
                 resource: "pods/exec".into(),
+                namespace: target.namespace.clone(),
                 name: target.pod.clone(),
                 detail: format!("{} {}", &*target.uid, fingerprint(command)),
             };
@@ -254,7 +289,7 @@ impl Exec for Inside {
                 Some(Action::LoseAnswer) | None => {}
             }
             let holder = self.server.holder();
-            let output = self.server.sim.exec(target, command, COMMAND_MAX).await;
+            let output = self.server.living.exec(target, command, COMMAND_MAX).await;
             let good = output.as_ref().is_ok_and(|o| command.outcome(o).is_ok());
             let code = if good { 200 } else { 500 };
             self.server.record(&asked, Some(code), true, holder);

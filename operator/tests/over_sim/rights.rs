@@ -11,7 +11,7 @@ use ivory_sim::kube::{Body, ObjectRef, Subresource, Verb};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use crate::faults::Told;
+use ivory_face::Told;
 use crate::rig::Rig;
 
 /// Group, resource with subresource, verb.

@@ -1,6 +1,6 @@
-//! What goes wrong on the way, and the record of what was asked.
+//! What goes wrong on the way, and the record of what was asked. Rules are the caller's; without any, all passes.
 
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use ivory_core::Kind;
@@ -10,24 +10,31 @@ use tokio::time::Instant;
 /// A request, as an authorizer sees it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Asked {
-    /// Which operator.
-    pub by: &'static str,
+    /// Who asks ([`crate::Caller::name`]).
+    pub by: String,
+    /// `get`, `list`, `watch`, `create`, `update`, `patch`, `delete` or `deletecollection`.
     pub verb: &'static str,
+    /// The kind that it is about.
     pub kind: Kind,
     /// The plural, with the subresource after a slash.
     pub resource: String,
+    /// The namespace; empty for all of them, and for kinds without.
+    pub namespace: String,
+    /// The object's name; empty for lists.
     pub name: String,
     /// What a delete is about beside the name, or what a command says.
     pub detail: String,
 }
 
 impl Asked {
-    /// Whether it changes something.
+    /// Whether it changes something; a Lease counts for nothing.
+    #[must_use]
     pub fn writes(&self) -> bool {
         let reads = ["get", "list", "watch"].contains(&self.verb);
         !reads && self.kind != Kind::Lease
     }
 
+    /// Whether it is this verb on this kind.
     pub fn is(&self, verb: &str, kind: Kind) -> bool {
         self.verb == verb && self.kind == kind
     }
@@ -36,13 +43,15 @@ impl Asked {
 /// What came of a request.
 #[derive(Clone, Debug)]
 pub struct Told {
+    /// When it was answered, or given up.
     pub at: Instant,
+    /// What was asked.
     pub asked: Asked,
     /// The status code; none when nothing was heard.
     pub code: Option<u16>,
     /// Whether it reached the world at all.
     pub arrived: bool,
-    /// Who held the lease when it arrived.
+    /// Who held the operators' lease when it arrived, if there is one.
     pub holder: String,
 }
 
@@ -120,7 +129,7 @@ impl Faults {
 
     fn add(&self, left: usize, until: Option<Instant>, action: Action, when: When) {
         let rule = Rule { when, left, until, action };
-        self.rules.lock().expect("no panic inside").push(rule);
+        self.rules.lock().unwrap_or_else(PoisonError::into_inner).push(rule);
     }
 
     /// All watches end.
@@ -131,9 +140,9 @@ impl Faults {
         });
     }
 
-    /// What happens to a request: the first rule that fits.
+    /// What happens to a request: the first rule that fits. Counts it.
     pub fn of(&self, asked: &Asked) -> Option<Action> {
-        let mut rules = self.rules.lock().expect("no panic inside");
+        let mut rules = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         let fits = |r: &&mut Rule| r.left > 0 && r.until.is_none_or(|u| u > now) && (r.when)(asked);
         let rule = rules.iter_mut().find(fits)?;
@@ -141,18 +150,21 @@ impl Faults {
         Some(rule.action.clone())
     }
 
+    /// Keeps what came of a request.
     pub fn record(&self, told: Told) {
-        self.record.lock().expect("no panic inside").push(told);
+        self.record.lock().unwrap_or_else(PoisonError::into_inner).push(told);
     }
 
     /// Everything that was asked so far.
+    #[must_use]
     pub fn told(&self) -> Vec<Told> {
-        self.record.lock().expect("no panic inside").clone()
+        self.record.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The last write that reached the world.
+    #[must_use]
     pub fn last_write(&self) -> Option<Told> {
-        let record = self.record.lock().expect("no panic inside");
+        let record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
         record.iter().rev().find(|t| t.asked.writes() && t.arrived).cloned()
     }
 }

@@ -1,0 +1,188 @@
+//! Commands in containers, by WebSocket: `v5.channel.k8s.io`, as kube-rs, client-go and kubectl speak it. A container
+//! of the simulation understands the commands that core renders; of an external Pod whoever runs it is asked.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use axum::body::Body;
+use futures_util::future::BoxFuture;
+use futures_util::{SinkExt as _, StreamExt as _};
+use http::{HeaderMap, Response, StatusCode, header};
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use ivory_core::command::Command;
+use ivory_core::read::{Output, Target};
+use ivory_core::{Kind, Sensitive};
+use ivory_sim::kube::Status;
+use ivory_sim::time::Span;
+use serde_json::{Value, json};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::protocol::Role;
+
+use crate::living::Living;
+
+/// The protocols that are spoken, the better first; the older one can't end the standard input.
+const PROTOCOLS: [&str; 2] = ["v5.channel.k8s.io", "v4.channel.k8s.io"];
+/// Longer than any command is given.
+const DEADLINE: Span = Span::s(300);
+/// The exit status of a shell for a command that there is not.
+const NOT_FOUND: i32 = 127;
+
+/// A command that somebody wants to be run in a container.
+#[derive(Clone, Debug)]
+pub struct Asker {
+    /// The Pod's namespace.
+    pub namespace: String,
+    /// The Pod's name.
+    pub pod: String,
+    /// The container.
+    pub container: String,
+    /// Program and arguments.
+    pub argv: Vec<String>,
+    /// Standard input, to its end; none if nothing is sent.
+    pub stdin: Option<Sensitive>,
+}
+
+/// Runs commands in external Pods.
+pub trait Outside: Send + Sync {
+    /// Runs a command to its end; `None` if the Pod is none of its own.
+    fn run(&self, asker: Asker) -> BoxFuture<'_, Option<Output>>;
+}
+
+/// Who runs commands.
+#[derive(Clone)]
+pub(crate) struct Runner {
+    pub(crate) living: Arc<Living>,
+    pub(crate) outside: Option<Arc<dyn Outside>>,
+}
+
+/// Answers a request to open the stream of a command, and converses on it when it is open.
+///
+/// # Errors
+/// With the refusal, if the client does not ask for a WebSocket that is spoken here.
+pub(crate) fn open(
+    runner: Runner,
+    asker: Asker,
+    wants_stdin: bool,
+    headers: &HeaderMap,
+    upgrade: OnUpgrade,
+) -> Result<Response<Body>, Status> {
+    let bad = |message: &str| Status {
+        code: 400,
+        reason: "BadRequest",
+        message: message.to_owned(),
+        causes: Vec::new(),
+    };
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let key = text("sec-websocket-key").ok_or_else(|| bad("upgrade request required"))?;
+    let asked = text("sec-websocket-protocol").unwrap_or_default();
+    let spoken = |p: &&&str| asked.split(',').any(|word| word.trim() == **p);
+    let protocol = PROTOCOLS.iter().find(spoken).ok_or_else(|| bad("no protocol in common"))?;
+    let accept = derive_accept_key(key.as_bytes());
+    tokio::spawn(async move {
+        let done = async {
+            let io = TokioIo::new(upgrade.await?);
+            let socket = WebSocketStream::from_raw_socket(io, Role::Server, None).await;
+            converse(&runner, socket, asker, wants_stdin).await
+        };
+        // A client that went away in the middle needs no answer.
+        let _: anyhow::Result<()> = done.await;
+    });
+    Response::builder()
+        .status(StatusCode::SWITCHING_PROTOCOLS)
+        .header(header::CONNECTION, "Upgrade")
+        .header(header::UPGRADE, "websocket")
+        .header(header::SEC_WEBSOCKET_ACCEPT, accept)
+        .header(header::SEC_WEBSOCKET_PROTOCOL, *protocol)
+        .body(Body::empty())
+        .map_err(|error| bad(&error.to_string()))
+}
+
+/// The server's side of one command: its input to the end, then its output and how it ended.
+async fn converse<S>(
+    runner: &Runner,
+    mut socket: WebSocketStream<S>,
+    mut asker: Asker,
+    wants_stdin: bool,
+) -> anyhow::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    if wants_stdin {
+        let mut stdin = Vec::new();
+        loop {
+            match socket.next().await.context("the client went away")?? {
+                Message::Binary(bytes) => match bytes.split_first() {
+                    Some((0, text)) => stdin.extend_from_slice(text),
+                    Some((255, [0])) => break,
+                    _ => {}
+                },
+                Message::Close(_) => return Ok(()),
+                _ => {}
+            }
+        }
+        asker.stdin = Some(Sensitive::new(stdin));
+    }
+    let (output, status) = match run(runner, asker).await {
+        Ok(output) => {
+            let status = ended(output.exit);
+            (Some(output), status)
+        }
+        Err(why) => (None, json!({"metadata": {}, "status": "Failure", "message": why})),
+    };
+    let mut frames = Vec::new();
+    if let Some(output) = &output {
+        frames.push((1u8, output.stdout.to_string()));
+        frames.push((2, output.stderr.to_string()));
+    }
+    frames.push((3, status.to_string()));
+    for (channel, text) in frames {
+        let mut bytes = vec![channel];
+        bytes.extend_from_slice(text.as_bytes());
+        socket.send(Message::Binary(bytes.into())).await?;
+    }
+    socket.close(None).await?;
+    Ok(())
+}
+
+async fn run(runner: &Runner, asker: Asker) -> Result<Output, String> {
+    if let Some(outside) = &runner.outside
+        && let Some(output) = outside.run(asker.clone()).await
+    {
+        return Ok(output);
+    }
+    let pod = runner.living.with(|world, kube| {
+        world.kube(kube).api.get(Kind::Pod, &asker.namespace, &asker.pod).cloned()
+    });
+    let pod = pod.ok_or_else(|| format!("pods \"{}\" not found", asker.pod))?;
+    let Some(command) = Command::parse(&asker.argv, asker.stdin.as_ref()) else {
+        return Ok(Output {
+            exit: NOT_FOUND,
+            stdout: "".into(),
+            stderr: "the simulation runs no commands but those of the operator\n".into(),
+        });
+    };
+    let target = Target {
+        namespace: asker.namespace,
+        pod: asker.pod,
+        uid: pod.meta.uid.clone(),
+        container: asker.container,
+    };
+    let output = runner.living.exec(&target, &command, DEADLINE).await;
+    output.map_err(|error| format!("{error:?}"))
+}
+
+/// The Status that ends a command's stream.
+fn ended(exit: i32) -> Value {
+    if exit == 0 {
+        return json!({"metadata": {}, "status": "Success"});
+    }
+    json!({
+        "metadata": {}, "status": "Failure", "reason": "NonZeroExitCode",
+        "message": format!("command terminated with non-zero exit code: exit status {exit}"),
+        "details": {"causes": [{"reason": "ExitCode", "message": exit.to_string()}]},
+    })
+}
