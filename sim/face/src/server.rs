@@ -109,9 +109,9 @@ impl Server {
             Ok(lost) => lost,
             Err(answer) => return answer,
         };
-        let permitted = self.living.with(|world, kube| {
-            rights::check(&world.kube(kube).api, &caller.holder, &asked)
-        });
+        let permitted = self
+            .living
+            .with(|world, kube| rights::check(&world.kube(kube).api, &caller.holder, &asked));
         if let Err(status) = permitted {
             self.tell(&asked, Some(403), false);
             return Ok(refused(&status));
@@ -165,7 +165,10 @@ impl Server {
             None => Ok(false),
             Some(Action::Answer(code, reason)) => {
                 self.tell(asked, Some(code), false);
-                let message = format!("planted: {reason}");
+                let message = match code {
+                    403 => format!("planted: User \"operator\" cannot {} this", asked.verb),
+                    _ => format!("planted: {reason}"),
+                };
                 Err(Ok(refused(&Status { code, reason, message, causes: Vec::new() })))
             }
             Some(Action::Refuse) => refuse(),

@@ -432,7 +432,8 @@ pub fn refused(status: &Status) -> Value {
         "code": status.code, "reason": status.reason, "message": status.message,
     });
     if !status.causes.is_empty() {
-        let cause = |c: &kube::Cause| json!({"field": c.field, "reason": c.reason, "message": c.message});
+        let cause =
+            |c: &kube::Cause| json!({"field": c.field, "reason": c.reason, "message": c.message});
         value["details"] = json!({"causes": status.causes.iter().map(cause).collect::<Vec<_>>()});
     }
     value
@@ -456,8 +457,7 @@ pub fn bookmark(kind: Kind, version: u64, initial: bool) -> String {
     if initial {
         meta["annotations"] = json!({"k8s.io/initial-events-end": "true"});
     }
-    let object =
-        json!({"kind": kind.name(), "apiVersion": kind.api_version(), "metadata": meta});
+    let object = json!({"kind": kind.name(), "apiVersion": kind.api_version(), "metadata": meta});
     format!("{}\n", json!({"type": "BOOKMARK", "object": object}))
 }
 

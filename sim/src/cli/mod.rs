@@ -15,13 +15,16 @@ macro_rules! line {
 }
 
 mod bench;
+mod explore;
 mod figures;
 mod input;
 mod memory;
 mod run;
 mod schema;
+mod shrink;
 mod sweep;
 mod then;
+mod threads;
 mod try_;
 mod ui;
 
@@ -92,6 +95,20 @@ enum Command {
         UIDs, versions, times, log positions, drawn names and secrets may differ. A disturbed story that becomes\n\
         what the undisturbed one was is not told to its end, and what was tried in the same state is not tried again.")]
     Sweep(SweepArgs),
+    /// Draws stories by seeds: worlds, clusters, edits, faults of every kind; then heals all, and demands that the cluster
+    /// becomes ready, loses nothing, and falls silent.
+    #[command(after_help = "Examples:\n  \
+        ivory-sim explore --seeds 1000             a thousand seeds that nobody has seen\n  \
+        ivory-sim explore --for 10m --json         as many as ten minutes allow, for machines\n  \
+        ivory-sim explore --seed 42                one of them, told in full\n  \
+        ivory-sim explore --seed 42 --write s.yaml and as a file that ivory-sim run plays\n\n\
+        A seed is the same story on every machine. What fails is made small by ivory-sim shrink.")]
+    Explore(ExploreArgs),
+    /// Makes a story that fails as small as it can be while it still fails in the same way.
+    #[command(after_help = "Examples:\n  \
+        ivory-sim shrink --seed 42                          what explore found\n  \
+        ivory-sim shrink story.yaml --write small.yaml      a file that fails")]
+    Shrink(ShrinkArgs),
     /// Measures this machine: planning, simulating, memory.
     #[command(
         after_help = "world_mb is what one world adds at its peak to a process that runs none, the pages of the \
@@ -162,6 +179,47 @@ struct SweepArgs {
 }
 
 #[derive(Args, Debug)]
+struct ExploreArgs {
+    /// How many seeds.
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    seeds: usize,
+    /// As many seeds as there is time for, for example 10m.
+    #[arg(long = "for", value_name = "TIME", value_parser = sweep::parse_budget)]
+    time: Option<Duration>,
+    /// The first seed; one that nobody has seen if absent.
+    #[arg(long, value_name = "N")]
+    from: Option<u64>,
+    /// Only this seed, told in full.
+    #[arg(long, value_name = "N", conflicts_with_all = ["seeds", "time", "from"])]
+    seed: Option<u64>,
+    /// Writes the story of --seed into a file.
+    #[arg(long, value_name = "FILE", requires = "seed")]
+    write: Option<PathBuf>,
+    /// In so many threads.
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    jobs: usize,
+    /// Prints one JSON document instead.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args, Debug)]
+struct ShrinkArgs {
+    /// A story that fails.
+    #[arg(value_name = "FILE", conflicts_with = "seed")]
+    file: Option<PathBuf>,
+    /// The story of a seed, as explore tells it.
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Writes the small story into a file.
+    #[arg(long, value_name = "FILE")]
+    write: Option<PathBuf>,
+    /// Ends with what is found by then.
+    #[arg(long, value_name = "TIME", default_value = "2m", value_parser = sweep::parse_budget)]
+    budget: Duration,
+}
+
+#[derive(Args, Debug)]
 struct BenchArgs {
     /// Only these figures, by their keys.
     #[arg(value_name = "KEY")]
@@ -204,6 +262,8 @@ pub fn main(build: &Build<'_>, benches: &[Bench]) -> ExitCode {
         Command::Run(args) => run::run(args, build),
         Command::Try(args) => try_::run(args, build),
         Command::Sweep(args) => sweep::run(args),
+        Command::Explore(args) => explore::run(args),
+        Command::Shrink(args) => shrink::run(args),
         Command::Bench(args) => match args.memory_after {
             Some(worlds) => memory::tell(worlds),
             None => bench::run(args.json, &args.keys, benches),

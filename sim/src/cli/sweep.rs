@@ -1,20 +1,15 @@
 //! `ivory-sim sweep`: every message of the operator, every cut, once. Threads, progress and tables; what a cut is and
 //! how it ends, `explore` says.
 
-#![expect(
-    clippy::disallowed_methods,
-    clippy::disallowed_types,
-    reason = "the command line uses threads and says how long it took; results are sorted, so that the order of the \
-              threads does not show"
-)]
+#![expect(clippy::disallowed_methods, reason = "the command line says how long it took")]
 
 use std::path::PathBuf;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use super::threads::{in_threads, progress};
 use super::ui::Ui;
 use super::{SweepArgs, Trouble, run::files};
 use crate::explore::base::{self, Base};
@@ -77,11 +72,11 @@ pub(super) fn run(args: &SweepArgs) -> Result<(), Trouble> {
         return replay(&stories, cut);
     }
     let ui = Ui::of_stdout();
-    let bar = progress(ui, args, stories.len(), "undisturbed");
+    let bar = progress(ui, !args.json, stories.len(), "undisturbed");
     let bases = in_threads(args.jobs, stories.len(), |index| {
         let base = base::base(&stories[index], &build);
         bar.inc(1);
-        base
+        Some(base)
     });
     bar.finish_and_clear();
     let plan = plan(bases.iter().map(|b| b.as_ref().ok()));
@@ -138,12 +133,12 @@ fn sweep(
         .collect();
     // All stories by turns: a budget that runs out leaves something out of each.
     portions.sort_by_key(|(number, ..)| *number);
-    let bar = progress(ui, args, plan.all - plan.equal, "cuts");
+    let bar = progress(ui, !args.json, plan.all - plan.equal, "cuts");
     let over = AtomicBool::new(false);
     let tried = in_threads(args.jobs, portions.len(), |index| {
         let (_, story, cuts) = portions[index];
         let mut tried = Vec::new();
-        let Ok(base) = &bases[story] else { return tried };
+        let Ok(base) = &bases[story] else { return Some(tried) };
         let mut on = |_: &_, _, end| {
             tried.push(Tried { story, end });
             bar.inc(1);
@@ -156,49 +151,12 @@ fn sweep(
             // The base was made of the same world a moment ago.
             let _ = explore(&stories[story], base, cuts, &build, &mut on);
         }
-        tried
+        Some(tried)
     });
     bar.finish_and_clear();
     let mut tried: Vec<Tried> = tried.into_iter().flatten().collect();
     tried.sort_by_key(|t| t.story);
     tried
-}
-
-/// Does so many deeds in some threads; results come in the order of the deeds.
-fn in_threads<T: Send>(threads: usize, count: usize, deed: impl Fn(usize) -> T + Sync) -> Vec<T> {
-    let next = AtomicUsize::new(0);
-    let done = Mutex::new(Vec::with_capacity(count));
-    std::thread::scope(|scope| {
-        for _ in 0..threads.clamp(1, count.max(1)) {
-            scope.spawn(|| {
-                loop {
-                    let index = next.fetch_add(1, Ordering::Relaxed);
-                    if index >= count {
-                        return;
-                    }
-                    let result = deed(index);
-                    done.lock().expect("no thread panics with it").push((index, result));
-                }
-            });
-        }
-    });
-    let mut done = done.into_inner().expect("all threads have ended");
-    done.sort_by_key(|(index, _)| *index);
-    done.into_iter().map(|(_, result)| result).collect()
-}
-
-fn progress(ui: Ui, args: &SweepArgs, count: usize, what: &str) -> indicatif::ProgressBar {
-    if args.json || !ui.terminal {
-        return indicatif::ProgressBar::hidden();
-    }
-    let bar = indicatif::ProgressBar::new(count as u64);
-    let style = indicatif::ProgressStyle::with_template("  {bar:24} {pos}/{len} {msg}  {eta} left");
-    if let Ok(style) = style {
-        bar.set_style(style);
-    }
-    bar.set_message(what.to_owned());
-    bar.enable_steady_tick(Duration::from_millis(200));
-    bar
 }
 
 /// How often each end came.

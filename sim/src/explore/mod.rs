@@ -7,10 +7,13 @@
 
 pub mod base;
 pub mod cut;
+pub mod drawn;
 pub mod failure;
 pub mod fork;
 pub mod message;
 pub mod plan;
+pub mod shrink;
+pub mod swarm;
 
 #[cfg(test)]
 mod tests;

@@ -25,12 +25,7 @@ pub fn members<'a>(
 
 /// The living member of a Pod.
 #[must_use]
-pub fn member_of_pod(
-    world: &World,
-    kube: KubeId,
-    namespace: &str,
-    pod: &str,
-) -> Option<ActorId> {
+pub fn member_of_pod(world: &World, kube: KubeId, namespace: &str, pod: &str) -> Option<ActorId> {
     let mine = world.actors().find(|(_, at, actor)| {
         let member = actor.any().downcast_ref::<Member>();
         let same = |m: &Member| &*m.config().namespace == namespace && &*m.config().name == pod;

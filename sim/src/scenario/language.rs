@@ -98,6 +98,8 @@ pub struct Step {
     pub act: Act,
     /// Part of the message with which the API must refuse it.
     pub refused: Option<String>,
+    /// Whether it is left out when it can't be done at this moment.
+    pub optional: bool,
 }
 
 /// What a step does.

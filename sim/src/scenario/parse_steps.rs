@@ -42,10 +42,11 @@ fn step(ctx: &Ctx<'_>, node: &Node) -> Result<Step, Bad> {
     let allowed: &[&str] = match word {
         "wait" => &["within"],
         "expect" => &["for"],
-        "apply" | "patch" | "annotate" | "label" | "delete" | "scale" => &["refused"],
+        "apply" | "patch" | "annotate" | "label" | "delete" | "scale" => &["refused", "optional"],
+        "fault" => &["optional"],
         _ => &[],
     };
-    for beside in ["within", "for", "refused"] {
+    for beside in ["within", "for", "refused", "optional"] {
         if let Some(n) = fields.get(beside)
             && !allowed.contains(&beside)
         {
@@ -85,6 +86,7 @@ fn step(ctx: &Ctx<'_>, node: &Node) -> Result<Step, Bad> {
         cluster: fields.maybe("cluster", text)?,
         act,
         refused: fields.maybe("refused", text)?,
+        optional: fields.or("optional", flag, false)?,
     })
 }
 

@@ -238,9 +238,16 @@ impl Player {
                     manifests.iter().for_each(|m| self.know(m));
                 }
                 self.remember_primaries(kube, &cluster);
-                let scene = self.scene(kube, &cluster, it);
-                if let Some(deed) = act::deed(&scene, act).map_err(one)? {
-                    self.perform(kube, deed, step.refused.as_deref()).map_err(one)?;
+                let done = act::deed(&self.scene(kube, &cluster, it), act).and_then(|deed| {
+                    let Some(deed) = deed else { return Ok(()) };
+                    self.perform(kube, deed, step.refused.as_deref())
+                });
+                match done {
+                    Err(why) if step.optional => {
+                        let text = format!("left out: {why}");
+                        self.driver.remark(Milestone::Note { text });
+                    }
+                    done => done.map_err(one)?,
                 }
             }
         }

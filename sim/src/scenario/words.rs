@@ -57,7 +57,7 @@ words! {
     Step Yes: "apply" "patch" "annotate" "label" "delete" "scale" "wait" "expect" "connect" "disconnect"
         "sql" "fault" "advance" "mark" "each";
     Beside Yes: "cluster" "within" "for" "refused";
-    Beside Simulator: "in";
+    Beside Simulator: "in" "optional";
     Expectation Yes: "ready" "instances" "pods" "primary" "roles" "timeline" "exists" "absent" "gone" "field"
         "changed" "unchanged" "condition" "event" "service" "spread" "client" "quiet";
     Fault Yes: "kill_pod" "kill_container" "operator";

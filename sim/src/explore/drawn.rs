@@ -1,0 +1,70 @@
+//! Playing a story that is given as a value, and telling how it failed: for the swarm and for shrinking.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::failure::Promise;
+use super::swarm;
+use crate::scenario::driver::Build;
+use crate::scenario::parse::parse;
+use crate::scenario::run::{Failure, Outcome, Player};
+
+/// A bad end of a story.
+#[derive(Clone, Debug)]
+pub struct Bad {
+    /// The broken promise.
+    pub promise: Promise,
+    /// Step and sentences.
+    pub failure: Failure,
+    /// What is awaited, by whom, since when.
+    pub awaited: Vec<String>,
+    /// By what the same failure is recognised in a smaller story.
+    pub key: String,
+}
+
+/// What became of a story.
+#[derive(Clone, Debug)]
+pub struct Played {
+    /// The run.
+    pub outcome: Outcome,
+    /// How it failed, if it did.
+    pub bad: Option<Bad>,
+}
+
+/// Plays a story. `folder` is where its manifests are looked for.
+///
+/// # Errors
+/// A sentence, when it is no story or its world can't be made.
+pub fn play(story: &Value, folder: &Path, build: &Build<'_>) -> Result<Played, String> {
+    let text = swarm::text(story)?;
+    let scenario = parse("drawn.yaml", folder, &text).map_err(|e| e.to_string())?;
+    let driver = build(&scenario.world, false)?;
+    let mut player = Player::new(driver, &scenario.cluster, &scenario.namespace);
+    loop {
+        match player.tick(&scenario) {
+            Ok(true) => {}
+            Ok(false) => return Ok(Played { outcome: player.outcome(&scenario, None), bad: None }),
+            Err(failure) => {
+                let promise = Promise::of(&failure, player.silent());
+                let awaited = super::failure::awaited(&player);
+                let key = key(promise, &failure);
+                let bad = Bad { promise, failure: failure.clone(), awaited, key };
+                let outcome = player.outcome(&scenario, Some(failure));
+                return Ok(Played { outcome, bad: Some(bad) });
+            }
+        }
+    }
+}
+
+/// Promise, kind of step, and what is wrong without its numbers: smaller stories have other figures.
+fn key(promise: Promise, failure: &Failure) -> String {
+    let word = failure.step.split_whitespace().next().unwrap_or_default();
+    let wrong = failure.wrong.iter().map(|w| {
+        let plain: String = w.chars().filter(|c| !c.is_ascii_digit()).collect();
+        plain.chars().take(60).collect::<String>()
+    });
+    let mut wrong: Vec<String> = wrong.filter(|w| !w.starts_with("not true within")).collect();
+    wrong.truncate(1);
+    format!("{promise:?} {word} {}", wrong.join("; "))
+}

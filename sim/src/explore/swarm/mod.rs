@@ -1,0 +1,125 @@
+//! The swarm: stories that nobody wrote. A seed draws a world (`topology.rs`), a cluster and edits of it (`spec.rs`,
+//! `wild.rs`), and blows (`blows.rs`); then everything is healed, the last good spec is applied, and the cluster must
+//! become ready and fall silent.
+//!
+//! What it makes is the text of a scenario, so that whatever fails can be played, shrunk and kept as a file. It
+//! deliberately doesn't know how stories are played or how many threads do it.
+
+mod blows;
+mod dice;
+mod spec;
+mod topology;
+mod wild;
+
+use serde_json::{Value, json};
+
+use dice::Dice;
+
+/// How long a cluster may take to become ready when nothing breaks any more: image pulls, restarts with back-off up to
+/// five minutes each, and volumes that are copied.
+const HEALS: &str = "1h";
+
+/// The story of a seed, as a file of `scenarios/` has it. Equal seeds make equal stories.
+#[must_use]
+pub fn story(seed: u64) -> Value {
+    let mut dice = Dice::new(seed, "story");
+    let world = topology::draw(&mut Dice::new(seed, "topology"), seed);
+    let expands = world["storage"][0]["expands"] == true;
+    let mut spec = spec::Spec::draw(&mut Dice::new(seed, "spec"), expands);
+    let mut wild = wild::Wild::new(seed);
+    let mut steps = vec![
+        json!({"apply": spec.manifest()}),
+        json!({"wait": {"ready": true}, "within": HEALS}),
+        json!({"connect": {"secret": "hippo-pguser-hippo", "every": "1s"}}),
+        json!({"wait": {"client": {"writes": true}}, "within": "10m"}),
+    ];
+    let (mut lossy, mut edited, mut blown) = (false, false, Vec::new());
+    for _ in 0..dice.between(1, 8) {
+        match dice.below(10) {
+            0..4 => {
+                steps.push(spec.edit(&mut dice));
+                edited = true;
+            }
+            4 => {
+                steps.push(json!({"apply": spec.with(&wild.draw(spec.spec())), "optional": true}));
+                edited = true;
+            }
+            _ => {
+                let blow = blows::draw(&mut dice);
+                steps.extend(blow.steps);
+                blown.push(blow.heals);
+                lossy |= blow.lossy;
+            }
+        }
+        // Often right after, when the operator is in the middle of something; sometimes when all has settled.
+        let pause = match dice.below(4) {
+            0 => "0s".to_owned(),
+            1 => format!("{}ms", dice.between(1, 3000)),
+            2 => format!("{}s", dice.between(1, 30)),
+            _ => format!("{}s", dice.between(30, 300)),
+        };
+        steps.push(json!({"advance": pause}));
+    }
+    let heals: std::collections::BTreeSet<String> =
+        blown.into_iter().flatten().map(|h| h.to_string()).collect();
+    for heal in heals {
+        let fault: Value = serde_json::from_str(&heal).unwrap_or_default();
+        steps.push(json!({"fault": fault, "optional": true}));
+    }
+    // Outages, hangs and the like end by themselves; the story's own hands need an API server.
+    steps.push(json!({"advance": "2m"}));
+    if edited {
+        spec.settle();
+        steps.push(json!({"apply": spec.manifest()}));
+    }
+    let end = json!({"ready": true, "client": {"writes": true}, "primary": "one"});
+    steps.push(json!({"wait": end, "within": HEALS}));
+    let mut expect = json!({"ready": true, "writes_when_quiet": 0});
+    if !lossy || spec.synchronous() {
+        expect["lost_rows"] = 0.into();
+    }
+    json!({
+        "description": format!("A story that was drawn: seed {seed}."),
+        "world": world,
+        "steps": steps,
+        "expect": expect,
+    })
+}
+
+/// A story as the text of a file.
+///
+/// # Errors
+/// Never for what [`story`] makes.
+pub fn text(story: &Value) -> Result<String, String> {
+    serde_saphyr::to_string(story).map_err(|e| e.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    use super::*;
+    use crate::scenario::parse::parse;
+
+    #[test]
+    fn every_seed_is_a_story_of_its_own_that_can_be_read() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let mut words = BTreeSet::new();
+        for seed in 0..300 {
+            let drawn = story(seed);
+            assert_eq!(drawn, story(seed), "seed {seed}");
+            let text = text(&drawn).expect("YAML");
+            if let Err(error) = parse("drawn.yaml", folder, &text) {
+                panic!("seed {seed}: {error}\n{text}");
+            }
+            for step in drawn["steps"].as_array().into_iter().flatten() {
+                let fault = step["fault"].as_object().into_iter().flat_map(|f| f.keys());
+                words.extend(fault.cloned());
+            }
+        }
+        let all = crate::scenario::words::words(crate::scenario::words::Group::Fault);
+        let missing: Vec<_> = all.into_iter().filter(|w| !words.contains(*w)).collect();
+        assert_eq!(missing, [""; 0], "faults that no seed draws");
+    }
+}
