@@ -46,17 +46,17 @@ impl ClientStart {
         kube: KubeId,
         namespace: &str,
         user: &str,
-        certificate: Option<&str>,
+        roots: Option<(&str, &str)>,
         name: &str,
         every: Span,
     ) -> Option<Self> {
         let api = &world.kube(kube).api;
         let secret = api.get(Kind::Secret, namespace, user)?;
         let text = |key: &str| secret.data(key).and_then(|v| v.expose_text().map(Arc::<str>::from));
-        let roots = match certificate {
-            Some(certificate) => {
-                let secret = api.get(Kind::Secret, namespace, certificate)?;
-                Some(secret.data("ca.crt")?.expose_text()?.into())
+        let roots = match roots {
+            Some((secret, key)) => {
+                let secret = api.get(Kind::Secret, namespace, secret)?;
+                Some(secret.data(key)?.expose_text()?.into())
             }
             None => None,
         };

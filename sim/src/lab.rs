@@ -1,6 +1,7 @@
 //! A whole world from a few words: Kubernetes clusters with their control planes and nodes, the custom
 //! resources, and an operator in each. What is in it is the actors' business.
 
+mod left;
 pub mod site;
 pub mod steady;
 
@@ -25,6 +26,10 @@ use crate::world::{ActorId, Kube, KubeId, World};
 pub const NAMESPACE: &str = "ivory-operator";
 /// The operator's name as an actor.
 pub const OPERATOR: &str = "operator";
+/// What makes volumes of every storage class.
+const CLASS_DRIVER: &str = "sim.ivorysql.org/disk";
+/// How much fits into an object store.
+const BUCKET_BYTES: u64 = 1 << 40;
 /// How long a control plane and its nodes take to settle before anything is asked of them.
 const SETTLES: Span = Span::s(5);
 
@@ -39,13 +44,27 @@ pub struct Lab {
 
 impl Lab {
     /// Builds a world and lets it settle.
+    ///
+    /// # Panics
+    /// When objects that were there before are refused; [`Lab::built`] says why.
     #[must_use]
     pub fn new(spec: &WorldSpec) -> Self {
+        Self::built(spec).expect("what was there before is valid")
+    }
+
+    /// Builds a world and lets it settle.
+    ///
+    /// # Errors
+    /// In words, when objects that were there before are refused.
+    pub fn built(spec: &WorldSpec) -> Result<Self, String> {
         let mut world = World::new(spec.seed);
-        let kubes = spec.kubes.iter().map(|kube| build(&mut world, kube, spec.patroni)).collect();
+        let mut kubes = Vec::new();
+        for kube in &spec.kubes {
+            kubes.push(build(&mut world, kube, spec.patroni)?);
+        }
         world.check_with(crate::patroni::check::everywhere);
         world.advance(SETTLES);
-        Self { world, kubes }
+        Ok(Self { world, kubes })
     }
 
     /// The operator of a Kubernetes, while it runs.
@@ -71,13 +90,13 @@ pub fn config() -> Config {
     Config { images, ..Config::default() }
 }
 
-fn build(world: &mut World, spec: &KubeSpec, patroni: u8) -> KubeId {
+fn build(world: &mut World, spec: &KubeSpec, patroni: u8) -> Result<KubeId, String> {
     let mut kube = Kube::new(ApiServer::new());
     for image in &spec.images_failing {
         kube.registry.withhold(image);
     }
     let id = world.add_kube(kube);
-    furnish(world, id, spec);
+    furnish(world, id, spec)?;
     controllers::spawn_all(world, id);
     node::spawn_scheduler(world, id);
     let programs: Arc<dyn Programs> = Arc::new(programs(patroni));
@@ -92,8 +111,10 @@ fn build(world: &mut World, spec: &KubeSpec, patroni: u8) -> KubeId {
         };
         node::spawn_node(world, id, config, programs.clone());
     }
-    world.spawn(id, Arc::new(Operator::new(OPERATOR, config())), None, None);
-    id
+    if spec.objects.is_empty() {
+        world.spawn(id, Arc::new(Operator::new(OPERATOR, config())), None, None);
+    }
+    Ok(id)
 }
 
 /// Databases whose images bring a major version of Patroni.
@@ -103,7 +124,7 @@ fn programs(patroni: u8) -> DatabasePrograms {
 }
 
 /// Puts there what a cluster's administrator has put there before.
-fn furnish(world: &mut World, kube: KubeId, spec: &KubeSpec) {
+fn furnish(world: &mut World, kube: KubeId, spec: &KubeSpec) -> Result<(), String> {
     for name in ["default", "kube-system", "kube-node-lease", NAMESPACE] {
         create(world, kube, Object::new(Kind::Namespace, "", name));
     }
@@ -115,6 +136,11 @@ fn furnish(world: &mut World, kube: KubeId, spec: &KubeSpec) {
             create(world, kube, class);
         }
     }
+    for bucket in &spec.buckets {
+        let volume = crate::disk::Volume::of(BUCKET_BYTES);
+        world.kube_mut(kube).add_volume(&format!("bucket:{bucket}"), volume);
+    }
+    left::populate(world, kube, &spec.objects)
 }
 
 /// The custom resources, as an API server stores them when time begins; made once, since they are large and
@@ -143,7 +169,7 @@ fn storage_class(class: &StorageSpec, default: bool) -> Value {
             "name": class.name,
             "annotations": {"storageclass.kubernetes.io/is-default-class": default.to_string()},
         },
-        "provisioner": "sim.ivorysql.org/disk",
+        "provisioner": CLASS_DRIVER,
         "reclaimPolicy": "Delete",
         "volumeBindingMode": mode,
         "allowVolumeExpansion": class.expands,

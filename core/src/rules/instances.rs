@@ -95,9 +95,41 @@ fn one(
     });
 }
 
-/// The repository from which replicas are made, once it holds a backup.
+/// The repository from which replicas are made: a standby cluster's source, or one that holds a backup of ours.
 fn replica_method(pass: &Pass<'_>) -> Option<String> {
+    let standby = pass.cluster.spec.active_standby();
+    if let Some(source) = standby.and_then(|s| s.repo_name.as_ref()) {
+        return Some(source.clone());
+    }
     let status = pass.status.pgbackrest.as_ref()?;
     let done = status.repos.iter().find(|r| r.replica_create_backup_complete == Some(true))?;
     Some(done.name.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::test_support::{World, claim, spec};
+    use crate::{Kind, names};
+
+    #[test]
+    fn a_standby_is_made_from_its_sources_repository_and_a_primary_from_its_own_backup() {
+        let mut standby = spec(1);
+        let more = json!({"name": "repo2", "volume": {"volumeClaimSpec": claim("2Gi")}});
+        standby["backups"]["pgbackrest"]["repos"].as_array_mut().expect("repos").push(more);
+        standby["standby"] = json!({"enabled": true, "repoName": "repo2"});
+        let mut world = World::new(standby);
+        let method = |world: &World| {
+            let config = names::instance_config(&world.instances()[0]);
+            let text = world.the(Kind::ConfigMap, &config).data("patroni.yaml");
+            let text = text.and_then(|t| t.expose_text().map(str::to_owned)).unwrap_or_default();
+            text.split_once("--repo=").map(|(_, rest)| rest[..1].to_owned())
+        };
+        world.round();
+        assert_eq!(method(&world).as_deref(), Some("2"), "before there is any data");
+        world.edit(|s| s["standby"] = json!(null));
+        world.settle();
+        assert_eq!(method(&world).as_deref(), Some("1"));
+    }
 }

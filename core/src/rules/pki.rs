@@ -105,6 +105,13 @@ struct Found {
     origin: Origin,
 }
 
+/// The names in a certificate of the Go operator: those of one Service or Pod, without the second spelling of the longest.
+/// Such a certificate is taken over, and gets all names when it is renewed.
+fn as_the_go_operator_names(names: &[String]) -> Vec<String> {
+    let one = names.iter().take(5).enumerate();
+    one.filter(|(place, _)| *place != 1).map(|(_, name)| name.clone()).collect()
+}
+
 /// The key pair in two files of a Secret, certificate and key: what it holds if that is right, else a new one.
 /// The first name is the common name too.
 fn leaf(
@@ -126,7 +133,9 @@ fn leaf(
             let (certificate, key) = live.data(keys.0).zip(live.data(keys.1))?;
             let text = certificate.expose_text()?.to_owned();
             let leaf = Leaf::read(&text, &key).ok()?;
-            let right = |issuer| leaf.check(issuer, common_name, names, now).is_ok();
+            let older = as_the_go_operator_names(names);
+            let named = |issuer, names| leaf.check(issuer, common_name, names, now).is_ok();
+            let right = |issuer| named(issuer, names) || named(issuer, &older);
             let (_, until) = trust.issuers(now).find(|(issuer, _)| right(*issuer))?;
             let origin = until.map_or(Origin::Kept, |_| Origin::KeptFromOld);
             let renew_at = until.map_or(leaf.renew_at(), |until| until.min(leaf.renew_at()));
@@ -249,8 +258,11 @@ fn wake_at(pass: &mut Pass<'_>, at: Timestamp) {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
     use jiff::SignedDuration;
 
+    use crate::crypto::pki::{Leaf, Root};
     use crate::test_support::{World, texts};
     use crate::{Kind, names};
 
@@ -287,6 +299,36 @@ mod tests {
                 );
             }
             assert_eq!(text(&world, names::ROOT_CA_SECRET, "root.crt"), root);
+        }
+    }
+
+    #[test]
+    fn a_certificate_of_the_go_operator_is_kept_until_it_is_renewed() {
+        let secret = "hippo-cluster-cert";
+        for (host, kept) in [("hippo-primary", true), ("rhino-primary", false)] {
+            let mut world = World::settled(1);
+            let key = world.the(Kind::Secret, names::ROOT_CA_SECRET).data("root.key");
+            let certificate = text(&world, names::ROOT_CA_SECRET, "root.crt");
+            let root = Root::read(&certificate, &key.expect("a key")).expect("a root");
+            let ours = text(&world, secret, "tls.crt");
+            let key = world.the(Kind::Secret, secret).data("tls.key").expect("a key");
+            let ours = Leaf::read(&ours, &key).expect("a leaf").dns_names();
+            let four: Vec<String> = [0, 2, 3, 4]
+                .iter()
+                .map(|place| ours[*place].replace("hippo-primary", host))
+                .collect();
+            let theirs = root.issue(&[5; 32], &four[0], &four, world.now).expect("a leaf");
+            world.change(Kind::Secret, secret, |s| {
+                s["data"]["tls.crt"] = STANDARD.encode(&theirs.certificate).into();
+                s["data"]["tls.key"] = STANDARD.encode(theirs.key.expose()).into();
+            });
+            world.settle();
+            assert_eq!(text(&world, secret, "tls.crt") == theirs.certificate, kept, "{host}");
+            world.now += SignedDuration::from_hours(245 * 24);
+            world.settle();
+            let key = world.the(Kind::Secret, secret).data("tls.key").expect("a key");
+            let renewed = Leaf::read(&text(&world, secret, "tls.crt"), &key).expect("a leaf");
+            assert_eq!(renewed.dns_names(), ours);
         }
     }
 

@@ -50,6 +50,13 @@ pub fn ensure(pass: &mut Pass<'_>, instances: &[String], root: &Arc<Root>, repli
     });
     if cluster.has_repo_host() {
         pki::pgbackrest_certificates(pass, root, &host);
+        let other = hosts.iter().find(|h| *h.meta.name == *host && managed_otherwise(h));
+        if let Some(other) = other.filter(|h| h.controlled_by(&cluster.uid)) {
+            let text =
+                format!("StatefulSet {host} manages its Pods in a way that can't be changed");
+            pass.delete(Step::Repository, other, Reason::Because { word: "Immutable", text });
+            return remember(pass, &claims, &hosts);
+        }
         pass.ensure_built(
             Step::Repository,
             format!("repo host {host} {mounted:?} {replicas}"),
@@ -58,6 +65,12 @@ pub fn ensure(pass: &mut Pass<'_>, instances: &[String], root: &Arc<Root>, repli
     }
     unwanted(pass, &claims, &hosts);
     remember(pass, &claims, &hosts);
+}
+
+/// Whether a repository host's Pods come one after the other, as the Go operator has it: a Pod that can't start then
+/// keeps its own correction from being made. An API server refuses to change this.
+fn managed_otherwise(host: &Object) -> bool {
+    host.str_at(&["spec", "podManagementPolicy"]) == Some("OrderedReady")
 }
 
 /// The claim of a repository: one that stays rather than one that goes.
@@ -165,6 +178,22 @@ mod tests {
         let more = json!({"name": "repo2", "volume": {"volumeClaimSpec": claim("2Gi")}});
         two["backups"]["pgbackrest"]["repos"].as_array_mut().expect("repos").push(more);
         two
+    }
+
+    #[test]
+    fn a_host_of_the_go_operator_is_made_anew_and_its_volume_stays() {
+        let mut world = World::settled(1);
+        let uid =
+            |world: &World| world.the(Kind::PersistentVolumeClaim, "hippo-repo1").meta.uid.clone();
+        let volume = uid(&world);
+        world.change(Kind::StatefulSet, "hippo-repo-host", |s| {
+            s["spec"]["podManagementPolicy"] = "OrderedReady".into();
+        });
+        assert_eq!(taken(&world.plan()), ["StatefulSet hippo-repo-host"]);
+        world.settle();
+        let host = world.the(Kind::StatefulSet, "hippo-repo-host");
+        assert_eq!(host.str_at(&["spec", "podManagementPolicy"]), Some("Parallel"));
+        assert_eq!((uid(&world), flags(&world)), (volume, vec![(true, true)]));
     }
 
     #[test]

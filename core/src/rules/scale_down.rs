@@ -126,6 +126,25 @@ mod tests {
     }
 
     #[test]
+    fn a_wal_volume_goes_with_its_instance() {
+        let mut spec = spec(2);
+        spec["instances"][0]["walVolumeClaimSpec"] = claim("1Gi");
+        let mut world = World::new(spec);
+        world.settle();
+        assert_eq!(world.all(Kind::PersistentVolumeClaim).len(), 5);
+        world.edit(|s| s["instances"][0]["replicas"] = 1.into());
+        world.settle();
+        let claims = world.all(Kind::PersistentVolumeClaim);
+        let mut left: Vec<&str> = claims.iter().map(|c| &*c.meta.name).collect();
+        left.sort_unstable();
+        let leader = world.leader();
+        let mut expected =
+            ["hippo-repo1".into(), names::data_volume(&leader), names::wal_volume(&leader)];
+        expected.sort();
+        assert_eq!(left, expected);
+    }
+
+    #[test]
     fn the_broken_go_before_the_working() {
         let mut world = scaled(3, 2);
         let first = world.replicas()[0].clone();

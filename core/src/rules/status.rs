@@ -173,6 +173,25 @@ fn pod_problem(pod: &crate::Object) -> Option<String> {
     first.map(|(container, reason)| format!("Pod {name}, container {container}: {reason}"))
 }
 
+/// Why Pods of instances will not start by themselves: no node fits, or no image comes. What changes with every try of the
+/// kubelet is left out.
+fn stuck(members: &Members) -> Vec<String> {
+    let pods = members.all.values().filter_map(|m| m.pods.first());
+    let of = |pod: &std::sync::Arc<crate::Object>| {
+        let problem = pod_problem(pod)?;
+        let image = ["ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"];
+        match problem.rsplit_once(": ") {
+            Some((container, word)) if image.contains(&word) => {
+                Some(format!("{container}: its image can't be pulled"))
+            }
+            _ => pod.condition("PodScheduled").filter(|c| c["status"] == "False").map(|_| problem),
+        }
+    };
+    let mut all: Vec<String> = pods.filter_map(of).collect();
+    all.sort();
+    all
+}
+
 /// There only while a promotion waits.
 fn promotion(pass: &mut Pass<'_>) {
     let blocked = pass.report().lines.iter().find_map(|(_, outcome)| match outcome {
@@ -226,10 +245,14 @@ fn reconciled(pass: &mut Pass<'_>, members: Option<&Members>) {
     };
     let blocked = pick(|o| if let Outcome::Blocked(r) = o { Some(r) } else { None });
     let waiting = pick(|o| if let Outcome::Waiting(r) = o { Some(r) } else { None });
-    let reason = blocked.or(waiting).or_else(|| members.and_then(|m| unsettled(pass, m)));
-    match reason {
+    let unfinished = waiting.or_else(|| members.and_then(|m| unsettled(pass, m)));
+    // What is awaited may be what can't come by itself.
+    let stuck = members.filter(|_| blocked.is_none()).map(stuck).unwrap_or_default();
+    match blocked.or(unfinished) {
         Some(reason) => {
-            condition(pass, kinds::RECONCILED, Some(false), reason.word(), &reason.to_string())
+            let text = std::iter::once(reason.to_string()).chain(stuck).collect::<Vec<_>>();
+            let text = text.join("; ");
+            condition(pass, kinds::RECONCILED, Some(false), reason.word(), &text);
         }
         None => condition(
             pass,

@@ -128,6 +128,30 @@ mod tests {
     type Change = fn(&mut Value);
 
     #[test]
+    fn the_claim_of_an_instance_that_is_ill_grows() {
+        let mut world = World::settled(2);
+        for name in world.instances() {
+            let pod = names::instance_pod(&name);
+            world.dead.insert(pod.clone());
+            world.change(Kind::Pod, &pod, |p| {
+                p["status"]["conditions"][0]["status"] = "False".into();
+            });
+        }
+        world.edit(|s| {
+            s["instances"][0]["dataVolumeClaimSpec"]["resources"]["requests"]["storage"] =
+                "3Gi".into();
+        });
+        (0..3).for_each(|_| {
+            world.round();
+        });
+        for name in world.instances() {
+            let claim = world.the(Kind::PersistentVolumeClaim, &names::data_volume(&name));
+            let size = claim.str_at(&["spec", "resources", "requests", "storage"]);
+            assert_eq!(size, Some("3Gi"));
+        }
+    }
+
+    #[test]
     fn what_becomes_of_a_changed_claim() {
         let size: [(Change, bool, &str, &str); 9] = [
             (|_| {}, true, "1Gi", "InSync"),

@@ -45,9 +45,9 @@ struct Joined {
 /// A lab in which a story can be played.
 ///
 /// # Errors
-/// None; the signature is that of a story's builder.
+/// Those of [`Lab::built`].
 pub fn build(spec: &WorldSpec, trace: bool) -> Result<Box<dyn Driver>, String> {
-    let mut world = Lab::new(spec).world;
+    let mut world = Lab::built(spec)?.world;
     if trace {
         world.trace.keep_text();
     }
@@ -269,13 +269,27 @@ fn start(
     every: Span,
 ) -> Result<(String, ClientStart), String> {
     let cluster = cluster_of(world, kube, namespace, secret)?;
-    let certificate = names::cluster_cert(&cluster);
-    let trusted = Some(&*certificate);
+    let roots = roots(world, kube, namespace, &cluster);
+    let trusted = Some((&*roots.0, &*roots.1));
     let start = ClientStart::from_secrets(world, kube, namespace, secret, trusted, name, every);
     let start = start.ok_or_else(|| {
-        format!("Secret {secret} or {certificate} lacks what an application needs to connect")
+        format!("Secret {secret} or {} lacks what an application needs to connect", roots.0)
     })?;
     Ok((cluster, start))
+}
+
+/// The Secret with the authorities that a cluster's clients are given to trust, and the key: the user's own, if the spec
+/// brings one.
+fn roots(world: &World, kube: KubeId, namespace: &str, cluster: &str) -> (String, String) {
+    let file = "ca.crt";
+    let object = world.kube(kube).api.get(Kind::IvoryCluster, namespace, cluster);
+    let own = object.and_then(|o| o.at(&["spec", "customTLSSecret"]));
+    let Some(own) = own.filter(|o| !o.is_null()) else {
+        return (names::cluster_cert(cluster), file.to_owned());
+    };
+    let items = own["items"].as_array().into_iter().flatten();
+    let key = items.filter(|i| i["path"] == file).find_map(|i| i["key"].as_str());
+    (own["name"].as_str().unwrap_or_default().to_owned(), key.unwrap_or(file).to_owned())
 }
 
 fn cluster_of(

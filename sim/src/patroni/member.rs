@@ -382,7 +382,10 @@ impl Member {
     /// files at every start. Patroni's own files are read again only by a restart.
     fn remounted(&mut self, mounts: &crate::node::Mounts) {
         if let Some(files) = self.files.clone() {
-            self.pg.certificate = files.certificate(mounts);
+            // A pair that can't be loaded leaves the former in force.
+            if let Some(pair) = files.certificate(mounts).filter(Certificate::loads) {
+                self.pg.certificate = Some(pair);
+            }
             self.repositories = Arc::new(files.repositories(mounts));
             self.config_hash = files.config_hash(mounts);
         }

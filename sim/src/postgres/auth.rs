@@ -10,6 +10,7 @@ use ivory_core::Sensitive;
 use ivory_core::crypto::pki::{Authority, Leaf};
 use ivory_core::crypto::scram;
 use ivory_core::hash::digest;
+use jiff::Timestamp;
 
 /// What a server presents to its clients: PEM texts of `tls.crt` and `tls.key`.
 #[derive(Clone, Debug)]
@@ -18,6 +19,14 @@ pub struct Certificate {
     pub certificate: Arc<str>,
     /// Its key.
     pub key: Sensitive,
+}
+
+impl Certificate {
+    /// Whether PostgreSQL can load the pair. One that it can't leaves the former in force.
+    #[must_use]
+    pub fn loads(&self) -> bool {
+        Leaf::read(&self.certificate, &self.key).is_ok()
+    }
 }
 
 /// Answers to costly questions, which don't change: a digest of the question, and the answer.
@@ -40,10 +49,15 @@ impl Checked {
     }
 
     /// Whether a client with these roots (PEM) that connected to this host accepts the certificate
-    /// (`sslmode=verify-full`).
-    pub fn certificate(&mut self, presented: &Certificate, roots: &str, host: &str) -> bool {
-        let key = digest(&(&presented.certificate, roots, host));
-        self.ask(key, || accepts(presented, roots, host))
+    /// (`sslmode=verify-full`) in this hour.
+    pub fn certificate(
+        &mut self,
+        presented: &Certificate,
+        (roots, host): (&str, &str),
+        now: Timestamp,
+    ) -> bool {
+        let key = digest(&(&presented.certificate, roots, host, now.as_second() / 3600));
+        self.ask(key, || accepts(presented, roots, host, now))
     }
 }
 
@@ -58,13 +72,14 @@ fn fits(password: &Sensitive, verifier: &Sensitive) -> bool {
     salt.is_some_and(|salt| scram::verifier(password.expose(), &salt) == *verifier)
 }
 
-fn accepts(presented: &Certificate, roots: &str, host: &str) -> bool {
+fn accepts(presented: &Certificate, roots: &str, host: &str, now: Timestamp) -> bool {
     let Ok(leaf) = Leaf::read(&presented.certificate, &presented.key) else {
         return false;
     };
     let host = host.trim_end_matches('.');
     let named = leaf.dns_names();
-    named.iter().any(|n| n.trim_end_matches('.').eq_ignore_ascii_case(host))
+    now < leaf.not_after()
+        && named.iter().any(|n| n.trim_end_matches('.').eq_ignore_ascii_case(host))
         && Authority::list(roots).iter().any(|a| leaf.signed_by(a))
 }
 
@@ -98,13 +113,15 @@ mod tests {
         let presented =
             Certificate { certificate: leaf.certificate.as_str().into(), key: leaf.key };
         let mut checked = Checked::default();
-        for (roots, host, expected) in [
-            (&pem, "hippo-primary.db.svc", true),
-            (&pem, "hippo-primary.db.svc.", true),
-            (&pem, "hippo-replicas.db.svc", false),
-            (&other, "hippo-primary.db.svc", false),
+        let later = now + jiff::SignedDuration::from_hours(366 * 24);
+        for (roots, host, now, expected) in [
+            (&pem, "hippo-primary.db.svc", now, true),
+            (&pem, "hippo-primary.db.svc.", now, true),
+            (&pem, "hippo-primary.db.svc", later, false),
+            (&pem, "hippo-replicas.db.svc", now, false),
+            (&other, "hippo-primary.db.svc", now, false),
         ] {
-            assert_eq!(checked.certificate(&presented, roots, host), expected, "{host}");
+            assert_eq!(checked.certificate(&presented, (roots, host), now), expected, "{host}");
         }
     }
 }

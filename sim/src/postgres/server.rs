@@ -126,7 +126,7 @@ impl Server {
                     "server does not support SSL, but SSL was required",
                 ));
             };
-            if !self.checked.certificate(certificate, roots, host) {
+            if !self.checked.certificate(certificate, (roots, host), now.timestamp()) {
                 return Outcome::Now(error("08001", "SSL error: certificate verify failed"));
             }
         }

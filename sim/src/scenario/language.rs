@@ -43,7 +43,7 @@ pub struct WorldSpec {
 }
 
 /// One Kubernetes.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct KubeSpec {
     /// Its name.
     pub name: String,
@@ -53,6 +53,10 @@ pub struct KubeSpec {
     pub storage: Vec<StorageSpec>,
     /// Images that can't be pulled.
     pub images_failing: Vec<String>,
+    /// Object stores that its Pods reach, by the name of the bucket or container.
+    pub buckets: Vec<String>,
+    /// What another operator left behind; with it, no operator is installed.
+    pub objects: Vec<Value>,
 }
 
 /// One node.

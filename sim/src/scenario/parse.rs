@@ -10,6 +10,7 @@ use std::path::Path;
 
 use super::fields::{Fields, flag, map_of, number, one_or_many, seconds, text};
 use super::language::{Finale, KubeSpec, NodeSpec, Scenario, StorageSpec, WorldSpec};
+use super::manifests;
 use super::node::{Bad, InputError, Node, Tree, document};
 use super::parse_expect::expectations_of;
 use super::parse_steps::steps;
@@ -54,7 +55,7 @@ fn scenario(file: &str, folder: &Path, source: &str) -> Result<Scenario, Bad> {
         return Err(top.need("description")?.bad("a story needs words"));
     }
     let world = match top.get("world") {
-        Some(node) => world(node)?,
+        Some(node) => world(node, folder)?,
         None => default_world(),
     };
     let cluster = top.or("cluster", text, "hippo".to_owned())?;
@@ -108,18 +109,18 @@ fn default_kube(name: &str) -> KubeSpec {
             expands: true,
             waits_for_pod: true,
         }],
-        images_failing: Vec::new(),
+        ..KubeSpec::default()
     }
 }
 
-fn world(node: &Node) -> Result<WorldSpec, Bad> {
+fn world(node: &Node, folder: &Path) -> Result<WorldSpec, Bad> {
     let known = words_of(&[Group::World, Group::Kubernetes]);
     let fields = Fields::of(node, "`world`", &known)?;
     let mut world = default_world();
     world.seed = fields.or("seed", number, world.seed)?;
     world.patroni = fields.or("patroni", patroni, world.patroni)?;
     match fields.get("kubernetes") {
-        None => world.kubes = vec![kube("main", node, &known)?],
+        None => world.kubes = vec![kube("main", node, folder, &known)?],
         Some(kubes) => {
             let Tree::Map(map) = &kubes.tree else {
                 return Err(kubes.wrong("a map from names to Kubernetes clusters"));
@@ -131,7 +132,7 @@ fn world(node: &Node) -> Result<WorldSpec, Bad> {
                 return Err(kubes.bad("a world has one to eight Kubernetes clusters"));
             }
             let read = |(key, node): &(super::node::Key, Node)| {
-                kube(&key.text, node, &words(Group::Kubernetes))
+                kube(&key.text, node, folder, &words(Group::Kubernetes))
             };
             world.kubes = map.iter().map(read).collect::<Result<_, _>>()?;
         }
@@ -147,7 +148,7 @@ fn patroni(node: &Node) -> Result<u8, Bad> {
     }
 }
 
-fn kube(name: &str, node: &Node, known: &[&str]) -> Result<KubeSpec, Bad> {
+fn kube(name: &str, node: &Node, folder: &Path, known: &[&str]) -> Result<KubeSpec, Bad> {
     let mut kube = default_kube(name);
     if node.tree == Tree::Null {
         return Ok(kube);
@@ -155,9 +156,18 @@ fn kube(name: &str, node: &Node, known: &[&str]) -> Result<KubeSpec, Bad> {
     let fields = Fields::of(node, "a Kubernetes", known)?;
     kube.nodes = fields.or("nodes", nodes, kube.nodes)?;
     kube.storage = fields.or("storage", |n| one_or_many(n, storage), kube.storage)?;
-    let images = |n| one_or_many(n, text);
-    kube.images_failing = fields.or("images_failing", images, Vec::new())?;
+    let names = |n| one_or_many(n, text);
+    kube.images_failing = fields.or("images_failing", names, Vec::new())?;
+    kube.buckets = fields.or("buckets", names, Vec::new())?;
+    kube.objects = fields.or("objects", |n| objects(n, folder), Vec::new())?;
     Ok(kube)
+}
+
+/// The objects of a file, as another operator left them.
+fn objects(node: &Node, folder: &Path) -> Result<Vec<serde_json::Value>, Bad> {
+    let found = manifests::look_up(folder, &text(node)?).map_err(|m| node.bad(m))?;
+    let found = manifests::load(&found).map_err(|e| node.bad(e.to_string()))?;
+    Ok(found.iter().map(manifests::Manifest::value).collect())
 }
 
 /// So many equal nodes, in zones `a`, `b` and `c` by turns.

@@ -53,7 +53,7 @@ words! {
     Top Yes: "description" "cluster" "namespace" "steps" "expect";
     Top Simulator: "world";
     World Simulator: "seed" "patroni" "kubernetes";
-    Kubernetes Simulator: "nodes" "storage" "images_failing";
+    Kubernetes Simulator: "nodes" "storage" "images_failing" "buckets" "objects";
     Step Yes: "apply" "patch" "annotate" "label" "delete" "scale" "wait" "expect" "connect" "disconnect"
         "sql" "fault" "advance" "mark" "each";
     Beside Yes: "cluster" "within" "for" "refused";

@@ -142,6 +142,12 @@ impl Fit {
         if !kube.images_failing.is_empty() {
             return Err("needs images that can't be pulled (simulator only)".to_owned());
         }
+        if !kube.buckets.is_empty() {
+            return Err("needs object stores (simulator only)".to_owned());
+        }
+        if !kube.objects.is_empty() {
+            return Err("needs what another operator left behind (simulator only)".to_owned());
+        }
         if kube.storage != plain.storage {
             return Err("needs storage classes of its own (simulator only)".to_owned());
         }
@@ -202,12 +208,7 @@ fn plain() -> KubeSpec {
     let text = "description: x\nsteps: []\n";
     let scenario = ivory_sim::scenario::parse::parse("plain", std::path::Path::new("."), text);
     scenario.map_or_else(
-        |_| KubeSpec {
-            name: String::new(),
-            nodes: Vec::new(),
-            storage: Vec::new(),
-            images_failing: Vec::new(),
-        },
+        |_| KubeSpec::default(),
         |mut s| s.world.kubes.remove(0),
     )
 }
