@@ -64,9 +64,10 @@ async fn played(args: &Args, needs: Needs) -> anyhow::Result<ExitCode> {
         None => std::env::temp_dir().join(format!("ivory-real-{}", std::process::id())),
     };
     std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
-    let cluster = Cluster::new(&needs)?;
-    let mut real = Side::real(&cluster, &needs, &folder).await?;
-    let mut model = Side::model(&cluster, &needs)?;
+    let world = ivory_sim::scenario::parse::default_world();
+    let cluster = Cluster::new(&needs, &world)?;
+    let mut real = Side::real(&cluster, &needs, &folder, &world).await?;
+    let mut model = Side::model(&cluster, &needs, &world).await?;
     let (told, expected) =
         tokio::join!(play::play(&mut real, &args.cases), play::play(&mut model, &args.cases));
     real.stop().await;
