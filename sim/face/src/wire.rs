@@ -136,8 +136,9 @@ impl Address {
         self.query.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_str())
     }
 
+    /// A switch. Of its values only these two are off; Patroni writes `True`.
     fn says(&self, key: &str) -> bool {
-        self.query(key).is_some_and(|v| v == "true" || v == "1")
+        self.query(key).is_some_and(|v| v != "0" && !v.eq_ignore_ascii_case("false"))
     }
 
     /// Whether a stream of changes is asked for.
@@ -276,8 +277,14 @@ fn verb(head: &Head<'_>, address: &Address, body: &[u8]) -> Result<Verb, Status>
         _ => return Err(refuse(404, "NotFound", "this server has no such subresource")),
     };
     let object = || {
+        let mut value = value()?;
+        if let Value::Object(body) = &mut value {
+            // Who leaves out what the path says already, as Patroni does, is understood.
+            body.entry("apiVersion").or_insert_with(|| address.kind.api_version().into());
+            body.entry("kind").or_insert_with(|| address.kind.name().into());
+        }
         let mut object =
-            Object::from_value(value()?).map_err(|error| bad_request(error.to_string()))?;
+            Object::from_value(value).map_err(|error| bad_request(error.to_string()))?;
         if object.meta.namespace.is_empty() {
             object.meta.namespace = address.namespace.as_str().into();
         }
@@ -528,20 +535,22 @@ mod tests {
         let asked = verb_of("PATCH", &format!("{pods}/a/status"), strategic, &patch);
         let body = kube::Body::Strategic(Arc::new(patch));
         assert_eq!(asked, Verb::Patch { target: pod, subresource: Subresource::Status, body });
-        let made = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}});
+        let made = json!({"metadata": {"name": "a"}});
         let Verb::Create(made) = verb_of("POST", pods, "application/json", &made) else {
             panic!("no creation")
         };
-        assert_eq!(&*made.meta.namespace, "db");
+        assert_eq!((made.kind, &*made.meta.namespace), (Kind::Pod, "db"));
     }
 
     #[test]
     fn streams_are_told_apart() {
-        let url = "/apis/apps/v1/statefulsets?watch=true&resourceVersion=7&timeoutSeconds=9";
-        let asked = ask("GET", url, "", &Value::Null);
-        let Ok(Call::Watch { from: 7, timeout_s: Some(9), initial: false, .. }) = asked else {
-            panic!("{asked:?}")
-        };
+        for (value, watches) in [("true", true), ("True", true), ("1", true), ("", true), ("0", false), ("False", false)] {
+            let url = format!("/apis/apps/v1/statefulsets?watch={value}&resourceVersion=7&timeoutSeconds=9");
+            let asked = ask("GET", &url, "", &Value::Null);
+            let watch =
+                matches!(asked, Ok(Call::Watch { from: 7, timeout_s: Some(9), initial: false, .. }));
+            assert_eq!(watch, watches, "{asked:?}");
+        }
         let url = "/api/v1/namespaces/db/pods/a/exec?command=psql&command=a+b&stdin=true";
         let asked = ask("GET", url, "", &Value::Null).expect("readable");
         let argv = vec!["psql".to_owned(), "a b".to_owned()];

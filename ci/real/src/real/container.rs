@@ -67,7 +67,8 @@ impl Container {
             env.push(("PYTHONPATH".into(), path));
         }
         env.push(("LANG".into(), "C.UTF-8".into()));
-        env.push(("KUBERNETES_SERVICE_HOST".into(), api.0.ip().to_string()));
+        // Its certificate is for names, and Patroni compares them.
+        env.push(("KUBERNETES_SERVICE_HOST".into(), "localhost".into()));
         env.push(("KUBERNETES_SERVICE_PORT".into(), api.0.port().to_string()));
         let (startup, patroni) = (cluster.startup.clone(), needs.patroni.clone());
         Ok(Self { home, env, startup, patroni, running: None })
