@@ -10,8 +10,8 @@ use ivory_core::plan::Plan;
 use ivory_core::{Kind, steps};
 use tokio::time::{Instant, sleep};
 
-use ivory_face::Action;
 use crate::rig::Rig;
+use ivory_face::Action;
 
 fn panics(observed: &Observed, context: &Context, memos: &mut Memos) -> Plan {
     assert!(&*observed.cluster.meta.name != "bad", "a planted fault");

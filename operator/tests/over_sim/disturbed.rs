@@ -6,9 +6,9 @@ use std::time::Duration;
 use ivory_core::Kind;
 use tokio::time::{Instant, sleep};
 
-use ivory_face::{Action, End};
 use crate::rig::Rig;
 use crate::state::normalised;
+use ivory_face::{Action, End};
 
 /// Where an undisturbed run ends.
 pub async fn undisturbed() -> &'static str {

@@ -7,8 +7,8 @@ use ivory_core::Kind;
 use tokio::time::{Instant, sleep};
 
 use crate::disturbed::{same, undisturbed};
-use ivory_face::{Action, Told};
 use crate::rig::Rig;
+use ivory_face::{Action, Told};
 
 /// Every write arrived while its sender held the lease.
 fn only_the_holder_wrote(rig: &Rig) {
@@ -44,7 +44,8 @@ async fn of_two_operators_only_the_leader_writes() {
     let (one, two) = (rig.operator("one"), rig.operator("two"));
     rig.create("hippo", 2).await;
     rig.settled("hippo").await;
-    let writers: std::collections::BTreeSet<_> = rig.writes().iter().map(|t| t.asked.by.clone()).collect();
+    let writers: std::collections::BTreeSet<_> =
+        rig.writes().iter().map(|t| t.asked.by.clone()).collect();
     assert_eq!(writers.len(), 1);
     one.stop().await;
     two.stop().await;
@@ -68,7 +69,8 @@ async fn leadership_that_passes_on_again_and_again_does_nothing_twice() {
         sleep(Duration::from_secs(30)).await;
     }
     rig.settled("hippo").await;
-    let writers: std::collections::BTreeSet<_> = rig.writes().iter().map(|t| t.asked.by.clone()).collect();
+    let writers: std::collections::BTreeSet<_> =
+        rig.writes().iter().map(|t| t.asked.by.clone()).collect();
     assert_eq!(writers.len(), 2, "both had their turn");
     nothing_was_done_twice(&rig);
     ended_alike(&rig).await;

@@ -7,8 +7,8 @@ use serde_json::json;
 use tokio::time::sleep;
 
 use crate::disturbed::{same, undisturbed};
-use ivory_face::{Action, Asked, End};
 use crate::rig::Rig;
+use ivory_face::{Action, Asked, End};
 
 const NOT_PERMITTED: Action = Action::Answer(403, "Forbidden");
 

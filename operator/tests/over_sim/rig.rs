@@ -29,7 +29,6 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
-
 /// Longer than any command is given.
 const COMMAND_MAX: Span = Span::s(300);
 /// The operators are quiet when they wrote nothing for so long.
@@ -80,8 +79,7 @@ impl Rig {
 
     /// Starts an operator with another planner.
     pub fn operator_with(&self, name: &'static str, planner: Planner) -> Running {
-        let server =
-            Server { faults: self.faults.clone(), ..Server::new(self.sim.clone()) };
+        let server = Server { faults: self.faults.clone(), ..Server::new(self.sim.clone()) };
         let metrics = Arc::new(Metrics::new());
         let exec = Arc::new(Inside { server: server.clone(), by: name });
         let api = ApiServer::new(client(server, name), metrics.clone()).with_exec(exec);

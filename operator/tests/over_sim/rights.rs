@@ -11,8 +11,8 @@ use ivory_sim::kube::{Body, ObjectRef, Subresource, Verb};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use ivory_face::Told;
 use crate::rig::Rig;
+use ivory_face::Told;
 
 /// Group, resource with subresource, verb.
 type Right = (String, String, String);

@@ -1,7 +1,7 @@
 //! What a ServiceAccount may do: the rules of the Roles and ClusterRoles that are bound to it, and nothing else.
 
-use ivory_core::object::Object;
 use ivory_core::Kind;
+use ivory_core::object::Object;
 use ivory_sim::kube::{ApiServer, Status};
 use serde_json::Value;
 
@@ -26,9 +26,8 @@ pub(crate) fn check(api: &ApiServer, holder: &Holder, asked: &Asked) -> Result<(
         })
     };
     let everywhere = api.list(Kind::ClusterRoleBinding, None);
-    let here = api
-        .list(Kind::RoleBinding, Some(&asked.namespace))
-        .filter(|_| !asked.namespace.is_empty());
+    let here =
+        api.list(Kind::RoleBinding, Some(&asked.namespace)).filter(|_| !asked.namespace.is_empty());
     let permitted = everywhere.chain(here).filter(bound).any(|binding| {
         let role = binding.str_at(&["roleRef", "name"]).unwrap_or_default();
         let role = match binding.str_at(&["roleRef", "kind"]) {

@@ -109,9 +109,9 @@ impl Server {
             Ok(lost) => lost,
             Err(answer) => return answer,
         };
-        let permitted = self.living.with(|world, kube| {
-            rights::check(&world.kube(kube).api, &caller.holder, &asked)
-        });
+        let permitted = self
+            .living
+            .with(|world, kube| rights::check(&world.kube(kube).api, &caller.holder, &asked));
         if let Err(status) = permitted {
             self.tell(&asked, Some(403), false);
             return Ok(refused(&status));

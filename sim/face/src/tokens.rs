@@ -77,10 +77,7 @@ impl Tokens {
         getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("no random bytes: {error}"))?;
         let token: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
         let secret = Sensitive::text(token.as_str());
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(token, (holder, lives));
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(token, (holder, lives));
         Ok(secret)
     }
 

@@ -116,12 +116,14 @@ async fn who_has_no_good_token_is_turned_away() {
     let pods = Api::<Pod>::default_namespaced(admin(&face).await);
     pods.delete("a", &DeleteParams::default().grace_period(0)).await.expect("deleted");
     assert_eq!(code(list(bound).await), 401);
-    assert!(face.token(Holder::Account {
-        namespace: NAMESPACE.into(),
-        name: "nobody".into(),
-        pod: None
-    })
-    .is_err());
+    assert!(
+        face.token(Holder::Account {
+            namespace: NAMESPACE.into(),
+            name: "nobody".into(),
+            pod: None
+        })
+        .is_err()
+    );
 }
 
 #[tokio::test]
@@ -163,9 +165,13 @@ async fn a_watch_tells_what_happens() {
     let request = http::Request::get("/api/v1/namespaces/db/pods?watch=true").body(Vec::new());
     let lines = client.request_stream(request.expect("a request")).await.expect("a stream");
     let line = tokio::time::timeout(Duration::from_secs(5), lines.lines().try_next()).await;
-    let line: Value = serde_json::from_str(&line.expect("in time").expect("no error").expect("a line"))
-        .expect("JSON");
-    assert_eq!((&line["type"], &line["object"]["metadata"]["name"]), (&json!("ADDED"), &json!("a")));
+    let line: Value =
+        serde_json::from_str(&line.expect("in time").expect("no error").expect("a line"))
+            .expect("JSON");
+    assert_eq!(
+        (&line["type"], &line["object"]["metadata"]["name"]),
+        (&json!("ADDED"), &json!("a"))
+    );
 }
 
 #[tokio::test]

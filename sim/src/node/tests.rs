@@ -337,7 +337,8 @@ fn an_external_pod_is_left_to_whoever_is_outside() {
     assert_eq!(line(&world, "p"), "Pending");
     assert_eq!(world.kube(KUBE).process("ns", "p", "idle"), None);
     let conditions = json!([{"type": "Ready", "status": "True"}]);
-    let status = json!({"status": {"phase": "Running", "podIP": "127.0.0.1", "conditions": conditions}});
+    let status =
+        json!({"status": {"phase": "Running", "podIP": "127.0.0.1", "conditions": conditions}});
     send(&mut world, requests::patch_status(&pod, status));
     world.advance(Span::s(600));
     assert_eq!(line(&world, "p"), "Running ready");

@@ -83,8 +83,16 @@ impl Cluster {
         let set = spec.set("i").context("the set")?;
         let mut dynamic = config_maps::dynamic_configuration(&spec);
         // Of a distribution's server: it has none of these libraries, and nothing archives.
-        if let Some(parameters) = dynamic.pointer_mut("/postgresql/parameters").and_then(Value::as_object_mut) {
-            for name in ["shared_preload_libraries", "archive_mode", "archive_command", "archive_timeout", "restore_command"] {
+        if let Some(parameters) =
+            dynamic.pointer_mut("/postgresql/parameters").and_then(Value::as_object_mut)
+        {
+            for name in [
+                "shared_preload_libraries",
+                "archive_mode",
+                "archive_command",
+                "archive_timeout",
+                "restore_command",
+            ] {
                 parameters.remove(name);
             }
         }
@@ -158,7 +166,8 @@ fn member(
     let mut env = BTreeMap::new();
     for variable in database["env"].as_array().into_iter().flatten() {
         let name = variable["name"].as_str().unwrap_or_default();
-        let value = match variable.pointer("/valueFrom/fieldRef/fieldPath").and_then(Value::as_str) {
+        let value = match variable.pointer("/valueFrom/fieldRef/fieldPath").and_then(Value::as_str)
+        {
             Some("metadata.name") => pod.clone(),
             Some("status.podIP") => ip.clone(),
             _ => variable["value"].as_str().unwrap_or_default().to_owned(),
@@ -175,7 +184,8 @@ fn member(
     let host = format!("{pod}.{}", names::pod_service(NAME));
     let dns = names::dns_names(&host, NAMESPACE, &spec.domain);
     let (server, key) = pki.issue(&host, &dns)?;
-    let (client, client_key) = pki.issue(names::REPLICATION_USER, &[names::REPLICATION_USER.to_owned()])?;
+    let (client, client_key) =
+        pki.issue(names::REPLICATION_USER, &[names::REPLICATION_USER.to_owned()])?;
     let roots = Sensitive::text(&pki.roots);
     let combined = [server.expose(), key.expose()].concat();
     let files = [

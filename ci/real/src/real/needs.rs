@@ -31,7 +31,9 @@ impl Needs {
     pub(super) fn find(patroni: Option<&Path>, postgres: Option<&Path>) -> anyhow::Result<Self> {
         let patroni = match patroni {
             Some(path) => path.to_owned(),
-            None => on_path("patroni").with_context(|| format!("no `patroni` on PATH; {INSTALL}"))?,
+            None => {
+                on_path("patroni").with_context(|| format!("no `patroni` on PATH; {INSTALL}"))?
+            }
         };
         let said = output(Command::new(&patroni).arg("--version"))
             .with_context(|| format!("{} does not run; {INSTALL}", patroni.display()))?;
@@ -39,7 +41,9 @@ impl Needs {
         let version = version.with_context(|| format!("`patroni --version` says {said:?}"))?;
         let postgres = match postgres {
             Some(path) => path.to_owned(),
-            None => newest_postgres().with_context(|| format!("no PostgreSQL server; {INSTALL}"))?,
+            None => {
+                newest_postgres().with_context(|| format!("no PostgreSQL server; {INSTALL}"))?
+            }
         };
         let said = output(Command::new(postgres.join("postgres")).arg("--version"))
             .with_context(|| format!("{} has no `postgres`; {INSTALL}", postgres.display()))?;
@@ -72,6 +76,7 @@ fn on_path(program: &str) -> Option<PathBuf> {
 fn newest_postgres() -> Option<PathBuf> {
     let folders = std::fs::read_dir("/usr/lib/postgresql").ok()?.flatten();
     let version = |path: &Path| path.file_name()?.to_str()?.parse::<u32>().ok();
-    let servers = folders.map(|entry| entry.path()).filter(|path| path.join("bin/postgres").is_file());
+    let servers =
+        folders.map(|entry| entry.path()).filter(|path| path.join("bin/postgres").is_file());
     Some(servers.max_by_key(|path| version(path))?.join("bin"))
 }

@@ -10,6 +10,8 @@ use super::cluster::{LOOP_S, TTL_S};
 use super::side::Side;
 use super::trace::{Event, NONE, What};
 
+/// How long is waited for what takes a second or two where nothing else runs.
+const PATIENCE_S: f64 = 120.0;
 /// How often conditions are looked at.
 const LOOKS_EVERY: Duration = Duration::from_millis(20);
 
@@ -150,12 +152,12 @@ impl Playing {
         for member in side.members.clone() {
             side.start(&member)?;
         }
-        let open = until(side, 60.0, "primary", |s| primary(s).is_some()).await?;
+        let open = until(side, PATIENCE_S, "primary", |s| primary(s).is_some()).await?;
         self.figure("primary writable", open - began, false);
-        until(side, 20.0, "leader", |s| leads(s, &s.log.get(What::Key, None))).await?;
+        until(side, PATIENCE_S, "leader", |s| leads(s, &s.log.get(What::Key, None))).await?;
         let leader = side.log.get(What::Key, None);
         let others = |s: &Side| s.members.iter().filter(|m| **m != leader).all(|m| follows(s, m));
-        let all = until(side, 60.0, "replicas", others).await?;
+        let all = until(side, PATIENCE_S, "replicas", others).await?;
         self.figure("all replicas follow, after that", all - open, false);
         ensure!(side.log.get(What::Initialize, None) == "set", "it is not initialized");
         ensure!(side.log.get(What::Transitions, None) == "0", "the key changed hands");
@@ -178,13 +180,14 @@ impl Playing {
             output.stderr
         );
         self.figure("patronictl", side.log.clock() - began, false);
-        until(side, 20.0, "new leader", |s| leads(s, &to)).await?;
-        let back = until(side, 30.0, "replica of the old leader", |s| follows(s, &from)).await?;
+        until(side, PATIENCE_S, "new leader", |s| leads(s, &to)).await?;
+        let back =
+            until(side, PATIENCE_S, "replica of the old leader", |s| follows(s, &from)).await?;
         let events = side.log.since(mark);
         let at = |member: &str, value: fn(&str) -> bool| {
-            let mut of = events.iter().filter(|e| {
-                e.track.0 == What::Postgres && e.track.1.as_deref() == Some(member)
-            });
+            let mut of = events
+                .iter()
+                .filter(|e| e.track.0 == What::Postgres && e.track.1.as_deref() == Some(member));
             of.find(|e| value(&e.value)).map(|e| e.at)
         };
         let closed = at(&from, |v| v != "primary");
@@ -202,15 +205,15 @@ impl Playing {
         let leader = self.before.clone();
         let renewed = phase(side).await?;
         side.crash(&leader).await?;
-        until(side, 10.0, "end of the leader", |s| {
+        until(side, PATIENCE_S, "end of the leader", |s| {
             s.log.get(What::Postgres, Some(&leader)) == "down"
         })
         .await?;
-        let open = until(side, 60.0, "new primary", |s| primary(s).is_some()).await?;
+        let open = until(side, PATIENCE_S, "new primary", |s| primary(s).is_some()).await?;
         self.figure("new primary, after the last renewal", open - renewed, true);
         let next = side.log.get(What::Key, None);
         ensure!(next != leader, "the dead leader has the key");
-        until(side, 20.0, "new leader", |s| leads(s, &next)).await?;
+        until(side, PATIENCE_S, "new leader", |s| leads(s, &next)).await?;
         let label = side.log.get(What::Label, Some(&leader));
         ensure!(label == "master", "the dead Pod's label became {label}");
         seconds(2 * LOOP_S).await;
@@ -222,7 +225,7 @@ impl Playing {
         phase(side).await?;
         let began = side.log.clock();
         side.start(lost)?;
-        let back = until(side, 60.0, "replica", |s| follows(s, lost)).await?;
+        let back = until(side, PATIENCE_S, "replica", |s| follows(s, lost)).await?;
         self.figure("follows", back - began, false);
         seconds(2 * LOOP_S).await;
         ensure!(side.log.get(What::Key, None) == self.before, "the leader changed");
@@ -235,7 +238,7 @@ impl Playing {
         let lasts = TTL_S + LOOP_S;
         side.outage(lasts);
         let nobody = |s: &Side| s.log.who(What::Postgres, "primary").is_empty();
-        let closed = until(side, 30.0, "end of writing", nobody).await?;
+        let closed = until(side, f64::from(TTL_S), "end of writing", nobody).await?;
         self.figure("leader gives up, after the last renewal", closed - renewed, true);
         let over = began + f64::from(lasts);
         while side.log.clock() < over {
@@ -243,12 +246,12 @@ impl Playing {
             ensure!(found.is_empty(), "{found:?} writable while nobody could have the key");
             tokio::time::sleep(LOOKS_EVERY).await;
         }
-        let open = until(side, 30.0, "primary", |s| primary(s).is_some()).await?;
+        let open = until(side, PATIENCE_S, "primary", |s| primary(s).is_some()).await?;
         self.figure("primary, after the API came back", open - over, false);
-        until(side, 20.0, "leader", |s| leads(s, &s.log.get(What::Key, None))).await?;
+        until(side, PATIENCE_S, "leader", |s| leads(s, &s.log.get(What::Key, None))).await?;
         let leader = side.log.get(What::Key, None);
         let others = |s: &Side| s.members.iter().filter(|m| **m != leader).all(|m| follows(s, m));
-        until(side, 60.0, "replicas", others).await?;
+        until(side, PATIENCE_S, "replicas", others).await?;
         seconds(2 * LOOP_S).await;
         ensure!(side.log.get(What::History, None) == "3", "no history");
         Ok(())

@@ -29,12 +29,19 @@ impl Report<'_> {
     pub(super) fn text(&self, verbose: bool) -> String {
         let mut text = String::new();
         let (version, major) = (self.version(), self.needs.major);
-        let _ = writeln!(text, "Patroni {version} with PostgreSQL {major} against the simulated API server\n");
+        let _ = writeln!(
+            text,
+            "Patroni {version} with PostgreSQL {major} against the simulated API server\n"
+        );
         let _ = writeln!(text, "{:<11} {:<42} {:>7} {:>7}", "case", "", "real", "model");
         for (real, model) in self.told.iter().zip(self.expected) {
             let mut name = real.name;
             for (r, m) in real.figures.iter().zip(&model.figures) {
-                let _ = writeln!(text, "{name:<11} {:<42} {:>5.1} s {:>5.1} s", r.what, r.seconds, m.seconds);
+                let _ = writeln!(
+                    text,
+                    "{name:<11} {:<42} {:>5.1} s {:>5.1} s",
+                    r.what, r.seconds, m.seconds
+                );
                 name = "";
             }
         }
@@ -47,7 +54,8 @@ impl Report<'_> {
                         let part = case.parts.get(member).copied().unwrap_or_default();
                         let value = case.parts.get(&event.value).copied().unwrap_or(&event.value);
                         let what = format!("{:?} {part}", event.track.0);
-                        let _ = writeln!(text, "{:>8.2} s  {what:<20} {value}", event.at - case.began);
+                        let _ =
+                            writeln!(text, "{:>8.2} s  {what:<20} {value}", event.at - case.began);
                     }
                 }
             }
@@ -58,7 +66,11 @@ impl Report<'_> {
         }
         let requests: u64 = self.requests.values().sum();
         let (values, wrong) = (self.comparison.compared, &self.comparison.wrong);
-        let _ = writeln!(text, "\n{requests} requests, {values} values compared, {:.0} s", self.seconds);
+        let _ = writeln!(
+            text,
+            "\n{requests} requests, {values} values compared, {:.0} s",
+            self.seconds
+        );
         for line in wrong {
             let _ = writeln!(text, "WRONG {line}");
         }

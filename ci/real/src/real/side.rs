@@ -37,7 +37,11 @@ pub(super) struct Side {
 }
 
 enum Inner {
-    Real { face: Arc<Face>, containers: BTreeMap<String, Container>, asking: Vec<tokio::task::JoinHandle<()>> },
+    Real {
+        face: Arc<Face>,
+        containers: BTreeMap<String, Container>,
+        asking: Vec<tokio::task::JoinHandle<()>>,
+    },
     Model(Modelled),
 }
 
@@ -64,7 +68,12 @@ impl Side {
                 pod: Some(member.pod.clone()),
             })?)?;
             let psql = needs.postgres.join("psql");
-            asking.push(tokio::spawn(ask(log.clone(), psql, member.pod.clone(), member.ip.clone())));
+            asking.push(tokio::spawn(ask(
+                log.clone(),
+                psql,
+                member.pod.clone(),
+                member.ip.clone(),
+            )));
             containers.insert(member.pod.clone(), container);
         }
         let inner = Inner::Real { face: Arc::new(face), containers, asking };
@@ -219,7 +228,17 @@ async fn prepared(cluster: &Cluster, world: &WorldSpec) -> anyhow::Result<Arc<Li
 async fn ask(log: Log, psql: std::path::PathBuf, pod: String, ip: String) {
     loop {
         let mut command = tokio::process::Command::new(&psql);
-        command.args(["-X", "-A", "-t", "-h", &ip, "-U", names::SUPERUSER, "-d", names::MAINTENANCE_DATABASE]);
+        command.args([
+            "-X",
+            "-A",
+            "-t",
+            "-h",
+            &ip,
+            "-U",
+            names::SUPERUSER,
+            "-d",
+            names::MAINTENANCE_DATABASE,
+        ]);
         command.args(["-c", "SELECT pg_catalog.pg_is_in_recovery()"]);
         command.env("PGCONNECT_TIMEOUT", "2").env("PGSSLMODE", "disable").kill_on_drop(true);
         let output = command.output().await;

@@ -175,10 +175,13 @@ impl Log {
         } else if object.kind == Kind::Pod {
             let member = Some(name.to_owned());
             self.set((What::Label, member.clone()), object.label(labels::ROLE).unwrap_or(NONE));
-            let status = annotations.get("status").and_then(|t| serde_json::from_str::<Value>(t).ok());
+            let status =
+                annotations.get("status").and_then(|t| serde_json::from_str::<Value>(t).ok());
             let text = |key: &str| {
                 let value = status.as_ref().and_then(|s| s.get(key));
-                value.map_or_else(String::new, |v| v.as_str().map_or_else(|| v.to_string(), str::to_owned))
+                value.map_or_else(String::new, |v| {
+                    v.as_str().map_or_else(|| v.to_string(), str::to_owned)
+                })
             };
             if status.is_some() {
                 let role = text("role").replace("master", "primary");
