@@ -89,18 +89,10 @@ impl Container {
             .append(true)
             .open(self.home.join("log"))
             .context("the log")?;
-        let mut command = Command::new("unshare");
-        command.args([
-            "--mount",
-            "--pid",
-            "--ipc",
-            "--fork",
-            "--kill-child",
-            "sh",
-            "-c",
-            SCRIPT,
-            "container",
-        ]);
+        // It ends with this program, however that ends.
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--ipc", "--fork"]);
+        command.args(["--kill-child", "sh", "-c", SCRIPT, "container"]);
         command.arg(&self.home).args([USER.to_string(), USER.to_string()]);
         command.args(self.environment());
         // The init container's, and then the container's own.
@@ -112,7 +104,7 @@ impl Container {
         ]);
         command.arg(&self.patroni).args(&self.startup);
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).kill_on_drop(true);
-        self.running = Some(command.spawn().context("unshare")?);
+        self.running = Some(command.spawn().context("setpriv")?);
         Ok(())
     }
 

@@ -50,8 +50,8 @@ impl Needs {
         let digits: String = said.chars().skip_while(|c| !c.is_ascii_digit()).collect();
         let major = digits.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
         let major = major.parse().with_context(|| format!("`postgres --version` says {said:?}"))?;
-        for (program, package) in [("unshare", "util-linux"), ("nsenter", "util-linux")] {
-            ensure!(on_path(program).is_some(), "no `{program}`: apt-get install {package}");
+        for program in ["unshare", "nsenter", "setpriv"] {
+            ensure!(on_path(program).is_some(), "no `{program}`: apt-get install util-linux");
         }
         let may = Command::new("unshare").args(["--mount", "--pid", "--fork", "true"]).output();
         if !may.is_ok_and(|o| o.status.success()) {
