@@ -42,15 +42,22 @@ const RULES: &[Rule] = &[
         never: &["tokio", "kube-client", "kube-runtime", "getrandom"],
     },
     Rule {
+        package: "ivory-face",
+        members: &["ivory-core", "ivory-sim"],
+        dev_members: &[],
+        // It serves clients, and is none.
+        never: &["kube-client", "kube-runtime"],
+    },
+    Rule {
         package: "ivory-operator",
         members: &["ivory-core"],
-        dev_members: &["ivory-sim"],
+        dev_members: &["ivory-face", "ivory-sim"],
         never: &[],
     },
     Rule { package: "ivory-ci", members: &[], dev_members: &[], never: &[] },
     Rule {
         package: "ivory-real",
-        members: &["ivory-core", "ivory-sim"],
+        members: &["ivory-core", "ivory-face", "ivory-sim"],
         dev_members: &[],
         never: &[],
     },

@@ -7,6 +7,10 @@ use std::process::{Command, ExitCode};
 const COMMANDS: &[(&str, &str)] = &[
     ("conformance", "does the model of the API server answer as a real one does?"),
     ("e2e", "do the scenario files hold on the cluster that KUBECONFIG names?"),
+    (
+        "real",
+        "do real Patroni and PostgreSQL live with the simulated API server, and as the model says?",
+    ),
     ("scale", "what does the operator cost with 1, 100, 1,000 clusters?"),
 ];
 

@@ -1,9 +1,10 @@
 //! What only a real Kubernetes can prove. `KUBECONFIG` says which; nothing here starts one.
 //!
-//! `ivory-ci conformance|e2e|scale` calls this program, so that the gates stay a small one.
+//! `ivory-ci conformance|e2e|real|scale` calls this program, so that the gates stay a small one.
 
 mod conformance;
 mod e2e;
+mod real;
 mod scale;
 
 use std::process::ExitCode;
@@ -22,6 +23,7 @@ struct Args {
 enum What {
     Conformance(conformance::Args),
     E2e(e2e::Args),
+    Real(real::Args),
     Scale(scale::Args),
 }
 
@@ -29,6 +31,7 @@ fn main() -> ExitCode {
     let outcome = match Args::parse().what {
         What::Conformance(args) => conformance::run(&args),
         What::E2e(args) => e2e::run(&args),
+        What::Real(args) => real::run(&args),
         What::Scale(args) => scale::run(&args),
     };
     outcome.unwrap_or_else(|error| {

@@ -142,6 +142,9 @@ impl Kubelet {
     }
 
     fn seen(&mut self, cx: &mut Cx<'_>, pod: &Arc<Object>) {
+        if pod.annotation(super::EXTERNAL).is_some() {
+            return;
+        }
         if let Some(serial) = self.serials.get(&pod.meta.uid) {
             let serial = *serial;
             return self.with(cx, serial, |worker, shared, cx| worker.changed(shared, cx, pod));

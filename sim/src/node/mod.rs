@@ -41,6 +41,10 @@ pub use scheduler::Scheduler;
 
 use crate::world::{ActorId, KubeId, World};
 
+/// The annotation of an external Pod: it is scheduled as any other, but no kubelet runs it. A process outside of the
+/// simulation is what runs in it, writes its status, and ends its life when it is deleted.
+pub const EXTERNAL: &str = "sim.ivorysql.org/external";
+
 /// Starts the scheduler of a Kubernetes.
 pub fn spawn_scheduler(world: &mut World, kube: KubeId) -> ActorId {
     world.spawn(kube, Arc::new(Scheduler::default()), None, None)

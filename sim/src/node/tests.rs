@@ -326,6 +326,31 @@ fn deletion_is_graceful_unless_forced() {
     assert!(wait(&mut world, "late", "gone", 60) < 2.0, "a second deletion can hurry the first");
 }
 
+/// Nobody runs what is in it, and what a process outside says of it stands; that process ends its life, too.
+#[test]
+fn an_external_pod_is_left_to_whoever_is_outside() {
+    let mut world = world(1);
+    create_pod(&mut world, "p", "idle", |pod| {
+        pod["metadata"]["annotations"] = json!({ super::EXTERNAL: "" });
+    });
+    world.advance(Span::s(60));
+    let pod = get(&world, "p").expect("a Pod");
+    assert_eq!(pod.str_at(&["spec", "nodeName"]), Some("n0"));
+    assert_eq!(line(&world, "p"), "Pending");
+    assert_eq!(world.kube(KUBE).process("ns", "p", "idle"), None);
+    let conditions = json!([{"type": "Ready", "status": "True"}]);
+    let status =
+        json!({"status": {"phase": "Running", "podIP": "127.0.0.1", "conditions": conditions}});
+    send(&mut world, requests::patch_status(&pod, status));
+    world.advance(Span::s(600));
+    assert_eq!(line(&world, "p"), "Running ready");
+    delete(&mut world, "p", None);
+    world.advance(Span::s(60));
+    assert_eq!(line(&world, "p"), "Running terminating ready");
+    delete(&mut world, "p", Some(0));
+    assert_eq!(line(&world, "p"), "gone");
+}
+
 #[test]
 fn an_unhealthy_container_is_restarted() {
     let mut world = world(1);

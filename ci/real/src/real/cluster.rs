@@ -10,6 +10,8 @@ use ivory_core::cluster::Cluster as Spec;
 use ivory_core::context::Config;
 use ivory_core::crypto::pki::Root;
 use ivory_core::{Kind, Object, Sensitive, names};
+use ivory_sim::node::EXTERNAL;
+use ivory_sim::scenario::language::WorldSpec;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -31,6 +33,8 @@ pub(super) struct Member {
     pub(super) pod: String,
     /// The Pod's address, one of this machine.
     pub(super) ip: String,
+    /// The node that it is bound to.
+    pub(super) node: String,
     /// The Pod as it is created.
     pub(super) object: Object,
     /// The environment of the container `database`.
@@ -53,7 +57,8 @@ pub(super) struct Cluster {
 }
 
 impl Cluster {
-    pub(super) fn new(needs: &Needs) -> anyhow::Result<Self> {
+    /// The cluster in the first Kubernetes of a world.
+    pub(super) fn new(needs: &Needs, world: &WorldSpec) -> anyhow::Result<Self> {
         let claim = json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}});
         let dynamic = json!({
             "retry_timeout": RETRY_S,
@@ -78,8 +83,16 @@ impl Cluster {
         let set = spec.set("i").context("the set")?;
         let mut dynamic = config_maps::dynamic_configuration(&spec);
         // Of a distribution's server: it has none of these libraries, and nothing archives.
-        if let Some(parameters) = dynamic.pointer_mut("/postgresql/parameters").and_then(Value::as_object_mut) {
-            for name in ["shared_preload_libraries", "archive_mode", "archive_command", "archive_timeout", "restore_command"] {
+        if let Some(parameters) =
+            dynamic.pointer_mut("/postgresql/parameters").and_then(Value::as_object_mut)
+        {
+            for name in [
+                "shared_preload_libraries",
+                "archive_mode",
+                "archive_command",
+                "archive_timeout",
+                "restore_command",
+            ] {
                 parameters.remove(name);
             }
         }
@@ -95,6 +108,7 @@ impl Cluster {
             config_maps::INSTANCE_KEY,
         )?;
         let pki = Pki::new()?;
+        let nodes = &world.kubes[0].nodes;
         let members = (0..MEMBERS)
             .map(|number| {
                 let name = names::instance(NAME, &spec.uid, "i", number);
@@ -105,16 +119,16 @@ impl Cluster {
                     name,
                 };
                 let set_object = instance::stateful_set(&spec, &set, &instance);
-                member(&spec, &instance, &set_object, number, &pki, (&cluster_yaml, &instance_yaml))
+                let place = (number, &*nodes[number as usize % nodes.len()].name);
+                member(&spec, &instance, &set_object, place, &pki, (&cluster_yaml, &instance_yaml))
             })
             .collect::<anyhow::Result<_>>()?;
         let mut objects = vec![Object::new(Kind::Namespace, "", NAMESPACE)];
-        objects.push(Object::new(Kind::ServiceAccount, NAMESPACE, "default"));
         objects.extend(rbac::instance(&spec));
         objects.extend([services::pods(&spec), services::leader(&spec)]);
         // The cluster itself is not in the API, so nothing may be owned by it.
         for object in &mut objects {
-            object.meta.owner_references = Arc::default();
+            object.meta.owners = Arc::default();
         }
         let major = i32::try_from(needs.major)?;
         let startup = ivory_core::scripts::startup(major, &spec.wal_directory(set.spec), &[]);
@@ -126,20 +140,25 @@ fn member(
     spec: &Spec,
     instance: &instance::Instance,
     set: &Object,
-    number: u32,
+    place: (u32, &str),
     pki: &Pki,
     yaml: (&str, &str),
 ) -> anyhow::Result<Member> {
     let pod = names::instance_pod(&instance.name);
+    let (number, node) = place;
     let ip = format!("127.0.0.{}", 11 + number);
     let template = set.at(&["spec", "template"]).context("a template")?;
     let mut body = template["spec"].clone();
-    body["nodeName"] = format!("node{number}").into();
+    // Its volumes are never mounted, so it need not wait for the scheduler.
+    body["nodeName"] = node.into();
     body["hostname"] = pod.as_str().into();
     body["subdomain"] = names::pod_service(NAME).into();
     let manifest = json!({
         "apiVersion": "v1", "kind": "Pod", "spec": body,
-        "metadata": {"name": pod, "namespace": NAMESPACE, "labels": template["metadata"]["labels"]},
+        "metadata": {
+            "name": pod, "namespace": NAMESPACE, "labels": template["metadata"]["labels"],
+            "annotations": {EXTERNAL: "true"},
+        },
     });
     let containers = body["containers"].as_array().into_iter().flatten();
     let mut containers = containers.filter(|c| c["name"] == names::DATABASE_CONTAINER);
@@ -147,7 +166,8 @@ fn member(
     let mut env = BTreeMap::new();
     for variable in database["env"].as_array().into_iter().flatten() {
         let name = variable["name"].as_str().unwrap_or_default();
-        let value = match variable.pointer("/valueFrom/fieldRef/fieldPath").and_then(Value::as_str) {
+        let value = match variable.pointer("/valueFrom/fieldRef/fieldPath").and_then(Value::as_str)
+        {
             Some("metadata.name") => pod.clone(),
             Some("status.podIP") => ip.clone(),
             _ => variable["value"].as_str().unwrap_or_default().to_owned(),
@@ -164,7 +184,8 @@ fn member(
     let host = format!("{pod}.{}", names::pod_service(NAME));
     let dns = names::dns_names(&host, NAMESPACE, &spec.domain);
     let (server, key) = pki.issue(&host, &dns)?;
-    let (client, client_key) = pki.issue(names::REPLICATION_USER, &[names::REPLICATION_USER.to_owned()])?;
+    let (client, client_key) =
+        pki.issue(names::REPLICATION_USER, &[names::REPLICATION_USER.to_owned()])?;
     let roots = Sensitive::text(&pki.roots);
     let combined = [server.expose(), key.expose()].concat();
     let files = [
@@ -180,7 +201,7 @@ fn member(
         ("/pgconf/tls/replication/ca.crt", roots),
     ];
     let files = files.into_iter().map(|(path, text)| (path.to_owned(), text)).collect();
-    Ok(Member { pod, ip, object: Object::from_value(manifest)?, env, files })
+    Ok(Member { pod, ip, node: node.to_owned(), object: Object::from_value(manifest)?, env, files })
 }
 
 /// The cluster's authority.

@@ -62,12 +62,16 @@ impl Container {
             member.env.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
         let path = std::env::var("PATH").unwrap_or_default();
         let beside = needs.patroni.parent().unwrap_or(Path::new("/"));
-        env.push(("PATH".into(), format!("{}:{}:{path}", needs.postgres.display(), beside.display())));
+        env.push((
+            "PATH".into(),
+            format!("{}:{}:{path}", needs.postgres.display(), beside.display()),
+        ));
         if let Ok(path) = std::env::var("PYTHONPATH") {
             env.push(("PYTHONPATH".into(), path));
         }
         env.push(("LANG".into(), "C.UTF-8".into()));
-        env.push(("KUBERNETES_SERVICE_HOST".into(), api.0.ip().to_string()));
+        // Its certificate is for names, and Patroni compares them.
+        env.push(("KUBERNETES_SERVICE_HOST".into(), "localhost".into()));
         env.push(("KUBERNETES_SERVICE_PORT".into(), api.0.port().to_string()));
         let (startup, patroni) = (cluster.startup.clone(), needs.patroni.clone());
         Ok(Self { home, env, startup, patroni, running: None })
@@ -85,15 +89,22 @@ impl Container {
             .append(true)
             .open(self.home.join("log"))
             .context("the log")?;
-        let mut command = Command::new("unshare");
-        command.args(["--mount", "--pid", "--ipc", "--fork", "--kill-child", "sh", "-c", SCRIPT, "container"]);
+        // It ends with this program, however that ends.
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--ipc", "--fork"]);
+        command.args(["--kill-child", "sh", "-c", SCRIPT, "container"]);
         command.arg(&self.home).args([USER.to_string(), USER.to_string()]);
         command.args(self.environment());
         // The init container's, and then the container's own.
-        command.args(["sh", "-c", "patroni=$1; shift; \"$@\" && exec \"$patroni\" /etc/patroni", "member"]);
+        command.args([
+            "sh",
+            "-c",
+            "patroni=$1; shift; \"$@\" && exec \"$patroni\" /etc/patroni",
+            "member",
+        ]);
         command.arg(&self.patroni).args(&self.startup);
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).kill_on_drop(true);
-        self.running = Some(command.spawn().context("unshare")?);
+        self.running = Some(command.spawn().context("setpriv")?);
         Ok(())
     }
 
@@ -119,7 +130,11 @@ impl Container {
     }
 
     /// Runs a command in it to its end.
-    pub(super) async fn run(&self, argv: &[String], stdin: Option<&Sensitive>) -> anyhow::Result<Output> {
+    pub(super) async fn run(
+        &self,
+        argv: &[String],
+        stdin: Option<&Sensitive>,
+    ) -> anyhow::Result<Output> {
         if argv.is_empty() {
             bail!("no command");
         }

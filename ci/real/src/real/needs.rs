@@ -31,7 +31,9 @@ impl Needs {
     pub(super) fn find(patroni: Option<&Path>, postgres: Option<&Path>) -> anyhow::Result<Self> {
         let patroni = match patroni {
             Some(path) => path.to_owned(),
-            None => on_path("patroni").with_context(|| format!("no `patroni` on PATH; {INSTALL}"))?,
+            None => {
+                on_path("patroni").with_context(|| format!("no `patroni` on PATH; {INSTALL}"))?
+            }
         };
         let said = output(Command::new(&patroni).arg("--version"))
             .with_context(|| format!("{} does not run; {INSTALL}", patroni.display()))?;
@@ -39,15 +41,17 @@ impl Needs {
         let version = version.with_context(|| format!("`patroni --version` says {said:?}"))?;
         let postgres = match postgres {
             Some(path) => path.to_owned(),
-            None => newest_postgres().with_context(|| format!("no PostgreSQL server; {INSTALL}"))?,
+            None => {
+                newest_postgres().with_context(|| format!("no PostgreSQL server; {INSTALL}"))?
+            }
         };
         let said = output(Command::new(postgres.join("postgres")).arg("--version"))
             .with_context(|| format!("{} has no `postgres`; {INSTALL}", postgres.display()))?;
         let digits: String = said.chars().skip_while(|c| !c.is_ascii_digit()).collect();
         let major = digits.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
         let major = major.parse().with_context(|| format!("`postgres --version` says {said:?}"))?;
-        for (program, package) in [("unshare", "util-linux"), ("nsenter", "util-linux")] {
-            ensure!(on_path(program).is_some(), "no `{program}`: apt-get install {package}");
+        for program in ["unshare", "nsenter", "setpriv"] {
+            ensure!(on_path(program).is_some(), "no `{program}`: apt-get install util-linux");
         }
         let may = Command::new("unshare").args(["--mount", "--pid", "--fork", "true"]).output();
         if !may.is_ok_and(|o| o.status.success()) {
@@ -72,6 +76,7 @@ fn on_path(program: &str) -> Option<PathBuf> {
 fn newest_postgres() -> Option<PathBuf> {
     let folders = std::fs::read_dir("/usr/lib/postgresql").ok()?.flatten();
     let version = |path: &Path| path.file_name()?.to_str()?.parse::<u32>().ok();
-    let servers = folders.map(|entry| entry.path()).filter(|path| path.join("bin/postgres").is_file());
+    let servers =
+        folders.map(|entry| entry.path()).filter(|path| path.join("bin/postgres").is_file());
     Some(servers.max_by_key(|path| version(path))?.join("bin"))
 }
