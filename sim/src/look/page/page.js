@@ -54,6 +54,7 @@ function matches(e) { return (e.k === "step" || !hidden.has(e.k)) && (!query || 
 // ---- time to place: quiet stretches are cut out, busy moments are spread -----------------------------------------
 const BREAK = 88;
 let zoom = 1;
+let least = 0.42;
 let stops = [];
 function moments() {
   const all = new Set([D.from, D.end]);
@@ -82,7 +83,7 @@ function layout(width) {
   let lo = 0.02, hi = 40;
   for (let i = 0; i < 30; i++) { const mid = (lo + hi) / 2; if (place(mid)[1] > width) hi = mid; else lo = mid; }
   // However much there is, marks must be apart enough to be hit.
-  const fit = Math.max(lo, 0.42);
+  const fit = Math.max(lo, least);
   const [found, total] = place(fit * zoom);
   stops = found;
   return total;
@@ -477,4 +478,5 @@ draw(); list();
 const start = [e => e.k === "fault", e => e.k === "client" && e.x.startsWith("can't"), e => e.x.startsWith("promotes")].map(f => ALL.findIndex(f)).find(i => i >= 0) ?? 0;
 if (asked && asked[1]) select(Math.min(Number(asked[1]), ALL.length - 1)); else if (asked && asked[2]) goTo(Number(asked[2])); else select(Math.max(0, start));
 let timer = 0; addEventListener("resize", () => { clearTimeout(timer); timer = setTimeout(() => { draw(); }, 80); });
-addEventListener("beforeprint", () => { zoom = 1; $("about").open = true; draw(); });
+addEventListener("beforeprint", () => { zoom = 1; least = 0.02; $("about").open = true; draw(); });
+addEventListener("afterprint", () => { least = 0.42; draw(); });
