@@ -8,6 +8,7 @@ pub mod disk;
 pub mod explore;
 pub mod kube;
 pub mod lab;
+pub mod look;
 pub mod node;
 pub mod operator;
 pub mod patroni;

@@ -15,13 +15,16 @@ macro_rules! line {
 }
 
 mod bench;
+mod diff;
 mod explore;
 mod figures;
 mod input;
 mod memory;
+mod page;
 mod run;
 mod schema;
 mod shrink;
+mod step;
 mod sweep;
 mod then;
 mod threads;
@@ -64,9 +67,21 @@ enum Command {
     #[command(after_help = "Examples:\n  \
         ivory-sim run                                  all stories of the folder scenarios\n  \
         ivory-sim run scenarios/create.yaml --seed 7   one of them, with other random numbers\n  \
+        ivory-sim run scenarios/failover.yaml --html failover.html   see it: open the page in a browser\n  \
         ivory-sim run --json                           for machines\n\n\
         How to write one: scenarios/README.md")]
     Run(RunArgs),
+    /// Walks through a story in a terminal, event by event, forth and back: who leads, what the operator writes and
+    /// why, what every object is at that moment.
+    #[command(after_help = step::after_help())]
+    Step(StepArgs),
+    /// Puts two runs beside each other: what is the same, what only one of them has, and when it happened.
+    #[command(after_help = "Examples:\n  \
+        ivory-sim diff scenarios/failover.yaml --seed 7                  the same story with other random numbers\n  \
+        ivory-sim diff scenarios/failover.yaml --patroni 3               with another version of Patroni\n  \
+        ivory-sim diff scenarios/failover.yaml --manifest mine.yaml      with another cluster\n  \
+        ivory-sim diff scenarios/failover.yaml scenarios/switchover.yaml --html two.html")]
+    Diff(DiffArgs),
     /// Applies manifests to a fresh cluster, tells what happens until all is ready, and shows what exists.
     #[command(after_help = "Examples:\n  \
         ivory-sim try examples/kustomize/ivory         a kustomize folder\n  \
@@ -128,12 +143,53 @@ struct RunArgs {
     /// Writes the machine's record of all runs into a file.
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
+    /// Writes each run as a page for a browser, that needs no network; of several, into a folder with an index.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
     /// Tells each story.
     #[arg(long, short)]
     verbose: bool,
     /// Prints one JSON document instead.
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Args, Debug)]
+struct DiffArgs {
+    /// A scenario.
+    #[arg(value_name = "A")]
+    first: PathBuf,
+    /// Another one; the same, if absent.
+    #[arg(value_name = "B")]
+    second: Option<PathBuf>,
+    /// The seed of the second run.
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// The major version of Patroni in the second run.
+    #[arg(long, value_name = "V", value_parser = clap::value_parser!(u8).range(3..=4))]
+    patroni: Option<u8>,
+    /// What the second run applies instead of what its first `apply` names.
+    #[arg(long, value_name = "PATH")]
+    manifest: Option<PathBuf>,
+    /// Writes the comparison as a page for a browser, that needs no network.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+struct StepArgs {
+    /// The scenario.
+    #[arg(value_name = "SCENARIO")]
+    scenario: PathBuf,
+    /// The seed of all random numbers, instead of the story's own.
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Presses these keys and prints the screen: needs no terminal.
+    #[arg(long, value_name = "KEYS")]
+    script: Option<String>,
+    /// The size of that screen: columns and rows.
+    #[arg(long, value_name = "CxR", default_value = "100x30", value_parser = step::parse_size)]
+    size: (u16, u16),
 }
 
 #[derive(Args, Debug)]
@@ -260,6 +316,8 @@ pub fn main(build: &Build<'_>, benches: &[Bench]) -> ExitCode {
     let cli = Cli::parse();
     let done = match &cli.command {
         Command::Run(args) => run::run(args, build),
+        Command::Diff(args) => diff::run(args, build),
+        Command::Step(args) => step::run(args, build),
         Command::Try(args) => try_::run(args, build),
         Command::Sweep(args) => sweep::run(args),
         Command::Explore(args) => explore::run(args),

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use similar::{ChangeTag, TextDiff};
 
+use super::page::Pages;
 use super::ui::{Ui, span};
 use super::{RunArgs, Trouble};
 use crate::scenario::driver::Build;
@@ -34,11 +35,16 @@ pub(super) fn run(args: &RunArgs, build: &Build<'_>) -> Result<(), Trouble> {
     let width = scenarios.iter().map(|s| s.name.chars().count()).max().unwrap_or(0);
     let (mut results, mut traces) = (Vec::new(), String::new());
     let (mut failed, mut virtual_s) = (0, 0.0);
+    let mut pages = args.html.as_ref().map(|path| Pages::new(path, scenarios.len()));
     let begin = Instant::now();
     for scenario in &scenarios {
         bar.set_message(scenario.name.clone());
         let started = Instant::now();
-        let outcome = play(scenario, args.seed, args.trace.is_some(), build)?;
+        let trace = args.trace.is_some();
+        let outcome = match &mut pages {
+            None => play(scenario, args.seed, trace, build)?,
+            Some(pages) => pages.play(scenario, args.seed, trace, build)?,
+        };
         let took = started.elapsed();
         failed += usize::from(outcome.failure.is_some());
         virtual_s += outcome.virtual_s;
@@ -52,6 +58,9 @@ pub(super) fn run(args: &RunArgs, build: &Build<'_>) -> Result<(), Trouble> {
         results.push(as_json(&outcome, took));
     }
     bar.finish_and_clear();
+    if let Some(pages) = &mut pages {
+        pages.end()?;
+    }
     if let Some(file) = &args.trace {
         std::fs::write(file, traces)
             .map_err(|e| format!("{} can't be written: {e}", file.display()))?;
@@ -66,6 +75,9 @@ pub(super) fn run(args: &RunArgs, build: &Build<'_>) -> Result<(), Trouble> {
             begin.elapsed().as_secs_f64()
         );
         line!("\n{}", ui.bold(&sum));
+        if let Some(pages) = &pages {
+            line!("{}", pages.told());
+        }
     }
     match failed {
         0 => Ok(()),

@@ -47,6 +47,21 @@ pub struct Operator {
     pub writes: u64,
     /// How many plans were made.
     pub plans: u64,
+    /// The last pass, kept only while an onlooker looks at the world.
+    pub last: Option<Arc<Pass>>,
+}
+
+/// A pass up to its plan, for those who ask why.
+#[derive(Debug)]
+pub struct Pass {
+    /// When the plan was made.
+    pub at: Time,
+    /// Of which cluster.
+    pub cluster: Key,
+    /// What was seen.
+    pub observed: Observed,
+    /// What was decided.
+    pub plan: Plan,
 }
 
 /// What is remembered of one cluster between passes; losing it changes only timing.
@@ -80,6 +95,7 @@ impl Operator {
             findings: Vec::new(),
             writes: 0,
             plans: 0,
+            last: None,
         }
     }
 
@@ -222,6 +238,11 @@ impl Operator {
             let text = format!("{}/{}: the plan {finding}", key.0, key.1);
             cx.note(Milestone::Note { text: format!("CHECK {text}") });
             self.findings.push(text);
+        }
+        if cx.looked_at() {
+            let (observed, plan) = (observed.clone(), plan.clone());
+            let pass = Pass { at: cx.now(), cluster: key.clone(), observed, plan };
+            self.last = Some(Arc::new(pass));
         }
         self.carry_out(cx, key, plan);
     }

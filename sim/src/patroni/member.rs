@@ -366,6 +366,12 @@ impl Member {
         self.pg.up()
     }
 
+    /// Whether it leads a cluster that follows another one: it holds the key, and PostgreSQL stays a standby.
+    #[must_use]
+    pub fn standby_leader(&self, now: Time) -> bool {
+        self.role == Role::Replica && self.dynamic.standby.is_some() && self.holds_key(now)
+    }
+
     /// The settings.
     #[must_use]
     pub fn config(&self) -> &MemberConfig {

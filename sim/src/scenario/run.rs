@@ -120,21 +120,37 @@ pub fn run(
     trace: bool,
     build: &Build<'_>,
 ) -> Result<Outcome, String> {
-    let mut world = scenario.world.clone();
-    world.seed = seed.unwrap_or(world.seed);
-    let driver = build(&world, trace)?;
-    let mut player = Player::new(driver, &scenario.cluster, &scenario.namespace);
-    let failure = loop {
-        match player.tick(scenario) {
-            Ok(true) => {}
-            Ok(false) => break None,
-            Err(failure) => break Some(failure),
-        }
-    };
-    Ok(player.outcome(scenario, failure))
+    Ok(Player::of(scenario, seed, trace, build)?.play(scenario))
 }
 
 impl Player {
+    /// A player before the first step of a story, in the world that it asks for.
+    ///
+    /// # Errors
+    /// A sentence, when the world can't be made.
+    pub fn of(
+        scenario: &Scenario,
+        seed: Option<u64>,
+        trace: bool,
+        build: &Build<'_>,
+    ) -> Result<Self, String> {
+        let mut world = scenario.world.clone();
+        world.seed = seed.unwrap_or(world.seed);
+        Ok(Self::new(build(&world, trace)?, &scenario.cluster, &scenario.namespace))
+    }
+
+    /// Plays the story to its end, or to its first failure.
+    pub fn play(&mut self, scenario: &Scenario) -> Outcome {
+        let failure = loop {
+            match self.tick(scenario) {
+                Ok(true) => {}
+                Ok(false) => break None,
+                Err(failure) => break Some(failure),
+            }
+        };
+        self.outcome(scenario, failure)
+    }
+
     /// A player before the first step.
     #[must_use]
     pub fn new(driver: Box<dyn Driver>, cluster: &str, namespace: &str) -> Self {

@@ -12,11 +12,16 @@ pub const WIDTH: usize = 100;
 const INDENT: usize = 24;
 
 /// One told event.
-#[derive(Clone, PartialEq, Debug)]
-struct Line {
-    at: Time,
-    actor: String,
-    text: String,
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Line {
+    /// When.
+    pub at: Time,
+    /// Who, by the name that people read: `>` for a step, `!` for a fault.
+    pub actor: String,
+    /// What.
+    pub text: String,
+    /// Which entries it tells.
+    pub entries: std::ops::Range<usize>,
 }
 
 /// The texts of an entry in which names may stand, for [`Aliases::learn`].
@@ -60,19 +65,25 @@ impl Teller {
     #[must_use]
     pub fn tell(&self, aliases: &Aliases, entries: &[Entry]) -> String {
         let mut told = String::new();
-        let mut last: Option<Line> = None;
+        self.lines(aliases, entries).iter().for_each(|line| render(line, &mut told));
+        told
+    }
+
+    /// The same, line by line. Status writes have none: conditions tell what they say.
+    #[must_use]
+    pub fn lines(&self, aliases: &Aliases, entries: &[Entry]) -> Vec<Line> {
+        let mut told: Vec<Line> = Vec::new();
         let mut index = 0;
         while index < entries.len() {
             let (line, used) = self.line(aliases, &entries[index..]);
+            let range = index..index + used;
             index += used;
             let Some(line) = line else { continue };
             // What is said twice in a row is said once.
             let same = |l: &Line| (&l.actor, &l.text) == (&line.actor, &line.text);
-            if last.as_ref().is_some_and(same) {
-                continue;
+            if !told.last().is_some_and(same) {
+                told.push(Line { entries: range, ..line });
             }
-            render(&line, &mut told);
-            last = Some(line);
         }
         told
     }
@@ -82,7 +93,7 @@ impl Teller {
         let entry = &entries[0];
         let show = |text: &str| aliases.show(entry.kube, text);
         let line = |actor: String, text: String| {
-            Some(Line { at: entry.at, actor: self.place(entry.kube, actor), text })
+            Some(Line { at: entry.at, actor: self.place(entry.kube, actor), text, entries: 0..1 })
         };
         let told = match &entry.what {
             // Conditions tell what a status says.

@@ -130,6 +130,12 @@ impl Cx<'_> {
         self.world.now
     }
 
+    /// Whether an onlooker looks at the world: only then is it worth while to keep what only people read.
+    #[must_use]
+    pub fn looked_at(&self) -> bool {
+        self.world.onlooker.looks()
+    }
+
     /// The random stream of a purpose of this actor.
     pub fn rng(&mut self, label: &str) -> &mut Stream {
         let label = format!("{}/{}/{label}", self.kube.0, self.world.name_of(self.me));

@@ -24,7 +24,7 @@ pub use informer::{Informer, Key, Learned, key_of};
 pub use kube::Kube;
 pub use message::{Back, Cut, Envelope, Point, Ticket, What, Where};
 pub use net::{CONTROL_PLANE, OUTSIDE};
-pub use tap::{Passed, Tap};
+pub use tap::{Onlooker, Passed, Tap};
 pub use trace::Trace;
 
 use crate::rng::Streams;
@@ -58,6 +58,8 @@ pub struct World {
     pub trace: Trace,
     /// What one actor says and hears, if somebody listens.
     pub tap: Option<Tap>,
+    /// Somebody who looks at the world after every event, if anybody does.
+    pub onlooker: Onlooker,
 }
 
 /// An actor in its place.
@@ -98,6 +100,7 @@ impl World {
             findings: Arc::default(),
             trace: Trace::default(),
             tap: None,
+            onlooker: Onlooker::default(),
         }
     }
 
@@ -250,6 +253,7 @@ impl World {
             }
         }
         self.look();
+        self.show();
         true
     }
 

@@ -1,5 +1,6 @@
 //! Listening to one actor: every message that it sends and every change that its watches hear, in order.
-//! Whoever explores a world learns here which messages there are to cut.
+//! Whoever explores a world learns here which messages there are to cut. And an onlooker, who is shown the whole
+//! world after every event and can't touch it.
 
 use std::sync::Arc;
 
@@ -39,7 +40,41 @@ impl Tap {
     }
 }
 
+type Eye = Box<dyn FnMut(&World) + Send + Sync>;
+
+/// Somebody who looks at a world after every event and changes nothing in it. Nobody looks at a fork: it tells
+/// another story.
+#[derive(Default)]
+pub struct Onlooker(Option<Eye>);
+
+impl Onlooker {
+    /// An onlooker with this eye.
+    #[must_use]
+    pub fn new(eye: impl FnMut(&World) + Send + Sync + 'static) -> Self {
+        Self(Some(Box::new(eye)))
+    }
+
+    /// Whether anybody looks.
+    #[must_use]
+    pub fn looks(&self) -> bool {
+        self.0.is_some()
+    }
+}
+
+impl Clone for Onlooker {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
 impl World {
+    pub(super) fn show(&mut self) {
+        if let Some(mut eye) = self.onlooker.0.take() {
+            eye(self);
+            self.onlooker.0 = Some(eye);
+        }
+    }
+
     pub(super) fn tap_sent(&mut self, envelope: &Envelope) {
         if self.tap.is_none() {
             return;
