@@ -207,10 +207,7 @@ impl Fit {
 fn plain() -> KubeSpec {
     let text = "description: x\nsteps: []\n";
     let scenario = ivory_sim::scenario::parse::parse("plain", std::path::Path::new("."), text);
-    scenario.map_or_else(
-        |_| KubeSpec::default(),
-        |mut s| s.world.kubes.remove(0),
-    )
+    scenario.map_or_else(|_| KubeSpec::default(), |mut s| s.world.kubes.remove(0))
 }
 
 fn at_the_end(finale: &Finale, act: Act) -> Step {
