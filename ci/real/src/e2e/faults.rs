@@ -8,7 +8,6 @@ use std::time::Duration;
 use anyhow::Context as _;
 use ivory_core::{Kind, Object};
 use ivory_sim::scenario::driver::Break;
-use ivory_sim::scenario::language::Fault;
 use ivory_sim::scenario::resolve::Ref;
 use ivory_sim::scenario::words::{Group, Live, WORDS, Word};
 use k8s_openapi::api::apps::v1::Deployment;

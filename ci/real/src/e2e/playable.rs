@@ -217,7 +217,8 @@ fn at_the_end(finale: &Finale, act: Act) -> Step {
         Act::Wait { .. } => "wait until the operator is quiet",
         _ => "expect that it stays quiet",
     };
-    Step { at: finale.at, text: text.to_owned(), kube: 0, cluster: None, act, refused: None }
+    let (at, text) = (finale.at, text.to_owned());
+    Step { at, text, kube: 0, cluster: None, act, refused: None, optional: false }
 }
 
 #[cfg(test)]
