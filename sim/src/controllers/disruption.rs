@@ -55,6 +55,12 @@ impl Controller for Budgets {
         }
     }
 
+    /// The real one does not wait for its own writes. While it did, a Pod that was evicted and made anew under its name
+    /// would be taken for the old one, and not be healthy for two minutes.
+    fn patience(&self) -> Span {
+        Span::ZERO
+    }
+
     fn sync(&self, caches: &Caches, key: &Key, sync: &mut Sync) {
         let Some(budget) = caches.get(key.kind, &key.namespace, &key.name) else {
             return;
