@@ -208,7 +208,9 @@ async fn connect() -> anyhow::Result<(Real, Asked)> {
     real.remove_all(&ask::Memory::new("conformance-controllers")).await?;
     let asked = if controllers { Asked::Controllers } else { Asked::Server };
     if controllers {
-        eprintln!("controllers run there: what they do is asked, and not how the API server answers");
+        eprintln!(
+            "controllers run there: what they do is asked, and not how the API server answers"
+        );
     }
     Ok((real, asked))
 }

@@ -150,7 +150,12 @@ fn at_once<'a>(
 async fn real_runs(real: &Real, script: &Script) -> anyhow::Result<Fixture> {
     let mut fixture = Fixture::new(&real.version().await?);
     for run in 1..=RUNS {
-        eprintln!("{} {run}/{RUNS}: {} requests. {}", script.name, script.requests.len(), script.shows);
+        eprintln!(
+            "{} {run}/{RUNS}: {} requests. {}",
+            script.name,
+            script.requests.len(),
+            script.shows
+        );
         fixture.add(real::play(real, script).await?);
     }
     Ok(fixture)

@@ -104,11 +104,9 @@ impl Symbols {
         let hashed = name.strip_prefix(text(owner, "name")).and_then(|rest| rest.strip_prefix('-'));
         let prefix = text(meta, "generateName");
         match (kind, hashed) {
-            ("ControllerRevision" | "ReplicaSet", Some(hash)) => {
-                if !self.texts.contains_key(hash) {
-                    self.hashes += 1;
-                    self.texts.insert(hash.to_owned(), format!("<hash-{}>", self.hashes));
-                }
+            ("ControllerRevision" | "ReplicaSet", Some(hash)) if !self.texts.contains_key(hash) => {
+                self.hashes += 1;
+                self.texts.insert(hash.to_owned(), format!("<hash-{}>", self.hashes));
             }
             ("Job", Some(_)) if owner["kind"] == "CronJob" => {
                 self.draw(name, &format!("{}-", text(owner, "name")));
