@@ -5,7 +5,7 @@ use std::process::{Command, ExitCode};
 
 /// Its commands, and what each asks.
 const COMMANDS: &[(&str, &str)] = &[
-    ("conformance", "does the model of the API server answer as a real one does?"),
+    ("conformance", "do the models of API server and controllers do as real ones do?"),
     ("e2e", "do the scenario files hold on the cluster that KUBECONFIG names?"),
     (
         "real",

@@ -37,9 +37,15 @@ pub(crate) struct Args {
     /// How long all may take to become ready
     #[arg(long, default_value = "30m", value_parser = span)]
     within: Duration,
-    /// The namespace for the clusters; made, and left behind
+    /// The namespace for the clusters; made, and left behind. What stands there is used if it fits
     #[arg(long, default_value = "scale")]
     namespace: String,
+    /// Over how many namespaces they are spread: NAMESPACE-0 and so on. Those of one namespace share an authority
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    namespaces: u32,
+    /// The conditions by which the operator says that a cluster is ready; another one may have others
+    #[arg(long, value_delimiter = ',', default_value = "Ready,Reconciled,PGBackRestReplicaCreate")]
+    ready: Vec<String>,
     /// Print the figures as JSON
     #[arg(long)]
     json: bool,
@@ -50,14 +56,29 @@ const RSS_MAX_MIB: f64 = 150.0;
 const CPU_MAX_PERCENT: f64 = 5.0;
 /// The operator is left alone for so long before its steady state is looked at.
 const CALM: Duration = Duration::from_secs(30);
+/// After a restart it is done when it asked nothing for so long, beside its lease.
+const SILENCE: Duration = Duration::from_secs(15);
 
 /// What was measured.
 #[derive(Serialize)]
 struct Figures {
     clusters: u32,
     instances: u32,
+    namespaces: u32,
     start: Phase,
     steady: Phase,
+    /// From the start of a second process, with everything there, until it is silent.
+    restart: Phase,
+}
+
+impl Args {
+    /// The namespace of a cluster.
+    fn namespace_of(&self, number: u32) -> String {
+        match self.namespaces {
+            1 => self.namespace.clone(),
+            all => format!("{}-{}", self.namespace, number % all),
+        }
+    }
 }
 
 /// What was measured of one stretch of time.
@@ -89,8 +110,8 @@ async fn measure(args: &Args) -> anyhow::Result<ExitCode> {
     let mut config = kube::Config::infer().await.context("no KUBECONFIG")?;
     config.default_retry = false;
     let client = kube::Client::try_from(config)?;
-    load::install(&client, &args.namespace).await?;
-    let ghost = Arc::new(Ghost::new(client.clone(), &args.namespace));
+    load::install(&client, args).await?;
+    let ghost = Arc::new(Ghost::new(client.clone(), args.ready.clone()));
     ghost.haunt();
     load::create(&client, args).await?;
     eprintln!("{} clusters are there; the operator starts", args.clusters);
@@ -118,7 +139,10 @@ async fn measure(args: &Args) -> anyhow::Result<ExitCode> {
     tokio::time::sleep(args.span).await;
     operator.check()?;
     let steady = Phase::between(&calm, &Sample::take(&proxy, &operator)?);
-    let figures = Figures { clusters: args.clusters, instances: args.instances, start, steady };
+    drop(operator);
+    let restart = restart(args, &proxy).await?;
+    let (clusters, instances, namespaces) = (args.clusters, args.instances, args.namespaces);
+    let figures = Figures { clusters, instances, namespaces, start, steady, restart };
     if args.json {
         println!("{}", serde_json::to_string_pretty(&figures)?);
     } else {
@@ -127,11 +151,30 @@ async fn measure(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(verdict(&figures))
 }
 
+/// Starts the operator where everything is there, and waits until it is done.
+async fn restart(args: &Args, proxy: &Proxy) -> anyhow::Result<Phase> {
+    let mut operator = Process::start(&args.operator, proxy.kubeconfig())?;
+    let before = Sample::take(proxy, &operator)?;
+    let (mut last, mut since) = (before.counts.asked(), Instant::now());
+    while since.elapsed() < SILENCE || last == before.counts.asked() {
+        operator.check()?;
+        anyhow::ensure!(before.at.elapsed() < args.within, "it is never done after a restart");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let asked = proxy.counts().asked();
+        if asked != last {
+            (last, since) = (asked, Instant::now());
+        }
+    }
+    Ok(Phase::between(&before, &Sample::take(proxy, &operator)?))
+}
+
 fn print(figures: &Figures, proxy: &Proxy) {
-    println!("{} clusters of {} instances", figures.clusters, figures.instances);
-    println!("{:<28}{:>14}{:>14}", "", "until ready", "steady state");
+    let Figures { clusters, instances, namespaces, .. } = figures;
+    println!("{clusters} clusters of {instances} instances in {namespaces} namespaces");
+    println!("{:<28}{:>14}{:>14}{:>14}", "", "until ready", "steady state", "restart");
     let line = |what: &str, of: fn(&Phase) -> f64| {
-        println!("{what:<28}{:>14.1}{:>14.1}", of(&figures.start), of(&figures.steady));
+        let [a, b, c] = [&figures.start, &figures.steady, &figures.restart].map(of);
+        println!("{what:<28}{a:>14.1}{b:>14.1}{c:>14.1}");
     };
     #[allow(clippy::cast_precision_loss, reason = "for people")]
     {
@@ -153,8 +196,13 @@ fn print(figures: &Figures, proxy: &Proxy) {
 }
 
 fn verdict(figures: &Figures) -> ExitCode {
-    let steady = &figures.steady;
+    let (steady, restart) = (&figures.steady, &figures.restart);
     let wrong = [
+        (restart.writes > 0, format!("{} writes after a restart", restart.writes)),
+        (
+            restart.rss_peak_mib > RSS_MAX_MIB,
+            format!("more than {RSS_MAX_MIB} MiB after a restart"),
+        ),
         (steady.writes > 0, format!("{} writes although nothing changed", steady.writes)),
         (steady.rss_mib > RSS_MAX_MIB, format!("more than {RSS_MAX_MIB} MiB")),
         (steady.cpu_percent > CPU_MAX_PERCENT, format!("more than {CPU_MAX_PERCENT} % of a core")),

@@ -13,6 +13,8 @@ use crate::controllers::framework::{Caches, Controller, Key, Keys, Seen, Sync};
 use crate::controllers::job::finished;
 use crate::time::{Span, Time};
 
+/// The annotation of a Job that says for which time it was made.
+const SCHEDULED: &str = "batch.kubernetes.io/cronjob-scheduled-timestamp";
 /// So much later than the schedule says does it look again, as the real one.
 const SLACK: Span = Span::ms(100);
 
@@ -46,15 +48,16 @@ impl Controller for CronJobs {
         let mut status = cron.at(&["status"]).and_then(Value::as_object).cloned();
         let status = status.get_or_insert_default();
         note_success(&jobs, status);
+        note_schedule(&jobs, status);
         if !cron.terminating() {
             let running: Vec<_> = running.cloned().collect();
-            if let Some(at) = due(cron, &running, sync) {
+            if let Some(at) = due(cron, &jobs, &running, sync) {
                 if cron.str_at(&["spec", "concurrencyPolicy"]) == Some("Replace") {
                     running.iter().for_each(|j| sync.delete(j));
                     active.clear();
                 }
+                // The status tells of it once the Job is seen, in one piece.
                 sync.create(job_of(cron, at));
-                status.insert("lastScheduleTime".into(), time_text(at).into());
             }
         }
         if active.is_empty() {
@@ -67,7 +70,12 @@ impl Controller for CronJobs {
 }
 
 /// The time for which a Job is to be started now, if any. Sees to it that the next one isn't missed.
-fn due(cron: &Object, running: &[Arc<Object>], sync: &mut Sync) -> Option<Timestamp> {
+fn due(
+    cron: &Object,
+    jobs: &[Arc<Object>],
+    running: &[Arc<Object>],
+    sync: &mut Sync,
+) -> Option<Timestamp> {
     if cron.at(&["spec", "suspend"]) == Some(&Value::Bool(true)) {
         return None;
     }
@@ -85,7 +93,7 @@ fn due(cron: &Object, running: &[Arc<Object>], sync: &mut Sync) -> Option<Timest
     let too_late = deadline_s.is_some_and(|s| Time::from(at) + Span::s(s) < sync.now);
     let forbidden = cron.str_at(&["spec", "concurrencyPolicy"]) == Some("Forbid");
     let name = job_name(cron, at);
-    let started = Some(at) == last || running.iter().any(|j| *j.meta.name == *name);
+    let started = Some(at) == last || jobs.iter().any(|j| *j.meta.name == *name);
     let may = !forbidden || running.is_empty();
     (!too_late && !started && may).then_some(at)
 }
@@ -104,8 +112,7 @@ fn job_of(cron: &Object, at: Timestamp) -> Object {
     };
     job.meta.labels = Arc::new(map("labels"));
     let mut annotations: ivory_core::object::StringMap = map("annotations");
-    let stamp = "batch.kubernetes.io/cronjob-scheduled-timestamp";
-    annotations.insert(stamp.into(), time_text(at));
+    annotations.insert(SCHEDULED.into(), time_text(at));
     job.meta.annotations = Arc::new(annotations);
     job.meta.owners = Arc::new(vec![OwnerRef::controller_of(cron)]);
     if let Some(spec) = template.and_then(|t| t.get("spec")) {
@@ -146,5 +153,14 @@ fn note_success(jobs: &[Arc<Object>], status: &mut Map<String, Value>) {
         && status.get("lastSuccessfulTime").and_then(Value::as_str).is_none_or(|t| t < last)
     {
         status.insert("lastSuccessfulTime".into(), last.into());
+    }
+}
+
+fn note_schedule(jobs: &[Arc<Object>], status: &mut Map<String, Value>) {
+    let times = jobs.iter().filter_map(|j| j.annotation(SCHEDULED));
+    if let Some(last) = times.max()
+        && status.get("lastScheduleTime").and_then(Value::as_str).is_none_or(|t| t < last)
+    {
+        status.insert("lastScheduleTime".into(), last.into());
     }
 }

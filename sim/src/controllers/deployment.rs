@@ -1,5 +1,5 @@
-//! Deployments: a ReplicaSet per template, and the way from one to the next. Left out: `paused`,
-//! proportional scaling of several sets during a rollout, ReplicaFailure, hash collisions.
+//! Deployments: a ReplicaSet per template, and the way from one to the next. Left out: proportional scaling
+//! of several sets during a rollout, ReplicaFailure, hash collisions.
 
 use std::sync::Arc;
 
@@ -10,10 +10,12 @@ use serde_json::{Map, Value, json};
 use crate::controllers::framework::{Caches, Controller, Key, Keys, Seen, Sync};
 use crate::controllers::support::workload::revision_hash;
 use crate::controllers::support::{conditions, int_or_percent, moment, pods, put_count};
+use crate::kube::Subresource;
 use crate::time::Span;
 
 const HASH: &str = "pod-template-hash";
 const REVISION: &str = "deployment.kubernetes.io/revision";
+const HISTORY: &str = "deployment.kubernetes.io/revision-history";
 const DESIRED: &str = "deployment.kubernetes.io/desired-replicas";
 const MAX: &str = "deployment.kubernetes.io/max-replicas";
 /// What kubectl keeps on an object is not handed down.
@@ -55,11 +57,26 @@ impl Controller for Deployments {
         let mut sets: Vec<_> = caches.controlled(Kind::ReplicaSet, deployment).cloned().collect();
         sets.sort_by_key(|s| (s.meta.created_at, s.meta.name.clone()));
         let mut rollout = Rollout::new(deployment, sets);
-        if !deployment.terminating() {
-            rollout.act(caches, sync);
-            rollout.truncate(sync);
+        if deployment.terminating() {
+            return rollout.write_status(sync, false);
         }
-        rollout.write_status(sync);
+        if rollout.note_pause(sync) {
+            return;
+        }
+        if rollout.paused() {
+            rollout.resize(sync);
+            return rollout.write_status(sync, false);
+        }
+        if rollout.renumber(sync) {
+            return;
+        }
+        // Whoever wrote the one half of the status has no version for the other half before its cache has seen that.
+        let noted = rollout.note_revision(sync);
+        let made = rollout.act(caches, sync);
+        rollout.truncate(sync);
+        if !noted && !made {
+            rollout.write_status(sync, true);
+        }
     }
 }
 
@@ -90,6 +107,10 @@ fn plain(template: &Value) -> Value {
     template
 }
 
+fn recreates(deployment: &Object) -> bool {
+    deployment.str_at(&["spec", "strategy", "type"]) == Some("Recreate")
+}
+
 impl<'a> Rollout<'a> {
     fn new(deployment: &'a Object, sets: Vec<Arc<Object>>) -> Self {
         let wanted = deployment.i64_at(&["spec", "replicas"]).unwrap_or(1).max(0);
@@ -110,18 +131,121 @@ impl<'a> Rollout<'a> {
             deployment,
             wanted,
             max_surge,
-            max_unavailable: max_unavailable.min(wanted),
+            max_unavailable: if recreates(deployment) { 0 } else { max_unavailable.min(wanted) },
             new,
             old,
         }
     }
 
-    fn recreates(&self) -> bool {
-        self.deployment.str_at(&["spec", "strategy", "type"]) == Some("Recreate")
+    fn paused(&self) -> bool {
+        self.deployment.at(&["spec", "paused"]) == Some(&Value::Bool(true))
     }
 
-    fn act(&mut self, caches: &Caches, sync: &mut Sync) {
-        if self.recreates() {
+    /// Says that it is paused, or goes on. True when that was news.
+    fn note_pause(&self, sync: &mut Sync) -> bool {
+        let before = self.deployment.at(&["status"]).and_then(Value::as_object);
+        let mut status = before.cloned().unwrap_or_default();
+        let progress = conditions::find(&status, "Progressing");
+        let reason = progress.and_then(|c| c.get("reason")?.as_str());
+        let has_deadline = self.deployment.at(&["spec", "progressDeadlineSeconds"]).is_some();
+        let (reason, message) = match (self.paused(), reason == Some("DeploymentPaused")) {
+            (true, false) => ("DeploymentPaused", "Deployment is paused"),
+            (false, true) => ("DeploymentResumed", "Deployment is resumed"),
+            _ => return false,
+        };
+        if !has_deadline {
+            return false;
+        }
+        let now = sync.time_text();
+        let stamp = [("lastUpdateTime", Value::from(now.clone()))];
+        conditions::set(&mut status, "Progressing", "Unknown", reason, message, &now, &stamp);
+        sync.status(self.deployment, status);
+        true
+    }
+
+    /// Sets the size of the one ReplicaSet that has Pods, or of the newest.
+    fn resize(&self, sync: &mut Sync) {
+        let all = || self.old.iter().chain(&self.new);
+        let mut active = all().filter(|set| size(set) > 0);
+        let set = match (active.next(), active.next()) {
+            (Some(_), Some(_)) => None,
+            (Some(one), None) => Some(one),
+            (None, _) => self.new.as_ref().or(self.old.last()),
+        };
+        if let Some(set) = set.filter(|set| size(set) != self.wanted) {
+            self.scale(set, self.wanted, sync);
+        }
+    }
+
+    /// Gives a ReplicaSet whose template is the wanted one again the next number. True when that is to be seen first.
+    fn renumber(&self, sync: &mut Sync) -> bool {
+        let Some(new) = &self.new else {
+            return false;
+        };
+        let number = new.annotation(REVISION).and_then(|text| text.parse().ok()).unwrap_or(0);
+        if number >= self.next_revision() {
+            return false;
+        }
+        let mut changed = (**new).clone();
+        let annotations = Arc::make_mut(&mut changed.meta.annotations);
+        let before = annotations.insert(REVISION.into(), self.next_revision().to_string());
+        if let Some(before) = before {
+            let history = match annotations.get(HISTORY) {
+                Some(earlier) => format!("{earlier},{before}"),
+                None => before,
+            };
+            annotations.insert(HISTORY.into(), history);
+        }
+        sync.update(changed);
+        true
+    }
+
+    /// Notes on the Deployment which revision it is at, with the status. True when that was news.
+    fn note_revision(&self, sync: &mut Sync) -> bool {
+        let revision = self.new.as_ref().and_then(|s| s.annotation(REVISION));
+        let Some(revision) = revision.filter(|r| self.deployment.annotation(REVISION) != Some(r))
+        else {
+            return false;
+        };
+        let mut noted = self.deployment.clone();
+        Arc::make_mut(&mut noted.meta.annotations).insert(REVISION.into(), revision.into());
+        let request = sync.update_request(noted, Subresource::Status);
+        sync.send(request);
+        true
+    }
+
+    /// One step towards what is wanted. True when a new ReplicaSet was made for it.
+    fn act(&mut self, caches: &Caches, sync: &mut Sync) -> bool {
+        let had = self.new.is_some();
+        let made = self.go_on(caches, sync);
+        if made && !had {
+            self.note_new(sync);
+        }
+        made && !had
+    }
+
+    /// Notes on the Deployment that there is a new ReplicaSet, with the status.
+    fn note_new(&self, sync: &mut Sync) {
+        let mut noted = self.deployment.clone();
+        let revision = self.next_revision().to_string();
+        Arc::make_mut(&mut noted.meta.annotations).insert(REVISION.into(), revision);
+        if self.deployment.at(&["spec", "progressDeadlineSeconds"]).is_some() {
+            let before = self.deployment.at(&["status"]).and_then(Value::as_object);
+            let mut status = before.cloned().unwrap_or_default();
+            let now = sync.time_text();
+            let stamp = [("lastUpdateTime", Value::from(now.clone()))];
+            let message = "Created new replica set";
+            let reason = "NewReplicaSetCreated";
+            conditions::set(&mut status, "Progressing", "True", reason, message, &now, &stamp);
+            noted.body_mut().insert("status".into(), status.into());
+        }
+        let request = sync.update_request(noted, Subresource::Status);
+        sync.send(request);
+    }
+
+    /// True when the new ReplicaSet was made or changed its size.
+    fn go_on(&mut self, caches: &Caches, sync: &mut Sync) -> bool {
+        if recreates(self.deployment) {
             return self.recreate(caches, sync);
         }
         let old_size: i64 = self.old.iter().map(|s| size(s)).sum();
@@ -136,20 +260,19 @@ impl<'a> Rollout<'a> {
         if !grew {
             self.shrink_old(old_size, new_size, sync);
         }
+        grew
     }
 
-    fn recreate(&mut self, caches: &Caches, sync: &mut Sync) {
+    fn recreate(&mut self, caches: &Caches, sync: &mut Sync) -> bool {
         if self.old.iter().any(|s| size(s) > 0) {
             for set in self.old.clone() {
                 self.scale(&set, 0, sync);
             }
-            return;
+            return false;
         }
         let lives =
             |set: &Arc<Object>| caches.controlled(Kind::Pod, set).any(|pod| !pods::finished(pod));
-        if !self.old.iter().any(lives) {
-            self.bring(self.wanted, sync);
-        }
+        !self.old.iter().any(lives) && self.bring(self.wanted, sync)
     }
 
     /// Makes the new ReplicaSet, or sets its size. True when that changes something.
@@ -257,7 +380,7 @@ impl<'a> Rollout<'a> {
         dead.for_each(|s| sync.delete(s));
     }
 
-    fn write_status(&self, sync: &mut Sync) {
+    fn write_status(&self, sync: &mut Sync, judges: bool) {
         let all = || self.old.iter().chain(&self.new);
         let sum = |key: &str| all().map(|s| counter(s, key)).sum::<i64>();
         let before = self.deployment.at(&["status"]).and_then(Value::as_object);
@@ -284,15 +407,8 @@ impl<'a> Rollout<'a> {
         };
         let stamp = [("lastUpdateTime", Value::from(now.clone()))];
         conditions::set(&mut status, "Available", holds, reason, message, &now, &stamp);
-        self.judge_progress(&mut status, &now, sync);
-        let revision = self.new.as_ref().and_then(|s| s.annotation(REVISION));
-        if let Some(revision) = revision.filter(|r| self.deployment.annotation(REVISION) != Some(r))
-        {
-            // The real controller sends this annotation with the status; the model's status endpoint drops metadata.
-            let mut noted = self.deployment.clone();
-            Arc::make_mut(&mut noted.meta.annotations).insert(REVISION.into(), revision.into());
-            sync.update(noted);
-            return;
+        if judges {
+            self.judge_progress(&mut status, &now, sync);
         }
         sync.status(self.deployment, status);
     }

@@ -55,6 +55,11 @@ impl Controller for Budgets {
         }
     }
 
+    /// The real one does not wait for its own writes.
+    fn patience(&self) -> Span {
+        Span::ZERO
+    }
+
     fn sync(&self, caches: &Caches, key: &Key, sync: &mut Sync) {
         let Some(budget) = caches.get(key.kind, &key.namespace, &key.name) else {
             return;

@@ -93,8 +93,9 @@ fn subsets(service: &Object, caches: &Caches) -> Vec<Value> {
     let mut groups: BTreeMap<String, (Vec<Value>, [Vec<Value>; 2])> = BTreeMap::new();
     for (ip, pod) in behind(service, caches, unready_too) {
         let ports = ports(service, pod);
-        // As measured, a headless Service without ports has Endpoints without subsets.
-        if ports.is_empty() {
+        // Of a headless Service without ports the addresses are told all the same.
+        let portless = headless(service) && service.at(&["spec", "ports"]).is_none();
+        if ports.is_empty() && !portless {
             continue;
         }
         let mut address = json!({"ip": ip});
@@ -105,10 +106,12 @@ fn subsets(service: &Object, caches: &Caches) -> Vec<Value> {
         group.1[usize::from(!serves)].push(address);
     }
     let subset = |(ports, [ready, not_ready]): (Vec<Value>, [Vec<Value>; 2])| {
-        let mut subset = json!({"ports": ports});
-        for (key, addresses) in [("addresses", ready), ("notReadyAddresses", not_ready)] {
-            if !addresses.is_empty() {
-                subset[key] = addresses.into();
+        let mut subset = json!({});
+        for (key, list) in
+            [("addresses", ready), ("notReadyAddresses", not_ready), ("ports", ports)]
+        {
+            if !list.is_empty() {
+                subset[key] = list.into();
             }
         }
         subset

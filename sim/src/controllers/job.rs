@@ -18,6 +18,8 @@ use crate::world::journal::Milestone;
 
 /// The finalizer of a Job's Pods.
 pub(super) const TRACKING: &str = "batch.kubernetes.io/job-tracking";
+/// The field of the status with the Pods that ended and are in no number yet.
+const UNCOUNTED: &str = "uncountedTerminatedPods";
 /// The wait after the first failure.
 const BACK_OFF: Span = Span::s(10);
 /// The longest wait.
@@ -122,7 +124,7 @@ impl<'a> Progress<'a> {
     fn new(job: &'a Arc<Object>, pods: Vec<Arc<Object>>, sync: &'a mut Sync) -> Self {
         let status = job.at(&["status"]).and_then(Value::as_object).cloned();
         let listed = |key: &str| -> BTreeSet<String> {
-            let list = job.at(&["status", "uncountedTerminatedPods", key]);
+            let list = job.at(&["status", UNCOUNTED, key]);
             let list = list.and_then(Value::as_array).into_iter().flatten();
             list.filter_map(|u| u.as_str().map(str::to_owned)).collect()
         };
@@ -163,6 +165,9 @@ impl<'a> Progress<'a> {
 
     fn go_on(mut self) {
         let now = self.sync.time_text();
+        if self.freed() {
+            return self.count(&now);
+        }
         if !self.suspended() {
             self.status.entry("startTime").or_insert_with(|| now.clone().into());
         }
@@ -180,6 +185,56 @@ impl<'a> Progress<'a> {
             self.note_suspension(&now);
         }
         self.write(verdict, &now);
+    }
+
+    /// Whether the Pods that the status lists as uncounted were let go, so that they can be counted.
+    fn freed(&self) -> bool {
+        let held = |uid: &String| self.pods.iter().any(|p| tracked(p) && *p.meta.uid == **uid);
+        let mut listed = self.uncounted_failed.iter().chain(&self.uncounted_succeeded);
+        self.counting() && !listed.any(held)
+    }
+
+    /// Counts them, and nothing else but the end if that was decided: the rest of the status is as it was.
+    fn count(mut self, now: &str) {
+        self.add_uncounted();
+        let decided = |kind: &str| conditions::find(&self.status, kind).is_some();
+        let verdict = if decided("FailureTarget") {
+            self.failure(0)
+        } else if decided("SuccessCriteriaMet") {
+            self.success(i64::MAX)
+        } else {
+            None
+        };
+        self.end(verdict, now);
+    }
+
+    fn add_uncounted(&mut self) {
+        let add = |set: &BTreeSet<String>| i64::try_from(set.len()).unwrap_or(i64::MAX);
+        let (succeeded, failures) = (
+            self.counted("succeeded") + add(&self.uncounted_succeeded),
+            self.counted("failed") + add(&self.uncounted_failed),
+        );
+        put_count(&mut self.status, "succeeded", succeeded);
+        put_count(&mut self.status, "failed", failures);
+        self.status.insert(UNCOUNTED.into(), json!({}));
+    }
+
+    /// Writes the status, with the end of the Job if it has come to one. That is told only when the status that everybody
+    /// sees says already that no Pod of it is on its way out.
+    fn end(mut self, verdict: Option<Verdict>, now: &str) {
+        let told = self.job.i64_at(&["status", "terminating"]).unwrap_or(0);
+        if let Some(verdict) = verdict.filter(|_| told == 0 && self.terminating == 0) {
+            verdict.set(&mut self.status, verdict.end, now);
+            let good = verdict.end == "Complete";
+            if good {
+                self.status.insert("completionTime".into(), now.into());
+            }
+            self.sync.status(self.job, self.status);
+            return self
+                .sync
+                .note(Milestone::JobEnded { job: self.job.meta.name.clone(), succeeded: good });
+        }
+        self.sync.status(self.job, self.status);
     }
 
     /// Whether and why the Job fails.
@@ -236,10 +291,20 @@ impl<'a> Progress<'a> {
         }
     }
 
+    /// Deletes Pods that are not wanted any more. They are let go first, so that nobody counts them as failed.
+    fn dismiss(&mut self, count: usize) {
+        let dismissed: Vec<_> = self.active.iter().take(count).cloned().collect();
+        for pod in dismissed.iter().filter(|p| tracked(p)) {
+            self.sync.update(untracked(pod));
+        }
+        self.pods.retain(|pod| dismissed.iter().all(|gone| gone.meta.uid != pod.meta.uid));
+        self.delete_active(count);
+    }
+
     /// Makes or deletes Pods, so that as many run as shall.
     fn manage(&mut self, succeeded: i64) {
         if self.suspended() {
-            return self.delete_active(usize::MAX);
+            return self.dismiss(usize::MAX);
         }
         let parallelism = self.number("parallelism", 1);
         let running = i64::try_from(self.active.len()).unwrap_or(i64::MAX);
@@ -250,7 +315,7 @@ impl<'a> Progress<'a> {
         };
         if running > wanted {
             self.active.sort_by_key(|p| (pods::ready(p), std::cmp::Reverse(p.meta.created_at)));
-            return self.delete_active(usize::try_from(running - wanted).unwrap_or(0));
+            return self.dismiss(usize::try_from(running - wanted).unwrap_or(0));
         }
         if running == wanted {
             return;
@@ -351,9 +416,8 @@ impl<'a> Progress<'a> {
             }
             Value::Object(map)
         };
-        let key = "uncountedTerminatedPods";
         self.status
-            .insert(key.into(), uncounted(&self.uncounted_failed, &self.uncounted_succeeded));
+            .insert(UNCOUNTED.into(), uncounted(&self.uncounted_failed, &self.uncounted_succeeded));
         let flushed = self.job.body.get("status") == Some(&Value::Object(self.status.clone()));
         if !done.is_empty() || !flushed && self.counting() {
             // Each later write needs the version that the one before made; so the rest waits for the cache.
@@ -366,26 +430,8 @@ impl<'a> Progress<'a> {
             }
             return self.sync.steps.push(Step::Stop(Span::ms(1)));
         }
-        let add = |set: &BTreeSet<String>| i64::try_from(set.len()).unwrap_or(i64::MAX);
-        let (succeeded, failures) = (
-            self.counted("succeeded") + add(&self.uncounted_succeeded),
-            self.counted("failed") + add(&self.uncounted_failed),
-        );
-        put_count(&mut self.status, "succeeded", succeeded);
-        put_count(&mut self.status, "failed", failures);
-        self.status.insert(key.into(), json!({}));
-        if let Some(verdict) = verdict.filter(|_| self.terminating == 0) {
-            verdict.set(&mut self.status, verdict.end, now);
-            let good = verdict.end == "Complete";
-            if good {
-                self.status.insert("completionTime".into(), now.into());
-            }
-            self.sync.status(self.job, self.status);
-            return self
-                .sync
-                .note(Milestone::JobEnded { job: self.job.meta.name.clone(), succeeded: good });
-        }
-        self.sync.status(self.job, self.status);
+        self.add_uncounted();
+        self.end(verdict, now);
     }
 
     fn counting(&self) -> bool {

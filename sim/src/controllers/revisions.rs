@@ -50,7 +50,10 @@ impl Revisions {
             None => {
                 let new = revision(set, data, next, &template);
                 let name = new.meta.name.clone();
-                sync.create(new);
+                // Those of a set that goes are collected, and not made again.
+                if !set.terminating() {
+                    sync.create(new);
+                }
                 name
             }
         };

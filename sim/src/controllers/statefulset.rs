@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ivory_core::Kind;
 use ivory_core::object::Object;
 
-use crate::controllers::framework::{Caches, Controller, Key, Keys, Seen, Sync};
+use crate::controllers::framework::{Caches, Controller, Key, Keys, Seen, Step, Sync};
 use crate::controllers::revisions::{Revision, Revisions};
 use crate::controllers::support::workload::{claim, owners_of, pod_of};
 use crate::controllers::support::{pods, put_count};
@@ -67,7 +67,7 @@ struct Plan<'a> {
     min_ready_s: i64,
     /// One at a time, each only after the one before is available.
     ordered: bool,
-    /// A Pod at the current revision was deleted for its update, in this very pass.
+    /// A Pod was deleted for its update, in this very pass.
     replaced: i64,
 }
 
@@ -245,6 +245,10 @@ impl<'a> Plan<'a> {
         let available = count(&|p| running(p) && self.available(p));
         let updated = count(&|p| at(p, update));
         let mut currents = count(&|p| at(p, current)) - self.replaced;
+        if currents < 0 {
+            // As the real one: it counts the Pod whatever revision that was at, and the API server refuses the status.
+            return self.sync.steps.push(Step::Fail);
+        }
         let mut current = current.clone();
         let wanted = i64::try_from(self.replicas.len()).unwrap_or(i64::MAX);
         let rolling = self.set.str_at(&["spec", "updateStrategy", "type"]) != Some("OnDelete");

@@ -25,6 +25,9 @@ pub const EXPANSION: &str = "sim.ivorysql.org/expansion";
 /// How long the storage works on growing a volume.
 const RESIZE: Span = Span::s(2);
 
+/// How often the real binder looks at everything again.
+const RESYNC: Span = Span::s(15);
+
 /// Binds, provisions and reclaims.
 pub(super) struct VolumeBinder;
 
@@ -48,6 +51,13 @@ impl Controller for VolumeBinder {
             Kind::PersistentVolume => {
                 keys.push(Key::of(object));
                 keys.extend(claim_key(object));
+                if seen.old.is_none() && claim_key(object).is_none() {
+                    // A claim may wait for it. No change of a volume tells the real one, which looks at all of them
+                    // so often.
+                    let unbound = |c: &&Arc<Object>| !bound(c);
+                    let claims = caches.all(Kind::PersistentVolumeClaim).filter(unbound);
+                    claims.for_each(|c| keys.push_after(Key::of(c), RESYNC));
+                }
             }
             Kind::StorageClass => {
                 let unbound = |c: &&Arc<Object>| !bound(c);

@@ -47,6 +47,8 @@ struct Kept {
 pub(crate) struct Memory {
     /// The script's namespace.
     pub(crate) namespace: String,
+    /// What `$now` stands for.
+    pub(crate) now: String,
     last: BTreeMap<(Kind, String), Kept>,
     kept: BTreeMap<String, Kept>,
 }
@@ -57,7 +59,8 @@ fn text(value: &Value) -> String {
 
 impl Memory {
     pub(crate) fn new(namespace: &str) -> Self {
-        Self { namespace: namespace.to_owned(), last: BTreeMap::new(), kept: BTreeMap::new() }
+        let namespace = namespace.to_owned();
+        Self { namespace, now: String::new(), last: BTreeMap::new(), kept: BTreeMap::new() }
     }
 
     /// Fills in a request.
@@ -111,7 +114,7 @@ impl Memory {
         })
     }
 
-    /// Replaces `$ns` anywhere, and texts that are `$rv`, `$uid`, `$rv:WORD` or `$uid:WORD`.
+    /// Replaces `$ns` anywhere, and texts that are `$now`, `$rv`, `$uid`, `$rv:WORD` or `$uid:WORD`.
     fn fill(&self, value: &Value, kind: Kind, name: &str) -> Value {
         match value {
             Value::String(given) => {
@@ -122,6 +125,7 @@ impl Memory {
                 };
                 match what {
                     "$rv" => kept().map(|k| k.version.clone()).unwrap_or_default().into(),
+                    "$now" => self.now.clone().into(),
                     "$uid" => kept().map(|k| k.uid.clone()).unwrap_or_default().into(),
                     _ => given.replace("$ns", &self.namespace).into(),
                 }

@@ -36,7 +36,13 @@ pub(crate) fn known(step: &Step, difference: &Difference) -> Option<usize> {
     TABLE.iter().position(is)
 }
 
-fn differ(path: &str, real: Option<&Value>, model: Option<&Value>, out: &mut Vec<Difference>) {
+/// Adds the fields in which two values differ.
+pub(crate) fn differ(
+    path: &str,
+    real: Option<&Value>,
+    model: Option<&Value>,
+    out: &mut Vec<Difference>,
+) {
     match (real, model) {
         (Some(Value::Object(a)), Some(Value::Object(b))) => {
             let mut keys: Vec<_> = a.keys().collect();

@@ -26,9 +26,21 @@ pub(crate) struct Model {
 }
 
 /// Why the model can't be asked, or what it refuses with before it looks.
-enum Stop {
+pub(super) enum Stop {
     Unable(&'static str),
     Unreadable(String),
+}
+
+impl Stop {
+    /// The answer that stands for it.
+    pub(super) fn raw(self) -> Raw {
+        let (code, reason, message) = match self {
+            Self::Unable(what) => (501, "NotImplemented", what.to_owned()),
+            Self::Unreadable(why) => (400, "BadRequest", why),
+        };
+        let body = json!({"kind": "Status", "reason": reason, "message": message});
+        Raw { code, body, ..Raw::default() }
+    }
 }
 
 impl Model {
@@ -67,39 +79,12 @@ impl Model {
             Verb::Table => self.table(ask),
             _ => self.request(ask),
         };
-        let status = |code: u16, reason: &str, message: &str| Raw {
-            code,
-            body: json!({"kind": "Status", "reason": reason, "message": message}),
-            ..Raw::default()
-        };
-        match answered {
-            Ok(raw) => raw,
-            Err(Stop::Unable(what)) => status(501, "NotImplemented", what),
-            Err(Stop::Unreadable(why)) => status(400, "BadRequest", &why),
-        }
+        answered.unwrap_or_else(Stop::raw)
     }
 
     fn request(&mut self, ask: &Ask<'_>) -> Result<Raw, Stop> {
-        let step = ask.step;
-        let request = Request {
-            manager: step.manager.as_deref().map(Into::into),
-            dry_run: step.dry,
-            unknown_fields: match step.unknown.as_deref() {
-                Some("Strict") => UnknownFields::Strict,
-                Some("Ignore") => UnknownFields::Ignore,
-                _ => UnknownFields::Warn,
-            },
-            ..Request::new(AGENT, asked(ask)?)
-        };
-        Ok(match self.send(&request) {
-            Ok(reply) => Raw {
-                code: reply.code,
-                body: content(ask, &reply.content),
-                warnings: reply.warnings,
-                events: None,
-            },
-            Err(status) => Raw { code: status.code, body: refusal(&status), ..Raw::default() },
-        })
+        let request = request(ask)?;
+        Ok(raw(ask, self.send(&request)))
     }
 
     fn watch(&self, ask: &Ask<'_>) -> Result<Raw, Stop> {
@@ -142,6 +127,34 @@ impl Model {
         let table = self.server.table(ask.kind, namespace);
         let body = table.ok_or(Stop::Unable("only custom kinds have columns"))?;
         Ok(Raw { code: 200, body, ..Raw::default() })
+    }
+}
+
+/// The request in the simulator's words.
+pub(super) fn request(ask: &Ask<'_>) -> Result<Request, Stop> {
+    let step = ask.step;
+    Ok(Request {
+        manager: step.manager.as_deref().map(Into::into),
+        dry_run: step.dry,
+        unknown_fields: match step.unknown.as_deref() {
+            Some("Strict") => UnknownFields::Strict,
+            Some("Ignore") => UnknownFields::Ignore,
+            _ => UnknownFields::Warn,
+        },
+        ..Request::new(AGENT, asked(ask)?)
+    })
+}
+
+/// The simulator's response as an answer.
+pub(super) fn raw(ask: &Ask<'_>, response: Result<Reply, Status>) -> Raw {
+    match response {
+        Ok(reply) => Raw {
+            code: reply.code,
+            body: content(ask, &reply.content),
+            warnings: reply.warnings,
+            events: None,
+        },
+        Err(status) => Raw { code: status.code, body: refusal(&status), ..Raw::default() },
     }
 }
 

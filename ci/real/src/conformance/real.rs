@@ -152,6 +152,59 @@ impl Real {
         Ok(())
     }
 
+    /// The version of a collection.
+    pub(crate) async fn version_of(&self, kind: Kind, namespace: &str) -> anyhow::Result<u64> {
+        let path = format!("{}?limit=1", collection(kind, namespace));
+        let raw = self.send("GET", &path, "", &Value::Null).await?;
+        let version = raw.body["metadata"]["resourceVersion"].as_str().unwrap_or_default();
+        version.parse().with_context(|| format!("{kind} can't be listed: {}", raw.body["message"]))
+    }
+
+    /// What a watch from a version on tells within its second.
+    pub(crate) async fn changes(
+        &self,
+        kind: Kind,
+        namespace: &str,
+        from: u64,
+    ) -> anyhow::Result<Vec<Value>> {
+        let all = collection(kind, namespace);
+        let path = format!("{all}?watch=true&timeoutSeconds={WATCH_S}&resourceVersion={from}");
+        let raw = self.send("GET", &path, "", &Value::Null).await?;
+        let events =
+            raw.events.with_context(|| format!("{kind} can't be watched: {}", raw.body))?;
+        match events.iter().find(|event| event["type"] == "ERROR") {
+            Some(error) => bail!("{kind} can't be watched: {}", error["object"]["message"]),
+            None => Ok(events),
+        }
+    }
+
+    /// Changes the status of a cluster-scoped object.
+    pub(crate) async fn merge_status(
+        &self,
+        kind: Kind,
+        name: &str,
+        patch: &Value,
+    ) -> anyhow::Result<()> {
+        let path = format!("{}/{name}/status", collection(kind, ""));
+        let raw = self.send("PATCH", &path, MERGE, patch).await?;
+        match raw.code {
+            200 => Ok(()),
+            code => bail!("{kind} {name}: {code} {}", raw.body["message"]),
+        }
+    }
+
+    /// Renews a node's Lease, as its kubelet would. Gives the version that it has now.
+    pub(crate) async fn renew(&self, node: &str) -> anyhow::Result<u64> {
+        let name = format!("{}/{node}", collection(Kind::Lease, "kube-node-lease"));
+        let path = format!("{name}?fieldManager={node}&force=true");
+        let spec = json!({"holderIdentity": node, "leaseDurationSeconds": 40,
+            "renewTime": jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string()});
+        let lease = json!({"apiVersion": Kind::Lease.api_version(), "kind": "Lease", "metadata": {"name": node}, "spec": spec});
+        let raw = self.send("PATCH", &path, "application/apply-patch+yaml", &lease).await?;
+        let version = raw.body["metadata"]["resourceVersion"].as_str().unwrap_or_default();
+        version.parse().with_context(|| format!("the node's Lease: {}", raw.body["message"]))
+    }
+
     async fn send(
         &self,
         method: &str,

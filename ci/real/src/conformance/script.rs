@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use ivory_core::Kind;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -20,6 +20,9 @@ pub(crate) struct Script {
     /// Whether our two definitions are installed before, and removed afterwards.
     #[serde(default)]
     pub(crate) definitions: bool,
+    /// Of a script of sequences: the kinds whose objects are followed.
+    #[serde(default)]
+    pub(crate) follows: Vec<String>,
     /// Values with anchors, for the requests to refer to.
     #[serde(default, rename = "let")]
     _let: Value,
@@ -74,6 +77,12 @@ pub(crate) struct Step {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) delete_all: Option<String>,
 
+    /// Of a script of sequences: what must have happened before quiet counts, as `+ Pod/NAME`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) until: Option<String>,
+    /// Of a script of sequences: for how many seconds nothing must happen, where it is not three.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) quiet: Option<u32>,
     /// What this request shows.
     #[serde(default, skip_serializing)]
     pub(crate) note: Option<String>,
@@ -235,10 +244,29 @@ pub(crate) fn folder() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../conformance"))
 }
 
-/// All scripts, by name; `only` those that are named, if any are.
-pub(crate) fn scripts(only: &[String]) -> anyhow::Result<Vec<Script>> {
-    let folder = folder().join("scripts");
-    let mut all = vec![super::verdicts::script()?];
+/// All scripts of requests, by name.
+pub(crate) fn scripts() -> anyhow::Result<Vec<Script>> {
+    let mut all = read_all("scripts")?;
+    all.push(super::verdicts::script()?);
+    all.sort_by(|a, b| a.name.cmp(&b.name));
+    for script in &all {
+        for (at, step) in script.requests.iter().enumerate() {
+            checked(step)
+                .and_then(|()| {
+                    let plain = step.until.is_none() && step.quiet.is_none();
+                    ensure!(plain, "`until` and `quiet` go with sequences");
+                    Ok(())
+                })
+                .with_context(|| format!("{} request {at}: {}", script.name, step.title()))?;
+        }
+    }
+    Ok(all)
+}
+
+/// All scripts of a folder, by name.
+pub(crate) fn read_all(folder_name: &str) -> anyhow::Result<Vec<Script>> {
+    let folder = folder().join(folder_name);
+    let mut all = Vec::new();
     for entry in folder.read_dir().with_context(|| folder.display().to_string())? {
         let path = entry?.path();
         let Some(name) = path.file_name().and_then(|n| n.to_str()?.strip_suffix(".yaml")) else {
@@ -250,16 +278,6 @@ pub(crate) fn scripts(only: &[String]) -> anyhow::Result<Vec<Script>> {
         all.push(Script { name: name.to_owned(), ..script });
     }
     all.sort_by(|a, b| a.name.cmp(&b.name));
-    for script in &all {
-        for (at, step) in script.requests.iter().enumerate() {
-            checked(step)
-                .with_context(|| format!("{} request {at}: {}", script.name, step.title()))?;
-        }
-    }
-    if let Some(wrong) = only.iter().find(|name| all.iter().all(|s| s.name != **name)) {
-        bail!("there is no script {wrong}");
-    }
-    all.retain(|script| only.is_empty() || only.contains(&script.name));
     Ok(all)
 }
 
@@ -267,7 +285,14 @@ impl Script {
     /// A script that is made, not read.
     pub(crate) fn made(name: &str, shows: &str, requests: Vec<Step>) -> Self {
         let shows = shows.to_owned();
-        Self { name: name.to_owned(), shows, definitions: true, _let: Value::Null, requests }
+        Self {
+            name: name.to_owned(),
+            shows,
+            definitions: true,
+            follows: Vec::new(),
+            _let: Value::Null,
+            requests,
+        }
     }
 }
 

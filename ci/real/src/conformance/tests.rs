@@ -7,11 +7,11 @@ use serde_json::Value;
 
 use super::record::Recording;
 use super::report::Report;
-use super::{replay, script};
+use super::{replay, script, verdicts};
 
 #[test]
 fn the_model_answers_as_the_recorded_server_did() {
-    let scripts = script::scripts(&[]).unwrap();
+    let scripts = script::scripts().unwrap();
     let mut report = Report::new();
     replay(&scripts, &mut report).unwrap();
     assert!(report.mismatches() == 0, "{}", report.text());
@@ -22,8 +22,7 @@ fn the_model_answers_as_the_recorded_server_did() {
 
 #[test]
 fn every_rule_of_our_definitions_was_violated() {
-    let scripts = script::scripts(&["verdicts".to_owned()]).unwrap();
-    let recording = Recording::read(&scripts[0]).unwrap();
+    let recording = Recording::read(&verdicts::script().unwrap()).unwrap();
     let said: BTreeSet<_> = recording
         .answers
         .iter()

@@ -22,21 +22,29 @@ const HEARTBEAT: Duration = Duration::from_secs(10);
 /// So many requests of the ghost are under way at once.
 const AT_ONCE: usize = 16;
 
+/// Namespace and name.
+type Name = (String, String);
+
+fn name_of(object: &DynamicObject) -> Name {
+    (object.namespace().unwrap_or_default(), object.name_any())
+}
+
 /// The ghost.
 pub(super) struct Ghost {
     client: Client,
-    namespace: String,
     /// The Pod that leads each cluster.
-    leaders: Mutex<BTreeMap<String, String>>,
-    ready: Mutex<BTreeSet<String>>,
+    leaders: Mutex<BTreeMap<Name, String>>,
+    ready: Mutex<BTreeSet<Name>>,
+    /// The conditions that a ready cluster has.
+    conditions: Vec<String>,
     hands: Arc<Semaphore>,
 }
 
 impl Ghost {
-    pub(super) fn new(client: Client, namespace: &str) -> Self {
+    pub(super) fn new(client: Client, conditions: Vec<String>) -> Self {
         Self {
             client,
-            namespace: namespace.to_owned(),
+            conditions,
             leaders: Mutex::default(),
             ready: Mutex::default(),
             hands: Arc::new(Semaphore::new(AT_ONCE)),
@@ -57,12 +65,15 @@ impl Ghost {
         lock(&self.ready).len()
     }
 
-    fn api(&self, kind: Kind) -> Api<DynamicObject> {
-        Api::namespaced_with(self.client.clone(), &self.namespace, &resource(kind))
+    fn api(&self, kind: Kind, namespace: &str) -> Api<DynamicObject> {
+        Api::namespaced_with(self.client.clone(), namespace, &resource(kind))
     }
 
     async fn follow(self: Arc<Self>, kind: Kind) {
-        let watch = watcher(self.api(kind), watcher::Config::default());
+        let watch = watcher(
+            Api::<DynamicObject>::all_with(self.client.clone(), &resource(kind)),
+            watcher::Config::default(),
+        );
         let mut objects = std::pin::pin!(watch.default_backoff().applied_objects());
         while let Some(found) = objects.next().await {
             let Ok(object) = found else { continue };
@@ -86,20 +97,20 @@ impl Ghost {
     }
 
     fn look(&self, cluster: &DynamicObject) {
-        let holds = |kind: &str| {
+        let holds = |kind: &String| {
             let conditions = cluster.data["status"]["conditions"].as_array();
-            conditions.into_iter().flatten().any(|c| c["type"] == kind && c["status"] == "True")
+            conditions.into_iter().flatten().any(|c| c["type"] == **kind && c["status"] == "True")
         };
         let mut ready = lock(&self.ready);
-        if ["Ready", "Reconciled", "PGBackRestReplicaCreate"].into_iter().all(holds) {
-            ready.insert(cluster.name_any());
+        if self.conditions.iter().all(holds) {
+            ready.insert(name_of(cluster));
         } else {
-            ready.remove(&cluster.name_any());
+            ready.remove(&name_of(cluster));
         }
     }
 
     async fn stateful_set(&self, set: &DynamicObject) -> anyhow::Result<()> {
-        let (name, template) = (set.name_any(), &set.data["spec"]["template"]);
+        let ((namespace, name), template) = (name_of(set), &set.data["spec"]["template"]);
         let revision = format!("{name}-{:08x}", digest(&template.to_string()) >> 32);
         let status = json!({
             "observedGeneration": set.metadata.generation, "replicas": 1, "readyReplicas": 1,
@@ -117,22 +128,22 @@ impl Ghost {
             "uid": set.uid(), "controller": true, "blockOwnerDeletion": true}]);
         let cluster = metadata["labels"][labels::CLUSTER].as_str().unwrap_or_default().to_owned();
         if metadata["labels"].get(labels::INSTANCE).is_some() {
-            self.enter(&cluster, &pod, &mut metadata).await?;
+            self.enter(&(namespace.clone(), cluster), &pod, &mut metadata).await?;
         }
         let object = json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]});
-        self.run(&pod, &object).await?;
-        let sets = self.api(Kind::StatefulSet);
+        self.run((&namespace, &pod), &object).await?;
+        let sets = self.api(Kind::StatefulSet, &namespace);
         sets.patch_status(&name, &PatchParams::default(), &Patch::Merge(json!({"status": status})))
             .await?;
         Ok(())
     }
 
     /// A member comes into a cluster: the first one makes it, and leads.
-    async fn enter(&self, cluster: &str, pod: &str, metadata: &mut Value) -> anyhow::Result<()> {
+    async fn enter(&self, cluster: &Name, pod: &str, metadata: &mut Value) -> anyhow::Result<()> {
         let (leader, first) = {
             let mut leaders = lock(&self.leaders);
             let first = !leaders.contains_key(cluster);
-            let leader = leaders.entry(cluster.to_owned()).or_insert_with(|| pod.to_owned());
+            let leader = leaders.entry(cluster.clone()).or_insert_with(|| pod.to_owned());
             (leader.clone(), first)
         };
         let leads = leader == pod;
@@ -145,28 +156,29 @@ impl Ghost {
         metadata["annotations"]["status"] = status.to_string().into();
         metadata["labels"][labels::ROLE] = label.into();
         if first {
-            self.annotate(cluster, &names::scope(cluster), json!({"leader": pod})).await?;
+            self.annotate(cluster, &names::scope(&cluster.1), json!({"leader": pod})).await?;
             let made = json!({"initialize": "7000000000000000001", "config": "{}"});
-            self.annotate(cluster, &names::scope_config(cluster), made).await?;
+            self.annotate(cluster, &names::scope_config(&cluster.1), made).await?;
         }
         Ok(())
     }
 
     /// Writes annotations of Patroni's Endpoints, and makes them when they are not there.
-    async fn annotate(&self, cluster: &str, name: &str, annotations: Value) -> anyhow::Result<()> {
+    async fn annotate(&self, cluster: &Name, name: &str, annotations: Value) -> anyhow::Result<()> {
+        let (namespace, cluster) = cluster;
         let object = json!({
             "apiVersion": "v1", "kind": "Endpoints",
             "metadata": {
-                "name": name, "namespace": self.namespace, "annotations": annotations,
+                "name": name, "namespace": namespace, "annotations": annotations,
                 "labels": {labels::CLUSTER: cluster, labels::PATRONI: names::scope(cluster)},
             },
         });
-        apply(&self.api(Kind::Endpoints), &object).await
+        apply(&self.api(Kind::Endpoints, namespace), &object).await
     }
 
     /// Starts a Pod in the stead of whatever bears its name.
-    async fn run(&self, name: &str, object: &Value) -> anyhow::Result<()> {
-        let pods = self.api(Kind::Pod);
+    async fn run(&self, (namespace, name): (&str, &str), object: &Value) -> anyhow::Result<()> {
+        let pods = self.api(Kind::Pod, namespace);
         let new: DynamicObject = serde_json::from_value(object.clone())?;
         let now = DeleteParams::default().grace_period(0);
         // It may not be there.
@@ -193,7 +205,8 @@ impl Ghost {
         if claim.data["status"]["phase"] == "Bound" {
             return Ok(());
         }
-        let (claims, name) = (self.api(Kind::PersistentVolumeClaim), claim.name_any());
+        let (namespace, name) = name_of(claim);
+        let claims = self.api(Kind::PersistentVolumeClaim, &namespace);
         let volume = format!("pvc-{}", claim.uid().unwrap_or_default());
         let bound = json!({"spec": {"volumeName": volume}});
         claims.patch(&name, &PatchParams::default(), &Patch::Merge(bound)).await?;
@@ -211,24 +224,25 @@ impl Ghost {
         let all = ["SuccessCriteriaMet", "Complete"].map(condition);
         let status = json!({"status": {"succeeded": 1, "startTime": time(), "completionTime": time(),
             "conditions": all, "uncountedTerminatedPods": {}}});
-        let jobs = self.api(Kind::Job);
-        jobs.patch_status(&job.name_any(), &PatchParams::default(), &Patch::Merge(status)).await?;
+        let (namespace, name) = name_of(job);
+        let jobs = self.api(Kind::Job, &namespace);
+        jobs.patch_status(&name, &PatchParams::default(), &Patch::Merge(status)).await?;
         Ok(())
     }
 
     /// Patroni's heartbeat of all clusters, spread over its period.
     async fn beat(self: Arc<Self>) {
         loop {
-            let clusters: Vec<String> = lock(&self.leaders).keys().cloned().collect();
+            let clusters: Vec<Name> = lock(&self.leaders).keys().cloned().collect();
             let share = HEARTBEAT / u32::try_from(clusters.len().max(1)).unwrap_or(u32::MAX);
             let mut ticks = tokio::time::interval(share);
-            for cluster in &clusters {
+            for (namespace, cluster) in clusters {
                 ticks.tick().await;
-                let (ghost, name) = (self.clone(), names::scope(cluster));
+                let (ghost, name) = (self.clone(), names::scope(&cluster));
                 tokio::spawn(async move {
                     let _hand = ghost.hands.acquire().await;
                     let patch = json!({"metadata": {"annotations": {"renewTime": time(), "optime": time()}}});
-                    let endpoints = ghost.api(Kind::Endpoints);
+                    let endpoints = ghost.api(Kind::Endpoints, &namespace);
                     // The next one comes anyway.
                     let _ =
                         endpoints.patch(&name, &PatchParams::default(), &Patch::Merge(patch)).await;
@@ -241,7 +255,7 @@ impl Ghost {
     /// What a container answers to a command, on standard output.
     pub(super) async fn execute(
         &self,
-        pod: &str,
+        (namespace, pod): (&str, &str),
         argv: &[String],
         stdin: Vec<u8>,
     ) -> anyhow::Result<String> {
@@ -251,12 +265,13 @@ impl Ghost {
             return Ok(String::new());
         };
         if let Command::ReplaceDynamicConfiguration { config } = command {
-            let of =
-                |(cluster, leader): (&String, &String)| (leader == pod).then(|| cluster.clone());
+            let of = |(cluster, leader): (&Name, &String)| {
+                (cluster.0 == namespace && leader == pod).then(|| cluster.clone())
+            };
             let cluster = lock(&self.leaders).iter().find_map(of);
             if let Some(cluster) = cluster {
                 let made = json!({"initialize": "7000000000000000001", "config": config});
-                self.annotate(&cluster, &names::scope_config(&cluster), made).await?;
+                self.annotate(&cluster, &names::scope_config(&cluster.1), made).await?;
             }
         }
         Ok(String::new())

@@ -23,18 +23,16 @@ pub(super) fn resource(kind: Kind) -> ApiResource {
     }
 }
 
-/// Makes the definitions and the namespace, and waits until the API server serves them.
-pub(super) async fn install(client: &Client, namespace: &str) -> anyhow::Result<()> {
-    let namespaced =
-        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
-    for (kind, object) in
-        [(Kind::CustomResourceDefinition, api::crd_ivorycluster()), (Kind::Namespace, namespaced)]
-    {
-        let all: Api<DynamicObject> = Api::all_with(client.clone(), &resource(kind));
-        apply(&all, &object).await?;
+/// Makes the definition and the namespaces, and waits until the API server serves them.
+pub(super) async fn install(client: &Client, args: &Args) -> anyhow::Result<()> {
+    let all = |kind| -> Api<DynamicObject> { Api::all_with(client.clone(), &resource(kind)) };
+    apply(&all(Kind::CustomResourceDefinition), &api::crd_ivorycluster()).await?;
+    for number in 0..args.namespaces {
+        let meta = json!({"name": args.namespace_of(number)});
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": meta});
+        apply(&all(Kind::Namespace), &namespace).await?;
     }
-    let clusters: Api<DynamicObject> =
-        Api::namespaced_with(client.clone(), namespace, &resource(Kind::IvoryCluster));
+    let clusters = all(Kind::IvoryCluster);
     for _ in 0..50 {
         if clusters.list(&kube::api::ListParams::default().limit(1)).await.is_ok() {
             return Ok(());
@@ -46,10 +44,10 @@ pub(super) async fn install(client: &Client, namespace: &str) -> anyhow::Result<
 
 /// Creates the clusters.
 pub(super) async fn create(client: &Client, args: &Args) -> anyhow::Result<()> {
-    let clusters: Api<DynamicObject> =
-        Api::namespaced_with(client.clone(), &args.namespace, &resource(Kind::IvoryCluster));
     let all = stream::iter(0..args.clusters).map(|number| {
-        let (clusters, object) = (clusters.clone(), cluster(number, args));
+        let (namespace, object) = (args.namespace_of(number), cluster(number, args));
+        let kind = resource(Kind::IvoryCluster);
+        let clusters: Api<DynamicObject> = Api::namespaced_with(client.clone(), &namespace, &kind);
         async move { apply(&clusters, &object).await }
     });
     all.buffer_unordered(AT_ONCE).try_collect().await
@@ -68,7 +66,7 @@ fn cluster(number: u32, args: &Args) -> Value {
         json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}});
     json!({
         "apiVersion": Kind::IvoryCluster.api_version(), "kind": "IvoryCluster",
-        "metadata": {"name": format!("c{number:04}"), "namespace": args.namespace},
+        "metadata": {"name": format!("c{number:04}"), "namespace": args.namespace_of(number)},
         "spec": {
             "postgresVersion": 18,
             "image": "example.org/database:1",

@@ -38,7 +38,16 @@ pub(super) struct Counts {
     pub(super) watch_events: u64,
     /// Commands in containers.
     pub(super) commands: u64,
+    /// Those about the Lease, which a replica renews in any case.
+    leases: u64,
     by_resource: BTreeMap<String, u64>,
+}
+
+impl Counts {
+    /// What was asked, the Lease aside.
+    pub(super) fn asked(&self) -> u64 {
+        self.requests + self.commands - self.leases
+    }
 }
 
 /// The proxy.
@@ -117,7 +126,7 @@ async fn pass_on(State(shared): State<Arc<Shared>>, request: Request) -> Answer 
         let reads = ["get", "list", "watch"].contains(&what.verb);
         match what.resource.as_str() {
             "events" if !reads => c.events += 1,
-            "leases" => {}
+            "leases" => c.leases += 1,
             _ if !reads => c.writes += 1,
             _ => {}
         }
@@ -185,14 +194,16 @@ fn command(shared: Arc<Shared>, mut request: Request) -> Answer {
     let bad = |text: &str| (StatusCode::BAD_REQUEST, text.to_owned());
     let key = header_of(request.headers(), header::SEC_WEBSOCKET_KEY.as_str())
         .ok_or_else(|| bad("commands are answered over WebSockets alone"))?;
-    let pod = request.uri().path().rsplit('/').nth(1).unwrap_or_default().to_owned();
+    // …/namespaces/NAMESPACE/pods/POD/exec
+    let mut parts = request.uri().path().rsplit('/').map(str::to_owned);
+    let (pod, namespace) = (parts.nth(1).unwrap_or_default(), parts.nth(1).unwrap_or_default());
     let query = request.uri().query().unwrap_or_default().to_owned();
     let upgrade = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
         let done = async {
             let io = TokioIo::new(upgrade.await?);
             let socket = WebSocketStream::from_raw_socket(io, Role::Server, None).await;
-            converse(&shared.ghost, socket, &pod, &query).await
+            converse(&shared.ghost, socket, (&namespace, &pod), &query).await
         };
         if let Err(error) = done.await {
             eprintln!("a command in {pod}: {error:#}");
@@ -216,7 +227,7 @@ fn header_of(headers: &HeaderMap, name: &str) -> Option<String> {
 async fn converse<S>(
     ghost: &Ghost,
     mut socket: WebSocketStream<S>,
-    pod: &str,
+    (namespace, pod): (&str, &str),
     query: &str,
 ) -> anyhow::Result<()>
 where
@@ -240,7 +251,7 @@ where
             }
         }
     }
-    let said = ghost.execute(pod, &argv, stdin).await?;
+    let said = ghost.execute((namespace, pod), &argv, stdin).await?;
     let status = json!({"metadata": {}, "status": "Success"}).to_string();
     for (channel, text) in [(1u8, said), (3, status)] {
         let mut bytes = vec![channel];
