@@ -2,6 +2,7 @@
 
 use similar::{Algorithm, DiffOp, capture_diff_slices};
 
+use super::hide::hide;
 use super::page::{STYLE, escaped, fill};
 use super::{Recording, headline, shape};
 use crate::scenario::transcript::{Line, Teller};
@@ -181,7 +182,7 @@ impl Comparison<'_> {
             let step = if line.actor == ">" { " step" } else { "" };
             rows.push_str(&format!("<tr class=\"{class}{step}\">{}{}</tr>\n", cells(a), cells(b)));
         }
-        fill(
+        let page = fill(
             include_str!("page/compare.html"),
             &[
                 ("STYLE", STYLE),
@@ -193,7 +194,8 @@ impl Comparison<'_> {
                 ("FIGURES", &figures),
                 ("ROWS", &rows),
             ],
-        )
+        );
+        hide(page, &[self.first.1, self.second.1])
     }
 }
 

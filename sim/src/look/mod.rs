@@ -4,6 +4,7 @@
 mod compare;
 mod facts;
 pub mod film;
+mod hide;
 mod page;
 mod screen;
 mod shape;

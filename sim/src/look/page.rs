@@ -12,6 +12,7 @@ use similar::{Algorithm, DiffOp, capture_diff_slices};
 use super::Recording;
 use super::facts::{headline, span_words};
 use super::film::{MemberKey, Role, Shot};
+use super::hide::hide;
 use super::shape::{Event, KINDS, Lane, Shape, shape};
 use super::why::{pass_of, why};
 use crate::kube::ChangeType;
@@ -32,7 +33,7 @@ pub fn page(recording: &Recording) -> String {
     let data = data(recording, &shape).to_string();
     let title = format!("{} – a simulated run", recording.name);
     let told = headline(recording, &shape).join(" ");
-    fill(
+    let page = fill(
         HTML,
         &[
             ("TITLE", &escaped(&title)),
@@ -43,7 +44,8 @@ pub fn page(recording: &Recording) -> String {
             ("DATA", &data.replace('<', "\\u003c")),
             ("SCRIPT", SCRIPT),
         ],
-    )
+    );
+    hide(page, &[recording])
 }
 
 /// Puts texts in the place of `{{NAME}}`; what was put there is not looked at again.
@@ -160,7 +162,7 @@ fn pass(recording: &Recording, kube: KubeId, pass: &Pass, pool: &mut Pool) -> Va
     let why = why(recording, kube, pass);
     let mut numbers = |texts: &[String]| texts.iter().map(|t| pool.number(t)).collect::<Vec<_>>();
     json!({
-        "t": ms(pass.at), "c": *pass.cluster.1, "n": pass.plan.writes.len(), "s": why.in_sync,
+        "t": ms(pass.at), "c": *pass.cluster.1, "n": pass.plan.writes.len(),
         "f": numbers(&why.found), "r": numbers(std::slice::from_ref(&why.read))[0],
         "u": numbers(&why.unknown), "q": pass.plan.requeue.map(|after| after.as_secs_f64()),
     })

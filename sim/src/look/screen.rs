@@ -203,7 +203,7 @@ fn why(viewer: &Viewer) -> Vec<Line<'static>> {
     lines.push(Line::styled("The pass in which it was decided", bold()));
     lines.push(Line::raw(format!("read {}", pass.read)));
     lines.extend(pass.unknown.iter().map(|u| Line::raw(format!("could not read {u}"))));
-    lines.push(Line::raw(format!("found {} steps in sync, and", pass.in_sync)));
+    lines.push(Line::raw("found, where not all is as it should be"));
     lines.extend(pass.found.iter().map(|found| Line::raw(format!("  {found}"))));
     lines
 }

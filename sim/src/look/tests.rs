@@ -8,6 +8,7 @@ use base64::Engine as _;
 use ivory_core::Kind;
 use serde_json::Value;
 
+use super::hide::PUBLIC;
 use super::page::{index, text};
 use super::*;
 use crate::kube::ChangeType;
@@ -127,7 +128,7 @@ fn a_write_leads_to_its_object_and_its_pass() {
             data["lines"][usize::try_from(n.as_u64().expect("one")).expect("small")].to_string()
         })
         .collect();
-    assert!(found.contains(&"\"Patroni: acted\"".to_owned()), "{found:?}");
+    assert!(found.contains(&"\"Patroni: writes 1\"".to_owned()), "{found:?}");
 }
 
 #[test]
@@ -171,9 +172,6 @@ fn states_are_those_of_the_world() {
     }
     assert!(compared > 150, "{compared}");
 }
-
-/// What a client must know and everybody may.
-const PUBLIC: [&str; 6] = ["host", "port", "dbname", "user", "pgbouncer-host", "pgbouncer-port"];
 
 #[test]
 fn no_value_of_a_secret_is_on_a_page() {

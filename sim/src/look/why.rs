@@ -17,10 +17,8 @@ pub struct Why {
     pub read: String,
     /// What it could not read, and why not.
     pub unknown: Vec<String>,
-    /// What its steps found that is not as it should be: `Step: outcome`.
+    /// What its steps write or wait for: `Step: …`. A step of which nothing is said found all as it should be.
     pub found: Vec<String>,
-    /// How many found everything in sync.
-    pub in_sync: usize,
 }
 
 /// The number of the pass that an event of the operator belongs to.
@@ -41,10 +39,12 @@ pub fn pass_of(recording: &Recording, event: &Event) -> Option<usize> {
 pub fn why(recording: &Recording, kube: KubeId, pass: &Pass) -> Why {
     let show = |text: &str| recording.aliases.show(kube, text);
     let mut why = Why::default();
+    for writes in pass.plan.writes.chunk_by(|a, b| a.step == b.step) {
+        why.found.push(format!("{}: writes {}", writes[0].step, writes.len()));
+    }
     for (step, outcome) in &pass.plan.report.lines {
-        match outcome {
-            Outcome::InSync => why.in_sync += 1,
-            outcome => why.found.push(format!("{step}: {}", show(&outcome.to_string()))),
+        if !matches!(outcome, Outcome::InSync | Outcome::Acted) {
+            why.found.push(format!("{step}: {}", show(&outcome.to_string())));
         }
     }
     let mut read = Vec::new();

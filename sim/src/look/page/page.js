@@ -378,7 +378,7 @@ function event() {
   if (e.p !== undefined && e.p !== null) {
     const p = D.passes[e.p];
     const found = p.f.map(n => el("li", {}, LINES[n]));
-    parts.push(el("details", e.k === "pass" ? { open: "" } : {}, el("summary", {}, `The pass for ${p.c} at ${seconds(p.t)}: ${p.n} writes planned, ${p.s} steps in sync` + (p.q ? `, looks again after ${p.q} s` : "")),
+    parts.push(el("details", e.k === "pass" ? { open: "" } : {}, el("summary", {}, `The pass for ${p.c} at ${seconds(p.t)}: ${p.n} writes planned` + (p.q ? `, looks again after ${p.q} s` : "")),
       el("p", { class: "why" }, "It read: " + LINES[p.r] + "."), p.u.length ? el("p", { class: "why" }, "It could not read: " + p.u.map(n => LINES[n]).join("; ")) : null, el("ul", {}, ...found)));
   }
   box.replaceChildren(...parts);
