@@ -3,6 +3,7 @@
 
 mod changes;
 mod compare;
+mod cost;
 mod driver;
 mod faults;
 mod figures;
@@ -22,6 +23,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Instant;
 
 use anyhow::Context as _;
 use ivory_sim::scenario::driver::Driver;
@@ -37,7 +39,7 @@ use install::{Images, NAMESPACE};
 use kept::{Keeping, Kept};
 use live::Live;
 use playable::Fit;
-use report::Result as Line;
+use report::{Cost, Result as Line};
 
 /// What is played if nothing is named: the stories that anybody would try first.
 const FIRST: [&str; 7] = [
@@ -215,6 +217,7 @@ impl Stage {
             };
             let live = Live::watch(client).await?;
             tokio::spawn(operator_log::follow(live.clone(), NAMESPACE.to_owned()));
+            tokio::spawn(cost::follow(live.clone(), NAMESPACE.to_owned()));
             anyhow::Ok((live, replicas))
         })?;
         let _ = std::fs::remove_dir_all(&folder);
@@ -229,6 +232,7 @@ impl Stage {
             Ok(adapted) => adapted,
             Err(reason) => return Line::skipped(scenario, reason),
         };
+        let began = Instant::now();
         if let Err(error) = self.runtime.block_on(install::clean(&self.live, self.replicas)) {
             return Line::broken(scenario, format!("before the story: {error:#}"));
         }
@@ -240,6 +244,10 @@ impl Stage {
             Err(error) => return Line::broken(scenario, error),
         };
         let (apps, live) = (kept.apps(), &self.live);
+        let silent = outcome.failure.is_none() && scenario.finale.writes_when_quiet == Some(0);
+        let idle_requests = silent
+            .then(|| cost::per_minute(&live.requests(), live.now(), self.fit.watched))
+            .flatten();
         let mut clients = Vec::new();
         for app in apps {
             self.runtime.block_on(app.finish(live));
@@ -252,7 +260,8 @@ impl Stage {
         };
         let in_sim = player::run(&adapted.simulated, None, false, &build);
         let (here, there) = (kept.journal(), simulated.journal());
-        Line::played((scenario, adapted.left_out), outcome, &clients, &here, in_sim, &there)
+        let cost = Cost { took_s: began.elapsed().as_secs_f64(), idle_requests };
+        Line::played((scenario, adapted.left_out), outcome, &clients, &here, in_sim, &there, cost)
     }
 
     fn driver(&self, kept: &Kept) -> Box<dyn Driver> {

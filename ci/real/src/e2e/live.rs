@@ -43,6 +43,8 @@ struct State {
     appeared: BTreeMap<String, Time>,
     /// Kinds whose first list has come.
     synced: BTreeSet<Kind>,
+    /// How many requests the operator had sent, and when that was read.
+    requests: Vec<(Time, u64)>,
 }
 
 impl Live {
@@ -77,6 +79,7 @@ impl Live {
         state.begun = Timestamp::now();
         state.pending.clear();
         state.appeared.clear();
+        state.requests.clear();
     }
 
     /// A moment as the story counts time.
@@ -122,6 +125,17 @@ impl Live {
     /// Something happened.
     pub(crate) fn note(&self, at: Time, actor: &str, what: Milestone) {
         self.state().pending.push(Entry { at, kube: KubeId(0), actor: actor.into(), what });
+    }
+
+    /// The operator has sent so many requests by now.
+    pub(crate) fn counted(&self, requests: u64) {
+        let now = self.now();
+        self.state().requests.push((now, requests));
+    }
+
+    /// How many requests the operator had sent, and when that was read, since the story began.
+    pub(crate) fn requests(&self) -> Vec<(Time, u64)> {
+        self.state().requests.clone()
     }
 
     /// What happened and may be told, in order; everything if the story is over.
