@@ -52,6 +52,11 @@ pub(crate) fn word(fault: &Fault) -> &'static str {
     }
 }
 
+/// Whether it breaks nothing outside the story's namespace.
+pub(crate) fn within_namespace(fault: &Fault) -> bool {
+    matches!(fault, Fault::KillPod(_) | Fault::KillContainer { .. })
+}
+
 /// Whether every real cluster can do it, as the language's table says.
 pub(crate) fn anywhere(word: &str) -> bool {
     let is = |w: &&Word| w.group == Group::Fault && w.word == word;

@@ -2,6 +2,7 @@
 //! tell. It decides nothing; whether a story may go on is the player's business.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use kube::{Client, ResourceExt as _};
 use serde_json::Value;
 
 use super::changes;
-use super::operator_log::NEAR;
+use super::operator_log::{NEAR, OPERATOR};
 
 /// Entries are told once this old: those of the operator's log arrive later than those of the watches, and
 /// the story is told in order.
@@ -27,7 +28,11 @@ const SETTLED: Span = Span::ms(700);
 pub(crate) struct Live {
     /// The API server.
     pub(crate) client: Client,
+    /// The only namespace whose objects are kept, beside the operator's Pods; none: all.
+    only: Option<String>,
     state: Mutex<State>,
+    /// Whether a watch ended and no list has come since.
+    away: AtomicBool,
 }
 
 #[derive(Default)]
@@ -48,12 +53,13 @@ struct State {
 }
 
 impl Live {
-    /// Begins to watch every kind, and waits until all have been listed.
+    /// Begins to watch every kind, in one namespace or in all, and waits until all have been listed.
     ///
     /// # Errors
     /// When they have not been after a minute.
-    pub(crate) async fn watch(client: Client) -> anyhow::Result<Arc<Self>> {
-        let live = Arc::new(Self { client, state: Mutex::default() });
+    pub(crate) async fn watch(client: Client, only: Option<String>) -> anyhow::Result<Arc<Self>> {
+        let away = AtomicBool::new(false);
+        let live = Arc::new(Self { client, only, state: Mutex::default(), away });
         for &kind in Kind::ALL {
             tokio::spawn(follow(live.clone(), kind));
         }
@@ -147,7 +153,19 @@ impl Live {
         state.pending.drain(..count).collect()
     }
 
+    /// Whether a namespace is looked at; what has none is.
+    pub(crate) fn concerns(&self, namespace: &str) -> bool {
+        namespace.is_empty() || self.only.as_deref().is_none_or(|only| only == namespace)
+    }
+
+    fn keeps(&self, object: &Object) -> bool {
+        self.concerns(&object.meta.namespace) || object.label(OPERATOR.0) == Some(OPERATOR.1)
+    }
+
     fn put(&self, new: Object) {
+        if !self.keeps(&new) {
+            return;
+        }
         let now = self.now();
         let r = reference(&new);
         let new = Arc::new(new);
@@ -182,6 +200,7 @@ impl Live {
 
     /// A whole list came: what is not in it is gone.
     fn replace(&self, kind: Kind, all: Vec<Object>) {
+        let all: Vec<Object> = all.into_iter().filter(|o| self.keeps(o)).collect();
         let present: BTreeSet<Ref> = all.iter().map(reference).collect();
         let known: Vec<Ref> =
             self.state().objects.keys().filter(|r| r.kind == kind).cloned().collect();
@@ -226,23 +245,22 @@ pub(crate) fn object(kind: Kind, wire: &DynamicObject) -> anyhow::Result<Object>
 }
 
 async fn follow(live: Arc<Live>, kind: Kind) {
-    let mut told = false;
     loop {
         // A watch that ended begins again with a list, after a moment.
-        if let Err(error) = follow_once(&live, kind, &mut told).await {
-            // An API server that is away is told of once for each kind.
-            if !std::mem::replace(&mut told, true) {
-                eprintln!("  the watch of {kind} ended and begins again: {error:#}");
+        if let Err(error) = follow_once(&live, kind).await {
+            // An API server that is away is told of once, not once for each kind and try.
+            if !live.away.swap(true, Ordering::Relaxed) {
+                eprintln!("  watches ended and begin again, {kind} first: {error:#}");
             }
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
     }
 }
 
-async fn follow_once(live: &Live, kind: Kind, told: &mut bool) -> anyhow::Result<()> {
+async fn follow_once(live: &Live, kind: Kind) -> anyhow::Result<()> {
     let api = api(&live.client, kind, "");
     let list = api.list(&ListParams::default()).await?;
-    *told = false;
+    live.away.store(false, Ordering::Relaxed);
     let mut version = list.metadata.resource_version.clone().unwrap_or_default();
     let all = list.items.iter().map(|o| object(kind, o)).collect::<anyhow::Result<_>>()?;
     live.replace(kind, all);

@@ -64,6 +64,10 @@ async fn follow_pod(live: Arc<Live>, namespace: String, name: String) {
 async fn heard(live: &Live, at: Timestamp, line: &str) {
     let Ok(line) = serde_json::from_str::<Value>(line) else { return };
     let text = |key: &str| line[key].as_str().unwrap_or_default().to_owned();
+    let cluster = line.pointer("/span/cluster").and_then(Value::as_str).unwrap_or_default();
+    if cluster.split_once('/').is_some_and(|(namespace, _)| !live.concerns(namespace)) {
+        return;
+    }
     if text("message") == "wrote" {
         // A watch may tell of what was made a moment after the log does. Lines are taken in their order, since
         // the first write of an object is the one that made it.
