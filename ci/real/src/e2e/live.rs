@@ -46,6 +46,8 @@ struct State {
     pending: Vec<Entry>,
     /// When an object (`Kind name`) last appeared, until a line of the operator's log claims it.
     appeared: BTreeMap<String, Time>,
+    /// When a line of the operator's log last said that it made an object.
+    claimed: BTreeMap<String, Time>,
     /// Kinds whose first list has come.
     synced: BTreeSet<Kind>,
     /// How many requests the operator had sent, and when that was read.
@@ -85,6 +87,7 @@ impl Live {
         state.begun = Timestamp::now();
         state.pending.clear();
         state.appeared.clear();
+        state.claimed.clear();
         state.requests.clear();
     }
 
@@ -117,15 +120,19 @@ impl Live {
         self.state().version
     }
 
-    /// Whether a write of an object (`Kind name`) at a moment is what made it. True once for each object.
-    pub(crate) fn claim(&self, object: &str, at: Time) -> bool {
+    /// Whether a write of an object (`Kind name`) at a moment is what made it: the object appeared then, or it was
+    /// `missing` as the operator says, and no watch has told yet. True once for each object.
+    pub(crate) fn claim(&self, object: &str, at: Time, missing: bool) -> bool {
         let mut state = self.state();
-        let made = state.appeared.get(object).copied();
-        let near = made.is_some_and(|made| (made - at).0.abs() < NEAR.0);
-        if near {
-            state.appeared.remove(object);
+        let near = |time: Option<&Time>| time.is_some_and(|time| (*time - at).0.abs() < NEAR.0);
+        let appeared = near(state.appeared.get(object));
+        // Said twice, it is a cache of the operator's that was behind.
+        if !appeared && (!missing || near(state.claimed.get(object))) {
+            return false;
         }
-        near
+        state.appeared.remove(object);
+        state.claimed.insert(object.to_owned(), at);
+        true
     }
 
     /// Something happened.
@@ -177,7 +184,11 @@ impl Live {
         let old = state.objects.insert(r.clone(), new.clone());
         state.version += 1;
         if old.as_ref().is_none_or(|o| o.meta.uid != new.meta.uid) {
-            state.appeared.insert(format!("{} {}", r.kind, r.name), made);
+            let name = format!("{} {}", r.kind, r.name);
+            let told = state.claimed.get(&name).is_some_and(|at| (made - *at).0.abs() < NEAR.0);
+            if !told {
+                state.appeared.insert(name, made);
+            }
         }
         let told = changes::between(old.as_deref(), &new);
         state.pending.extend(told.into_iter().map(|(actor, what)| Entry {

@@ -7,6 +7,7 @@ use ivory_core::Kind;
 use ivory_sim::scenario::act::set_name;
 use ivory_sim::scenario::alias::Aliases;
 use ivory_sim::scenario::language::{Act, Scenario, Step};
+use ivory_sim::scenario::target::Target;
 use ivory_sim::scenario::transcript::texts;
 use ivory_sim::world::KubeId;
 use ivory_sim::world::journal::{Entry, Milestone};
@@ -113,12 +114,22 @@ fn timeline(text: &str) -> Option<&str> {
 /// they became ready: their births say nothing about what they do.
 pub(crate) fn aliases(scenario: &Scenario, journal: &[Entry]) -> Aliases {
     let mut aliases = Aliases::default();
+    let mut learn = |cluster: &str, manifest: &Value| {
+        let sets = manifest["spec"]["instances"].as_array();
+        let sets: Vec<String> = sets.into_iter().flatten().enumerate().map(set_name).collect();
+        aliases.cluster(&scenario.namespace, cluster, sets.iter().map(String::as_str));
+    };
     for manifest in manifests(&scenario.steps) {
         if manifest["kind"] == Kind::IvoryCluster.name() {
-            let name = manifest["metadata"]["name"].as_str().unwrap_or_default();
-            let sets = manifest["spec"]["instances"].as_array();
-            let sets: Vec<String> = sets.into_iter().flatten().enumerate().map(set_name).collect();
-            aliases.cluster(&scenario.namespace, name, sets.iter().map(String::as_str));
+            learn(manifest["metadata"]["name"].as_str().unwrap_or_default(), manifest);
+        }
+    }
+    // A set may join by a patch.
+    for step in &scenario.steps {
+        if let Act::Patch { of, with } = &step.act
+            && *of == Target::Cluster
+        {
+            learn(step.cluster.as_deref().unwrap_or(&scenario.cluster), with);
         }
     }
     let leads = |e: &Entry| match &e.what {

@@ -90,10 +90,12 @@ fn wrote(live: &Live, at: Timestamp, line: &Value) {
     let verb = match verb.as_str() {
         "create" if object.starts_with("Event ") => "event",
         "create" => {
-            live.claim(&object, at);
+            live.claim(&object, at, true);
             "create"
         }
-        "apply" if live.claim(&object, at) => "create",
+        "apply" if live.claim(&object, at, text("because") == format!("{object} is missing")) => {
+            "create"
+        }
         "delete" => "delete",
         "status" => "status",
         "exec" => "exec",
