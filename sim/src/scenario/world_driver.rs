@@ -87,6 +87,7 @@ impl<S: Site> WorldDriver<S> {
                 let down = Status::unavailable("connection refused");
                 let how = Cut::Refuse(Box::new(down));
                 self.world.faults.api_outage("outage", kube, from, *span, how);
+                self.world.end_watches(kube);
             }
             other => return self.site.fault(&mut self.world, kube, other),
         }
