@@ -3,6 +3,7 @@
 
 mod changes;
 mod compare;
+mod cost;
 mod driver;
 mod faults;
 mod figures;
@@ -10,6 +11,7 @@ mod html;
 mod image;
 mod install;
 mod kept;
+mod lanes;
 mod live;
 mod milestones;
 mod operator_log;
@@ -18,10 +20,11 @@ mod pods;
 mod psql;
 mod report;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use anyhow::Context as _;
 use ivory_sim::scenario::driver::Driver;
@@ -36,8 +39,8 @@ use faults::Faults;
 use install::{Images, NAMESPACE};
 use kept::{Keeping, Kept};
 use live::Live;
-use playable::Fit;
-use report::Result as Line;
+use playable::{Adapted, Fit};
+use report::{Cost, Result as Line};
 
 /// What is played if nothing is named: the stories that anybody would try first.
 const FIRST: [&str; 7] = [
@@ -103,6 +106,9 @@ pub(crate) struct Args {
     /// (seconds, names), and returns when it is broken. May be given several times
     #[arg(long, value_name = "FAULT=COMMAND", value_parser = faults::binding)]
     fault: Vec<(String, String)>,
+    /// How many stories are played at a time, each in a namespace of its own; those that must be alone come last
+    #[arg(long, default_value_t = 1)]
+    lanes: usize,
     /// Write a page with both worlds side by side
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
@@ -125,14 +131,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         .collect::<Result<_, _>>()?;
     let runtime = Runtime::new()?;
     let stage = Stage::set(args, &root, runtime)?;
-    let mut lines = Vec::new();
-    for scenario in &scenarios {
-        let line = stage.play(scenario);
+    let lines = stage.play_all(&scenarios, &|line| {
         if !args.json {
-            report::tell(&line, args.verbose);
+            report::tell(line, args.verbose);
         }
-        lines.push(line);
-    }
+    });
     report::sum(&lines, stage.image.as_ref(), args.json);
     if let Some(file) = &args.html {
         std::fs::write(file, html::page(&lines))
@@ -168,10 +171,27 @@ fn files(args: &Args, root: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(args.scenarios.iter().map(find).collect())
 }
 
+/// Where stories are played, one after the other.
+struct Lane {
+    live: Arc<Live>,
+    namespace: String,
+}
+
+impl Lane {
+    async fn open(client: Client, namespace: &str, only: bool) -> anyhow::Result<Self> {
+        let live = Live::watch(client, only.then(|| namespace.to_owned())).await?;
+        tokio::spawn(operator_log::follow(live.clone(), NAMESPACE.to_owned()));
+        Ok(Self { live, namespace: namespace.to_owned() })
+    }
+}
+
 /// The cluster with the operator in it.
 struct Stage {
     runtime: Runtime,
-    live: Arc<Live>,
+    /// For stories that must be alone, or for all.
+    alone: Lane,
+    /// For stories side by side.
+    lanes: Vec<Lane>,
     replicas: i32,
     image_database: String,
     fit: Fit,
@@ -207,41 +227,99 @@ impl Stage {
             pgbouncer: args.image_pgbouncer.as_ref().unwrap_or(database).clone(),
             version: args.postgres_version,
         };
-        let (live, replicas) = runtime.block_on(async {
+        let (alone, lanes, replicas) = runtime.block_on(async {
             let client = Client::try_default().await.context("KUBECONFIG names no cluster")?;
             let replicas = match args.no_install {
                 true => 2,
                 false => install::install(&client, root, &folder, &images).await?,
             };
-            let live = Live::watch(client).await?;
-            tokio::spawn(operator_log::follow(live.clone(), NAMESPACE.to_owned()));
-            anyhow::Ok((live, replicas))
+            let alone = Lane::open(client.clone(), NAMESPACE, false).await?;
+            // Nobody else asks anything of the operator then.
+            tokio::spawn(cost::follow(alone.live.clone(), NAMESPACE.to_owned()));
+            let mut lanes = Vec::new();
+            for number in (1..=args.lanes).filter(|_| args.lanes > 1) {
+                let namespace = lanes::namespace(number);
+                install::make_namespace(&namespace)?;
+                lanes.push(Lane::open(client.clone(), &namespace, true).await?);
+            }
+            anyhow::Ok((alone, lanes, replicas))
         })?;
         let _ = std::fs::remove_dir_all(&folder);
         let commands: BTreeMap<String, String> = args.fault.iter().cloned().collect();
-        let fit = Fit::of(&live, args, commands.keys().cloned().collect());
+        let fit = Fit::of(&alone.live, args, commands.keys().cloned().collect());
         let image_database = images.database;
-        Ok(Self { runtime, live, replicas, image_database, fit, commands, image })
+        Ok(Self { runtime, alone, lanes, replicas, image_database, fit, commands, image })
     }
 
-    fn play(&self, scenario: &Scenario) -> Line {
-        let adapted = match self.fit.adapt(scenario) {
-            Ok(adapted) => adapted,
-            Err(reason) => return Line::skipped(scenario, reason),
+    /// Plays all, and tells of each as it ends; the lines come in the order of the stories.
+    fn play_all(
+        &self,
+        scenarios: &[Scenario],
+        tell: &(dyn Fn(&Line) + std::marker::Sync),
+    ) -> Vec<Line> {
+        let lines: Mutex<BTreeMap<usize, Line>> = Mutex::default();
+        let ended = |index: usize, line: Line| {
+            // The lock also keeps two stories from being told at once.
+            let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
+            tell(&line);
+            lines.insert(index, line);
         };
-        if let Err(error) = self.runtime.block_on(install::clean(&self.live, self.replicas)) {
+        let (mut shared, mut single) = (VecDeque::new(), Vec::new());
+        for (index, scenario) in scenarios.iter().enumerate() {
+            match self.fit.adapt(scenario) {
+                Err(reason) => ended(index, Line::skipped(scenario, reason)),
+                Ok(adapted) if self.lanes.is_empty() => single.push((index, adapted)),
+                Ok(adapted) => match lanes::moved(&adapted.real, "elsewhere") {
+                    Some(_) => shared.push_back((index, adapted)),
+                    None => single.push((index, adapted)),
+                },
+            }
+        }
+        let shared = Mutex::new(shared);
+        let next = || shared.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        std::thread::scope(|scope| {
+            for lane in &self.lanes {
+                scope.spawn(|| {
+                    while let Some((index, adapted)) = next() {
+                        ended(index, self.play(lane, &scenarios[index], adapted));
+                    }
+                });
+            }
+        });
+        for (index, adapted) in single {
+            ended(index, self.play(&self.alone, &scenarios[index], adapted));
+        }
+        lines.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect()
+    }
+
+    fn play(&self, lane: &Lane, scenario: &Scenario, adapted: Adapted) -> Line {
+        let Lane { live, namespace } = lane;
+        // A story that is alone is played where it says.
+        let real = match std::ptr::eq(lane, &self.alone) {
+            true => Some(adapted.real),
+            false => lanes::moved(&adapted.real, namespace),
+        };
+        let Some(real) = real else {
+            return Line::broken(scenario, "it can't be moved".to_owned());
+        };
+        let began = Instant::now();
+        let clean = install::clean(live, namespace, self.replicas);
+        if let Err(error) = self.runtime.block_on(clean) {
             return Line::broken(scenario, format!("before the story: {error:#}"));
         }
         let kept = Kept::default();
-        self.live.begin();
-        let driver = |_: &WorldSpec, _: bool| Ok(self.driver(&kept));
-        let outcome = match player::run(&adapted.real, None, false, &driver) {
+        live.begin();
+        let driver = |_: &WorldSpec, _: bool| Ok(self.driver(lane, &kept));
+        let outcome = match player::run(&real, None, false, &driver) {
             Ok(outcome) => outcome,
             Err(error) => return Line::broken(scenario, error),
         };
-        let (apps, live) = (kept.apps(), &self.live);
+        let silent = outcome.failure.is_none() && scenario.finale.writes_when_quiet == Some(0);
+        let idle_requests = silent
+            .then(|| cost::per_minute(&live.requests(), live.now(), self.fit.watched))
+            .flatten();
         let mut clients = Vec::new();
-        for app in apps {
+        for app in kept.apps() {
             self.runtime.block_on(app.finish(live));
             clients.push(app.account(live.now()));
         }
@@ -252,13 +330,14 @@ impl Stage {
         };
         let in_sim = player::run(&adapted.simulated, None, false, &build);
         let (here, there) = (kept.journal(), simulated.journal());
-        Line::played((scenario, adapted.left_out), outcome, &clients, &here, in_sim, &there)
+        let cost = Cost { took_s: began.elapsed().as_secs_f64(), idle_requests };
+        Line::played((&real, adapted.left_out), outcome, &clients, &here, in_sim, &there, cost)
     }
 
-    fn driver(&self, kept: &Kept) -> Box<dyn Driver> {
+    fn driver(&self, lane: &Lane, kept: &Kept) -> Box<dyn Driver> {
         Box::new(RealDriver {
             handle: self.runtime.handle().clone(),
-            live: self.live.clone(),
+            live: lane.live.clone(),
             faults: Faults {
                 namespace: NAMESPACE.to_owned(),
                 replicas: self.replicas,

@@ -16,6 +16,9 @@ use crate::world::{Cx, Informer, Input};
 /// The annotations whose change renews the leader's record (§1.5).
 const FIVE: [&str; 5] = ["leader", "acquireTime", "ttl", "renewTime", "transitions"];
 
+/// Patroni lists again a second after a list that failed.
+const WATCH_RETRY: Span = Span::s(1);
+
 /// One of the four objects.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Slot {
@@ -79,8 +82,10 @@ impl Dcs {
             labels: Arc::new(config.labels.clone()),
             user: "Patroni".into(),
             bound,
-            pods: Informer::open(cx, Kind::Pod, Some(&config.namespace), selector.clone()),
-            endpoints: Informer::open(cx, Kind::Endpoints, Some(&config.namespace), selector),
+            pods: Informer::open(cx, Kind::Pod, Some(&config.namespace), selector.clone())
+                .trying_every(cx, WATCH_RETRY),
+            endpoints: Informer::open(cx, Kind::Endpoints, Some(&config.namespace), selector)
+                .trying_every(cx, WATCH_RETRY),
             objects: [const { None }; 4],
             seen_at: cx.now(),
         }

@@ -90,6 +90,7 @@ impl<S: Site> WorldDriver<S> {
                 let down = Status::unavailable("connection refused");
                 let how = Cut::Refuse(Box::new(down));
                 self.world.faults.api_outage("outage", kube, from, *span, how);
+                self.world.end_watches(kube);
             }
             Break::Messages(whose, cutting, every, span) => {
                 self.cut_messages(kube, *whose, *cutting, (*every, *span));

@@ -157,6 +157,11 @@ impl Cx<'_> {
         self.world.open_node_watch(self.me, self.kube, node)
     }
 
+    /// Waits so long, whenever a watch is refused, before it is asked for again.
+    pub fn try_watch_every(&mut self, watch: WatchId, every: Span) {
+        self.world.try_watch_every(watch, every);
+    }
+
     /// Ends a watch.
     pub fn unwatch(&mut self, watch: WatchId) {
         self.world.close_watch(watch);

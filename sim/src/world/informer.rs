@@ -8,6 +8,7 @@ use ivory_core::object::Object;
 use ivory_core::read::Selector;
 
 use crate::kube::{Change, ChangeType};
+use crate::time::Span;
 use crate::world::actor::{Cx, Input, WatchId};
 
 /// Namespace and name.
@@ -76,6 +77,13 @@ impl Informer {
     #[must_use]
     pub fn indexed(mut self, label: &'static str) -> Self {
         self.index = Some(Index { label, names: Arc::default() });
+        self
+    }
+
+    /// Waits so long, whenever its watch is refused, before it is asked for again.
+    #[must_use]
+    pub fn trying_every(self, cx: &mut Cx<'_>, every: Span) -> Self {
+        cx.try_watch_every(self.watch, every);
         self
     }
 

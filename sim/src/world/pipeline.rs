@@ -26,6 +26,10 @@ const WATCH_LAG: Span = Span::us(1_500);
 /// How long a client of the API waits for an answer before it gives up, as client-go and kube do by default.
 const API_DEADLINE: Span = Span::s(10);
 
+/// How long a reader waits at least after its first refusal, and at most, the jitter of as much again apart.
+const RETRY_MIN: Span = Span::ms(800);
+const RETRY_MAX: Span = Span::s(30);
+
 /// A watch.
 #[derive(Clone, Debug)]
 pub(super) struct Watch {
@@ -42,6 +46,10 @@ pub(super) struct Watch {
     last_at: Time,
     open: bool,
     broken: bool,
+    /// How often it was refused in a row.
+    refused: u32,
+    /// How long its reader waits after each refusal; none: longer and longer, as client-go and kube do.
+    every: Option<Span>,
 }
 
 /// A call whose answer is awaited.
@@ -166,7 +174,7 @@ impl World {
             What::Exec { .. } | What::Call { .. } => {
                 self.answer(envelope.ticket, Err(CallError::Api(status)));
             }
-            What::Watch(watch) => self.break_watch(*watch),
+            What::Watch(watch) => self.try_watch_again(*watch),
         }
     }
 
@@ -381,6 +389,7 @@ impl World {
         watchers.add(id, &watch.selector, watch.node.as_ref());
         if let Some(watch) = Arc::make_mut(&mut self.watches).get_mut(&id) {
             (watch.open, watch.broken, watch.last_at) = (true, false, self.now);
+            watch.refused = 0;
         }
         self.tell(actor, Input::Listed(id, objects, version));
     }
@@ -463,6 +472,42 @@ impl World {
         }
     }
 
+    /// All watches of a Kubernetes end, as when its API server dies; their readers try again.
+    pub fn end_watches(&mut self, kube: KubeId) {
+        let of = self.watches.iter().filter(|(_, w)| w.kube == kube).map(|(id, _)| *id);
+        for id in of.collect::<Vec<_>>() {
+            self.try_watch_again(id);
+        }
+    }
+
+    /// A watch that was refused is asked for again after a while: as client-go's reflectors do, and kube's watchers,
+    /// up to twice 0.8 s, then twice as long each time, up to a minute. So it is after a long outage that a
+    /// component hears again only some while after the API server is back, each at its own time.
+    fn try_watch_again(&mut self, id: WatchId) {
+        self.break_watch(id);
+        let Some(watch) = self.watches.get(&id) else { return };
+        let base = RETRY_MAX.0.min(RETRY_MIN.0 << watch.refused.min(16));
+        let label = format!("{}/{}/watch-again", watch.kube.0, self.name_of(watch.actor));
+        let wait = match watch.every {
+            Some(every) => every,
+            None => {
+                let jitter = self.streams.stream(&label).below(base.unsigned_abs());
+                Span(base.saturating_add_unsigned(jitter))
+            }
+        };
+        if let Some(watch) = Arc::make_mut(&mut self.watches).get_mut(&id) {
+            watch.refused = watch.refused.saturating_add(1);
+        }
+        self.queue.push(self.now + wait, Event::Relist(id));
+    }
+
+    /// The reader of a watch waits so long after each refusal.
+    pub(super) fn try_watch_every(&mut self, id: WatchId, every: Span) {
+        if let Some(watch) = Arc::make_mut(&mut self.watches).get_mut(&id) {
+            watch.every = Some(every);
+        }
+    }
+
     /// Broken watches list anew.
     pub fn reopen_broken_watches(&mut self) {
         let broken: Vec<_> = self
@@ -534,6 +579,8 @@ impl Watch {
             last_at: Time::START,
             open: false,
             broken: false,
+            refused: 0,
+            every: None,
         }
     }
 

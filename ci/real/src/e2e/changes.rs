@@ -23,11 +23,12 @@ pub(crate) fn between(old: Option<&Object>, new: &Object) -> Vec<Told> {
     }
 }
 
-/// What the end of an object tells.
+/// What the end of an object tells. A Pod that no kubelet ever had is not one whose processes ended.
 pub(crate) fn gone(old: &Object) -> Option<Told> {
     let instance = old.kind == Kind::Pod && old.label(labels::INSTANCE).is_some();
+    let placed = old.at(&["spec", "nodeName"]).is_some();
     let pod = old.meta.name.clone();
-    instance.then(|| ("kubelet".into(), Milestone::PodGone { pod }))
+    (instance && placed).then(|| ("kubelet".into(), Milestone::PodGone { pod }))
 }
 
 fn conditions(old: Option<&Object>, new: &Object) -> Vec<Told> {

@@ -50,7 +50,15 @@ pub(crate) fn compare(
         ours.iter().filter(decision).cloned().collect(),
         theirs.iter().filter(decision).cloned().collect(),
     );
-    let moved_decisions = moved(&ours_decided, &theirs_decided);
+    // Clusters are decided on side by side, so the order is that within each.
+    let mut moved_decisions = BTreeSet::new();
+    let clusters: BTreeSet<&str> = ours_decided.iter().map(|k| &*here[k].cluster).collect();
+    for cluster in clusters {
+        let own = |keys: &[Key]| -> Vec<Key> {
+            keys.iter().filter(|k| here[*k].cluster == cluster).cloned().collect()
+        };
+        moved_decisions.extend(moved(&own(&ours_decided), &own(&theirs_decided)));
+    }
     // Within one instance the order holds, whichever instance comes first.
     let mut astray = BTreeSet::new();
     let instances: BTreeSet<&str> = ours_decided.iter().filter_map(|k| instance(here[k])).collect();
@@ -67,8 +75,8 @@ pub(crate) fn compare(
     for key in moved(&ours, &theirs).difference(&moved_decisions) {
         let reason =
             (!decides(&here[key].track)).then_some("Pods and databases keep their own time");
-        // A decision that is in order among decisions has only changed places with a Pod.
-        let reason = reason.or(Some("only a Pod's moment lies between"));
+        // A decision that is in order among its cluster's has only changed places with something else.
+        let reason = reason.or(Some("only a Pod's moment, or another cluster's, lies between"));
         found.add(in_order(here[key], there[key]), reason);
     }
     found
@@ -194,7 +202,13 @@ mod tests {
             Some(("Reconciled", _)) => Track::Condition("hippo Reconciled".to_owned()),
             _ => Track::Object(text.to_owned()),
         };
-        let fact = |text: &&str| Fact { at_s: 0.0, track: track(text), text: (*text).to_owned() };
+        // `a of x` is a decision about cluster x.
+        let fact = |text: &&str| Fact {
+            at_s: 0.0,
+            track: track(text),
+            text: (*text).to_owned(),
+            cluster: text.split_once(" of ").map(|(_, c)| c.to_owned()).unwrap_or_default(),
+        };
         texts.iter().map(fact).collect()
     }
 
@@ -221,6 +235,8 @@ mod tests {
         check(&["a"], &["a", "b", "c"], 2, 0);
         check(&["a", "a"], &["a"], 1, 0);
         check(&["b", "a"], &["a", "b"], 1, 0);
+        check(&["b of x", "a of x"], &["a of x", "b of x"], 1, 0);
+        check(&["b of x", "a of y"], &["a of y", "b of x"], 0, 1);
         let (one, two, other) =
             ("x leads on timeline 1", "y leads on timeline 2", "x leads on timeline 2");
         check(&[one, two], &[one], 1, 0);

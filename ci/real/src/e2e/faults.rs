@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use ivory_core::{Kind, Object};
 use ivory_sim::scenario::driver::Break;
 use ivory_sim::scenario::resolve::Ref;
+use ivory_sim::scenario::language::Fault;
 use ivory_sim::scenario::words::{Group, Live, WORDS, Word};
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::api::{Api, Patch, PatchParams};
@@ -32,6 +33,11 @@ pub(crate) struct Faults {
     pub(crate) image: String,
     /// Commands for faults, by their word in the scenario language.
     pub(crate) commands: BTreeMap<String, String>,
+}
+
+/// Whether it breaks nothing outside the story's namespace.
+pub(crate) fn within_namespace(fault: &Fault) -> bool {
+    matches!(fault, Fault::KillPod(_) | Fault::KillContainer { .. })
 }
 
 /// Whether every real cluster can do it, as the language's table says.

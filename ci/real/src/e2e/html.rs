@@ -164,6 +164,7 @@ mod tests {
             at_s: *at_s,
             track: Track::Leader,
             text: (*text).to_owned(),
+            cluster: String::new(),
         };
         all.iter().map(fact).collect()
     }

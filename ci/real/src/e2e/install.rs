@@ -56,17 +56,7 @@ pub(crate) async fn install(
     let tools = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {
         "name": pods::TOOLS, "labels": {"pod-security.kubernetes.io/enforce": "privileged"}}});
     kubectl(&["apply", "-f", "-"], Some(&tools.to_string()))?;
-    // Everything here must keep to `restricted`, so the tests enforce what the example only warns of.
-    kubectl(
-        &[
-            "label",
-            "--overwrite",
-            "namespace",
-            NAMESPACE,
-            "pod-security.kubernetes.io/enforce=restricted",
-        ],
-        None,
-    )?;
+    restrict(NAMESPACE)?;
     let overlay = overlay(&install.join("default"), folder, images)?;
     kubectl(
         &["apply", "--server-side", "--force-conflicts", "-k", &overlay.display().to_string()],
@@ -87,6 +77,22 @@ pub(crate) async fn install(
     anyhow::bail!(
         "the operator is not ready after two minutes; see `kubectl -n {NAMESPACE} get pods`"
     )
+}
+
+/// Everything that is made in a namespace must keep to `restricted`: the tests enforce what the example only warns of.
+fn restrict(namespace: &str) -> anyhow::Result<()> {
+    let level = "pod-security.kubernetes.io/enforce=restricted";
+    kubectl(&["label", "--overwrite", "namespace", namespace, level], None)
+}
+
+/// Makes a namespace for stories.
+///
+/// # Errors
+/// When kubectl fails.
+pub(crate) fn make_namespace(name: &str) -> anyhow::Result<()> {
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+    kubectl(&["apply", "-f", "-"], Some(&namespace.to_string()))?;
+    restrict(name)
 }
 
 /// Writes the overlay. kustomize wants bases as relative paths.
@@ -171,12 +177,12 @@ pub(crate) async fn refuse_strangers() -> anyhow::Result<()> {
     )
 }
 
-/// Makes the cluster as it was before a story: no IvoryClusters and nothing of them, none of our Pods, no
-/// Events, no root certificate, the operator up.
+/// Makes a namespace for stories as it was before the first: no IvoryClusters that are looked at and nothing of
+/// them, none of our Pods, no Events, no root certificate, the operator up.
 ///
 /// # Errors
 /// What is left after five minutes.
-pub(crate) async fn clean(live: &Live, replicas: i32) -> anyhow::Result<()> {
+pub(crate) async fn clean(live: &Live, namespace: &str, replicas: i32) -> anyhow::Result<()> {
     super::faults::scale(live, NAMESPACE, replicas).await?;
     let client = &live.client;
     let at_once = DeleteParams::default().grace_period(0);
@@ -185,15 +191,15 @@ pub(crate) async fn clean(live: &Live, replicas: i32) -> anyhow::Result<()> {
         let api = api(client, Kind::IvoryCluster, &cluster.meta.namespace);
         let _ = api.delete(&cluster.meta.name, &DeleteParams::default()).await;
     }
-    api(client, Kind::Pod, NAMESPACE).delete_collection(&at_once, &ours).await?;
+    api(client, Kind::Pod, namespace).delete_collection(&at_once, &ours).await?;
     let mut left = String::new();
     for _ in 0..600 {
-        left = left_over(live);
+        left = left_over(live, namespace);
         if left.is_empty() {
             let all = ListParams::default();
             let _ =
-                api(client, Kind::Secret, NAMESPACE).delete(ROOT, &DeleteParams::default()).await;
-            api(client, Kind::Event, NAMESPACE).delete_collection(&at_once, &all).await?;
+                api(client, Kind::Secret, namespace).delete(ROOT, &DeleteParams::default()).await;
+            api(client, Kind::Event, namespace).delete_collection(&at_once, &all).await?;
             // The watches see it a moment later.
             tokio::time::sleep(Duration::from_secs(1)).await;
             return Ok(());
@@ -204,12 +210,12 @@ pub(crate) async fn clean(live: &Live, replicas: i32) -> anyhow::Result<()> {
 }
 
 /// What is left of an earlier story; empty if nothing is.
-fn left_over(live: &Live) -> String {
+fn left_over(live: &Live, namespace: &str) -> String {
     for &kind in Kind::ALL.iter().filter(|k| k.namespaced() && **k != Kind::Event) {
         for object in live.list(kind, None) {
             let of_cluster = kind == Kind::IvoryCluster || object.label(labels::CLUSTER).is_some();
             if of_cluster
-                || object.label(pods::OURS).is_some() && &*object.meta.namespace == NAMESPACE
+                || object.label(pods::OURS).is_some() && &*object.meta.namespace == namespace
             {
                 return format!("{kind} {}", object.meta.name);
             }

@@ -2,6 +2,7 @@
 //! tell. It decides nothing; whether a story may go on is the player's business.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use kube::{Client, ResourceExt as _};
 use serde_json::Value;
 
 use super::changes;
-use super::operator_log::NEAR;
+use super::operator_log::{NEAR, OPERATOR};
 
 /// Entries are told once this old: those of the operator's log arrive later than those of the watches, and
 /// the story is told in order.
@@ -27,7 +28,11 @@ const SETTLED: Span = Span::ms(700);
 pub(crate) struct Live {
     /// The API server.
     pub(crate) client: Client,
+    /// The only namespace whose objects are kept, beside the operator's Pods; none: all.
+    only: Option<String>,
     state: Mutex<State>,
+    /// Whether a watch ended and no list has come since.
+    away: AtomicBool,
 }
 
 #[derive(Default)]
@@ -41,17 +46,22 @@ struct State {
     pending: Vec<Entry>,
     /// When an object (`Kind name`) last appeared, until a line of the operator's log claims it.
     appeared: BTreeMap<String, Time>,
+    /// When a line of the operator's log last said that it made an object.
+    claimed: BTreeMap<String, Time>,
     /// Kinds whose first list has come.
     synced: BTreeSet<Kind>,
+    /// How many requests the operator had sent, and when that was read.
+    requests: Vec<(Time, u64)>,
 }
 
 impl Live {
-    /// Begins to watch every kind, and waits until all have been listed.
+    /// Begins to watch every kind, in one namespace or in all, and waits until all have been listed.
     ///
     /// # Errors
     /// When they have not been after a minute.
-    pub(crate) async fn watch(client: Client) -> anyhow::Result<Arc<Self>> {
-        let live = Arc::new(Self { client, state: Mutex::default() });
+    pub(crate) async fn watch(client: Client, only: Option<String>) -> anyhow::Result<Arc<Self>> {
+        let away = AtomicBool::new(false);
+        let live = Arc::new(Self { client, only, state: Mutex::default(), away });
         for &kind in Kind::ALL {
             tokio::spawn(follow(live.clone(), kind));
         }
@@ -77,6 +87,8 @@ impl Live {
         state.begun = Timestamp::now();
         state.pending.clear();
         state.appeared.clear();
+        state.claimed.clear();
+        state.requests.clear();
     }
 
     /// A moment as the story counts time.
@@ -108,20 +120,35 @@ impl Live {
         self.state().version
     }
 
-    /// Whether a write of an object (`Kind name`) at a moment is what made it. True once for each object.
-    pub(crate) fn claim(&self, object: &str, at: Time) -> bool {
+    /// Whether a write of an object (`Kind name`) at a moment is what made it: the object appeared then, or it was
+    /// `missing` as the operator says, and no watch has told yet. True once for each object.
+    pub(crate) fn claim(&self, object: &str, at: Time, missing: bool) -> bool {
         let mut state = self.state();
-        let made = state.appeared.get(object).copied();
-        let near = made.is_some_and(|made| (made - at).0.abs() < NEAR.0);
-        if near {
-            state.appeared.remove(object);
+        let near = |time: Option<&Time>| time.is_some_and(|time| (*time - at).0.abs() < NEAR.0);
+        let appeared = near(state.appeared.get(object));
+        // Said twice, it is a cache of the operator's that was behind.
+        if !appeared && (!missing || near(state.claimed.get(object))) {
+            return false;
         }
-        near
+        state.appeared.remove(object);
+        state.claimed.insert(object.to_owned(), at);
+        true
     }
 
     /// Something happened.
     pub(crate) fn note(&self, at: Time, actor: &str, what: Milestone) {
         self.state().pending.push(Entry { at, kube: KubeId(0), actor: actor.into(), what });
+    }
+
+    /// The operator has sent so many requests by now.
+    pub(crate) fn counted(&self, requests: u64) {
+        let now = self.now();
+        self.state().requests.push((now, requests));
+    }
+
+    /// How many requests the operator had sent, and when that was read, since the story began.
+    pub(crate) fn requests(&self) -> Vec<(Time, u64)> {
+        self.state().requests.clone()
     }
 
     /// What happened and may be told, in order; everything if the story is over.
@@ -133,7 +160,19 @@ impl Live {
         state.pending.drain(..count).collect()
     }
 
+    /// Whether a namespace is looked at; what has none is.
+    pub(crate) fn concerns(&self, namespace: &str) -> bool {
+        namespace.is_empty() || self.only.as_deref().is_none_or(|only| only == namespace)
+    }
+
+    fn keeps(&self, object: &Object) -> bool {
+        self.concerns(&object.meta.namespace) || object.label(OPERATOR.0) == Some(OPERATOR.1)
+    }
+
     fn put(&self, new: Object) {
+        if !self.keeps(&new) {
+            return;
+        }
         let now = self.now();
         let r = reference(&new);
         let new = Arc::new(new);
@@ -145,7 +184,11 @@ impl Live {
         let old = state.objects.insert(r.clone(), new.clone());
         state.version += 1;
         if old.as_ref().is_none_or(|o| o.meta.uid != new.meta.uid) {
-            state.appeared.insert(format!("{} {}", r.kind, r.name), made);
+            let name = format!("{} {}", r.kind, r.name);
+            let told = state.claimed.get(&name).is_some_and(|at| (made - *at).0.abs() < NEAR.0);
+            if !told {
+                state.appeared.insert(name, made);
+            }
         }
         let told = changes::between(old.as_deref(), &new);
         state.pending.extend(told.into_iter().map(|(actor, what)| Entry {
@@ -168,6 +211,7 @@ impl Live {
 
     /// A whole list came: what is not in it is gone.
     fn replace(&self, kind: Kind, all: Vec<Object>) {
+        let all: Vec<Object> = all.into_iter().filter(|o| self.keeps(o)).collect();
         let present: BTreeSet<Ref> = all.iter().map(reference).collect();
         let known: Vec<Ref> =
             self.state().objects.keys().filter(|r| r.kind == kind).cloned().collect();
@@ -212,23 +256,22 @@ pub(crate) fn object(kind: Kind, wire: &DynamicObject) -> anyhow::Result<Object>
 }
 
 async fn follow(live: Arc<Live>, kind: Kind) {
-    let mut told = false;
     loop {
         // A watch that ended begins again with a list, after a moment.
-        if let Err(error) = follow_once(&live, kind, &mut told).await {
-            // An API server that is away is told of once for each kind.
-            if !std::mem::replace(&mut told, true) {
-                eprintln!("  the watch of {kind} ended and begins again: {error:#}");
+        if let Err(error) = follow_once(&live, kind).await {
+            // An API server that is away is told of once, not once for each kind and try.
+            if !live.away.swap(true, Ordering::Relaxed) {
+                eprintln!("  watches ended and begin again, {kind} first: {error:#}");
             }
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
     }
 }
 
-async fn follow_once(live: &Live, kind: Kind, told: &mut bool) -> anyhow::Result<()> {
+async fn follow_once(live: &Live, kind: Kind) -> anyhow::Result<()> {
     let api = api(&live.client, kind, "");
     let list = api.list(&ListParams::default()).await?;
-    *told = false;
+    live.away.store(false, Ordering::Relaxed);
     let mut version = list.metadata.resource_version.clone().unwrap_or_default();
     let all = list.items.iter().map(|o| object(kind, o)).collect::<anyhow::Result<_>>()?;
     live.replace(kind, all);

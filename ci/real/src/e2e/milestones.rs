@@ -7,6 +7,7 @@ use ivory_core::Kind;
 use ivory_sim::scenario::act::set_name;
 use ivory_sim::scenario::alias::Aliases;
 use ivory_sim::scenario::language::{Act, Scenario, Step};
+use ivory_sim::scenario::target::Target;
 use ivory_sim::scenario::transcript::texts;
 use ivory_sim::world::KubeId;
 use ivory_sim::world::journal::{Entry, Milestone};
@@ -24,6 +25,8 @@ pub(crate) struct Fact {
     pub(crate) track: Track,
     /// What happened.
     pub(crate) text: String,
+    /// Whose cluster's it is; empty if that is not told.
+    pub(crate) cluster: String,
 }
 
 /// What an event is about.
@@ -46,6 +49,7 @@ pub(crate) enum Track {
 /// The milestones of a journal, flaps left out, and the flaps.
 pub(crate) fn milestones(scenario: &Scenario, journal: &[Entry]) -> (Vec<Fact>, Vec<Fact>) {
     let aliases = aliases(scenario, journal);
+    let names = clusters(scenario);
     let mut facts: Vec<Fact> = Vec::new();
     let mut last: BTreeMap<Track, String> = BTreeMap::new();
     for entry in journal {
@@ -56,9 +60,36 @@ pub(crate) fn milestones(scenario: &Scenario, journal: &[Entry]) -> (Vec<Fact>, 
             continue;
         }
         last.insert(track.clone(), text.clone());
-        facts.push(Fact { at_s: entry.at.seconds(), track, text });
+        let cluster = cluster(&names, &entry.what).unwrap_or_default().to_owned();
+        facts.push(Fact { at_s: entry.at.seconds(), track, text, cluster });
     }
     without_flaps(facts)
+}
+
+/// The names of the clusters that a story makes.
+fn clusters(scenario: &Scenario) -> Vec<&str> {
+    let ours = |m: &&Value| m["kind"] == Kind::IvoryCluster.name();
+    let made = manifests(&scenario.steps).into_iter().filter(ours);
+    made.filter_map(|m| m["metadata"]["name"].as_str()).collect()
+}
+
+/// The cluster that an event is about.
+fn cluster<'a>(names: &[&'a str], what: &'a Milestone) -> Option<&'a str> {
+    match what {
+        Milestone::Wrote { cluster, .. } | Milestone::Condition { cluster, .. } => {
+            cluster.rsplit('/').next()
+        }
+        Milestone::Scheduled { pod: name, .. }
+        | Milestone::Ready { pod: name, .. }
+        | Milestone::PodGone { pod: name }
+        | Milestone::Database { pod: name, .. }
+        | Milestone::JobEnded { job: name, .. } => {
+            let of =
+                |cluster: &&&str| name.strip_prefix(**cluster).is_some_and(|r| r.starts_with('-'));
+            names.iter().filter(of).max_by_key(|cluster| cluster.len()).copied()
+        }
+        _ => None,
+    }
 }
 
 fn fact(aliases: &Aliases, what: &Milestone) -> Option<(Track, String)> {
@@ -113,12 +144,22 @@ fn timeline(text: &str) -> Option<&str> {
 /// they became ready: their births say nothing about what they do.
 pub(crate) fn aliases(scenario: &Scenario, journal: &[Entry]) -> Aliases {
     let mut aliases = Aliases::default();
+    let mut learn = |cluster: &str, manifest: &Value| {
+        let sets = manifest["spec"]["instances"].as_array();
+        let sets: Vec<String> = sets.into_iter().flatten().enumerate().map(set_name).collect();
+        aliases.cluster(&scenario.namespace, cluster, sets.iter().map(String::as_str));
+    };
     for manifest in manifests(&scenario.steps) {
         if manifest["kind"] == Kind::IvoryCluster.name() {
-            let name = manifest["metadata"]["name"].as_str().unwrap_or_default();
-            let sets = manifest["spec"]["instances"].as_array();
-            let sets: Vec<String> = sets.into_iter().flatten().enumerate().map(set_name).collect();
-            aliases.cluster(&scenario.namespace, name, sets.iter().map(String::as_str));
+            learn(manifest["metadata"]["name"].as_str().unwrap_or_default(), manifest);
+        }
+    }
+    // A set may join by a patch.
+    for step in &scenario.steps {
+        if let Act::Patch { of, with } = &step.act
+            && *of == Target::Cluster
+        {
+            learn(step.cluster.as_deref().unwrap_or(&scenario.cluster), with);
         }
     }
     let leads = |e: &Entry| match &e.what {
@@ -177,6 +218,34 @@ fn without_flaps(facts: Vec<Fact>) -> (Vec<Fact>, Vec<Fact>) {
 
 /// Whether a Pod's name is an instance's, after names were replaced.
 pub(crate) fn is_instance(pod: &str) -> bool {
-    let job = pod.starts_with("backup/") || pod.starts_with("repo");
+    // `instance1/1`, and beside another cluster `hippo/instance1/1`.
+    let job = pod.starts_with("backup/") || pod.contains("/backup/") || pod.starts_with("repo");
     pod.contains('/') && !job
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instance_is_told_from_a_helper() {
+        for (pod, expected) in [
+            ("instance1/1", true),
+            ("hippo/instance1/1", true),
+            ("backup/1", false),
+            ("hippo/backup/1", false),
+            ("hippo-repo-host-0", false),
+        ] {
+            assert_eq!(is_instance(pod), expected, "{pod}");
+        }
+    }
+
+    #[test]
+    fn an_event_is_of_the_cluster_with_the_longest_name_that_fits() {
+        let gone = |pod: &str| Milestone::PodGone { pod: pod.into() };
+        let of = |pod: &str| cluster(&["hippo", "hippo-two"], &gone(pod)).map(str::to_owned);
+        assert_eq!(of("hippo-instance1-abcd-0").as_deref(), Some("hippo"));
+        assert_eq!(of("hippo-two-instance1-abcd-0").as_deref(), Some("hippo-two"));
+        assert_eq!(of("rhino-instance1-abcd-0"), None);
+    }
 }

@@ -64,6 +64,10 @@ async fn follow_pod(live: Arc<Live>, namespace: String, name: String) {
 async fn heard(live: &Live, at: Timestamp, line: &str) {
     let Ok(line) = serde_json::from_str::<Value>(line) else { return };
     let text = |key: &str| line[key].as_str().unwrap_or_default().to_owned();
+    let cluster = line.pointer("/span/cluster").and_then(Value::as_str).unwrap_or_default();
+    if cluster.split_once('/').is_some_and(|(namespace, _)| !live.concerns(namespace)) {
+        return;
+    }
     if text("message") == "wrote" {
         // A watch may tell of what was made a moment after the log does. Lines are taken in their order, since
         // the first write of an object is the one that made it.
@@ -86,10 +90,12 @@ fn wrote(live: &Live, at: Timestamp, line: &Value) {
     let verb = match verb.as_str() {
         "create" if object.starts_with("Event ") => "event",
         "create" => {
-            live.claim(&object, at);
+            live.claim(&object, at, true);
             "create"
         }
-        "apply" if live.claim(&object, at) => "create",
+        "apply" if live.claim(&object, at, text("because") == format!("{object} is missing")) => {
+            "create"
+        }
         "delete" => "delete",
         "status" => "status",
         "exec" => "exec",

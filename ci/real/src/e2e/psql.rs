@@ -92,7 +92,7 @@ impl App {
     }
 
     fn table(&self) -> String {
-        format!("e2e.\"{}\"", self.name)
+        table(&self.name)
     }
 
     fn manifest(&self, spec: &ClientSpec) -> anyhow::Result<Value> {
@@ -272,6 +272,11 @@ impl Facts {
     }
 }
 
+/// A client's table. Neither SQL nor a shell sees anything to quote in its name.
+fn table(client: &str) -> String {
+    format!("e2e.{}", client.replace(|c: char| !c.is_ascii_alphanumeric(), "_"))
+}
+
 /// How many of these rows psql did not print.
 fn missing(known: &BTreeSet<u64>, printed: &str) -> u64 {
     let present: BTreeSet<u64> = printed.lines().filter_map(|l| l.trim().parse().ok()).collect();
@@ -404,6 +409,11 @@ mod tests {
         check(60, 99, false, Some(90), 30);
         check(70, 70, true, Some(80), 10);
         check(81, 81, true, Some(80), 0);
+    }
+
+    #[test]
+    fn a_clients_name_needs_no_quotes_as_a_table() {
+        assert_eq!(table("rhino-app"), "e2e.rhino_app");
     }
 
     #[test]

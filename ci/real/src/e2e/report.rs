@@ -37,6 +37,7 @@ pub(super) struct Played {
     /// What of the story was left out.
     pub(super) left_out: Vec<String>,
     pub(super) seconds: f64,
+    pub(super) cost: Cost,
     pub(super) writes: u64,
     pub(super) clients: usize,
     pub(super) write_gap_s: f64,
@@ -52,6 +53,15 @@ pub(super) struct Played {
     pub(super) facts: Vec<Fact>,
     pub(super) sim_facts: Vec<Fact>,
     pub(super) transcript: String,
+}
+
+/// What a story cost.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Cost {
+    /// Seconds of the clock, cleaning before it and the simulated run included.
+    pub(crate) took_s: f64,
+    /// The operator's requests a minute while it had nothing to do, the lease's apart; none if nobody could count.
+    pub(crate) idle_requests: Option<f64>,
 }
 
 impl Result {
@@ -78,6 +88,7 @@ impl Result {
         journal: &[Entry],
         simulated: std::result::Result<Outcome, String>,
         simulated_journal: &[Entry],
+        cost: Cost,
     ) -> Self {
         let mut wrong = Vec::new();
         if let Some(failure) = real.failure {
@@ -133,6 +144,7 @@ impl Result {
             figures: figures(journal),
             sim_figures: figures(simulated_journal),
             seconds: real.virtual_s,
+            cost,
             writes: real.writes,
             clients: clients.len(),
             write_gap_s: gap,
@@ -166,6 +178,8 @@ impl Result {
                 "result": if p.wrong.is_empty() { "passed" } else { "failed" },
                 "wrong": p.wrong,
                 "seconds": tenths(p.seconds),
+                "took_s": tenths(p.cost.took_s),
+                "idle_requests_per_minute": p.cost.idle_requests.map(tenths),
                 "writes": p.writes,
                 "write_gap_s": tenths(p.write_gap_s),
                 "lost_rows": p.lost_rows,
@@ -238,6 +252,9 @@ pub(crate) fn tell(result: &Result, verbose: bool) {
                     simulated.map_or("not at all".to_owned(), |(_, s)| format!("{s:.1} s"));
                 println!("    {name}: {seconds:.1} s (simulated {simulated})");
             }
+            if let Some(requests) = p.cost.idle_requests {
+                println!("    requests a minute in silence, the lease's apart: {requests:.1}");
+            }
             for what in &p.left_out {
                 println!("    left out: {what}");
             }
@@ -256,6 +273,38 @@ pub(crate) fn tell(result: &Result, verbose: bool) {
     }
 }
 
+/// A line a story: how it ended, what it has in common with the simulator, what it cost.
+fn overview(results: &[Result]) -> String {
+    let mut out = format!(
+        "\n{:<30} {:<8} {:>10} {:>8} {:>10} {:>5} {:>8}\n",
+        "story", "result", "milestones", "gap, s", "simulated", "lost", "took, s"
+    );
+    for result in results {
+        let verdict = if result.failed() { "failed" } else { "passed" };
+        let line = match &result.how {
+            How::Skipped(reason) => format!("{:<30} skipped: {reason}", result.name),
+            How::Broken(error) => format!("{:<30} {verdict:<8} {error}", result.name),
+            How::Played(p) => {
+                let (gap, simulated, lost) = match p.clients {
+                    0 => <(String, String, String)>::default(),
+                    _ => (
+                        format!("{:.1}", p.write_gap_s),
+                        format!("{:.1}", p.sim_write_gap_s),
+                        p.lost_rows.map_or("?".to_owned(), |lost| lost.to_string()),
+                    ),
+                };
+                format!(
+                    "{:<30} {verdict:<8} {:>10} {gap:>8} {simulated:>10} {lost:>5} {:>8.0}",
+                    result.name, p.compared.common, p.cost.took_s
+                )
+            }
+        };
+        out.push_str(line.trim_end());
+        out.push('\n');
+    }
+    out
+}
+
 /// Tells of all.
 pub(crate) fn sum(results: &[Result], image: Option<&Image>, as_json: bool) {
     let count = |is: fn(&Result) -> bool| results.iter().filter(|r| is(r)).count();
@@ -268,6 +317,7 @@ pub(crate) fn sum(results: &[Result], image: Option<&Image>, as_json: bool) {
         println!("{}", json!({"scenarios": scenarios, "image_bytes": size}));
         return;
     }
+    print!("{}", overview(results));
     println!(
         "\n{passed} passed, {failed} failed, {skipped} skipped; slack: waits {WITHIN_FACTOR} times as long, \
          write gaps {GAP_FACTOR} times and {GAP_SECONDS} s, moments {} s",
@@ -297,6 +347,7 @@ mod tests {
             wrong: wrong.iter().map(|w| (*w).to_owned()).collect(),
             left_out: Vec::new(),
             seconds: 0.0,
+            cost: Cost::default(),
             writes: 0,
             clients: 0,
             write_gap_s: 0.0,
