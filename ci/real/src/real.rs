@@ -38,7 +38,7 @@ pub(crate) struct Args {
     cases: Vec<String>,
     /// Seconds by which times may differ from the model's, where Patroni's own clock doesn't rule; a busy machine
     /// needs more.
-    #[arg(long, default_value_t = 15.0)]
+    #[arg(long, default_value_t = 30.0)]
     slack: f64,
     /// Prints everything that was written into the API.
     #[arg(long)]

@@ -107,7 +107,7 @@ impl Server {
         let asked = asked(caller, &head, &address, &call);
         let lost = match self.disturbed(&asked).await {
             Ok(lost) => lost,
-            Err(answer) => return answer,
+            Err(answer) => return *answer,
         };
         let permitted = self
             .living
@@ -156,10 +156,10 @@ impl Server {
     }
 
     /// What a rule does to a request before it arrives: whether its answer will be lost, or the end of it.
-    async fn disturbed(&self, asked: &Asked) -> Result<bool, Answer> {
+    async fn disturbed(&self, asked: &Asked) -> Result<bool, Box<Answer>> {
         let refuse = || {
             self.tell(asked, None, false);
-            Err(Err("connection refused".into()))
+            Err(Box::new(Err("connection refused".into())))
         };
         match self.faults.of(asked) {
             None => Ok(false),
@@ -169,7 +169,8 @@ impl Server {
                     403 => format!("planted: User \"operator\" cannot {} this", asked.verb),
                     _ => format!("planted: {reason}"),
                 };
-                Err(Ok(refused(&Status { code, reason, message, causes: Vec::new() })))
+                let status = Status { code, reason, message, causes: Vec::new() };
+                Err(Box::new(Ok(refused(&status))))
             }
             Some(Action::Refuse) => refuse(),
             Some(Action::Delay(span)) => {

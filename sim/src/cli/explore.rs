@@ -3,6 +3,7 @@
 
 #![expect(
     clippy::disallowed_methods,
+    clippy::disallowed_types,
     reason = "the command line says how long it took, and draws a first seed nobody has seen"
 )]
 

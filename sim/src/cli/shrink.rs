@@ -1,6 +1,10 @@
 //! `ivory-sim shrink`: a story that fails, drawn or written, becomes the smallest that fails in the same way.
 
-#![expect(clippy::disallowed_methods, reason = "the command line keeps to a budget of time")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "the command line keeps to a budget of time"
+)]
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;

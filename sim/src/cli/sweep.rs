@@ -1,7 +1,11 @@
 //! `ivory-sim sweep`: every message of the operator, every cut, once. Threads, progress and tables; what a cut is and
 //! how it ends, `explore` says.
 
-#![expect(clippy::disallowed_methods, reason = "the command line says how long it took")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "the command line says how long it took"
+)]
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
