@@ -2,7 +2,6 @@
 
 #![expect(
     clippy::disallowed_methods,
-    clippy::disallowed_types,
     reason = "the command line uses threads; results are sorted, so that the order of the threads does not show"
 )]
 

@@ -162,19 +162,23 @@ fn sensible(story: &Value) -> bool {
     if applied.is_none_or(|last| last["optional"] == true) {
         return false;
     }
-    steps.iter().enumerate().all(|(at, step)| {
-        heals(step).is_none_or(|healed| steps[at..].iter().any(|later| healed(later)))
-    })
+    steps
+        .iter()
+        .enumerate()
+        .all(|(at, step)| heals(step).is_none_or(|healed| steps[at..].iter().any(healed)))
 }
 
+/// Whether a step is what one waits for.
+type IsStep = Box<dyn Fn(&Value) -> bool>;
+
 /// How a fault is healed; none for what heals by itself or is no fault.
-fn heals(step: &Value) -> Option<Box<dyn Fn(&Value) -> bool>> {
+fn heals(step: &Value) -> Option<IsStep> {
     let fault = step["fault"].as_object()?;
     let (word, value) = fault.iter().next()?;
-    let has = |what: &'static str, wanted: Value| -> Option<Box<dyn Fn(&Value) -> bool>> {
+    let has = |what: &'static str, wanted: Value| -> Option<IsStep> {
         Some(Box::new(move |s: &Value| s["fault"][what] == wanted))
     };
-    let any = |what: &'static str| -> Option<Box<dyn Fn(&Value) -> bool>> {
+    let any = |what: &'static str| -> Option<IsStep> {
         Some(Box::new(move |s: &Value| s["fault"].get(what).is_some()))
     };
     match (word.as_str(), value.as_str()) {

@@ -119,7 +119,7 @@ impl Faults {
         };
         let rules = Arc::make_mut(&mut self.rules);
         rules[index].seen += 1;
-        if rules[index].seen % rules[index].every != 0 {
+        if !rules[index].seen.is_multiple_of(rules[index].every) {
             return Cut::Pass;
         }
         let cut = rules[index].cut.clone();
