@@ -267,6 +267,21 @@ impl<'a> Pass<'a> {
         self.write(step, reason, op);
     }
 
+    /// Sets the Pods of a StatefulSet of which the spec knows nothing more, and leaves the rest of it as it is.
+    pub fn scale(&mut self, step: Step, reason: Reason, workload: &Object, replicas: i32) {
+        let meta = &workload.meta;
+        let op = Op::MergePatch {
+            kind: Kind::StatefulSet,
+            namespace: meta.namespace.to_string(),
+            name: meta.name.to_string(),
+            patch: json!({
+                "metadata": {"uid": &*meta.uid, "resourceVersion": meta.resource_version.to_string()},
+                "spec": {"replicas": replicas},
+            }),
+        };
+        self.write(step, reason, op);
+    }
+
     /// Hands leadership over from the Pod that has it, to the candidate or to whom Patroni chooses.
     pub fn hand_over(
         &mut self,

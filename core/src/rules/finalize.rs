@@ -112,16 +112,7 @@ fn stop(pass: &mut Pass<'_>, pods: &[Arc<Object>], workloads: &[Arc<Object>]) {
         if leads(workload) && others_run {
             continue;
         }
-        let op = Op::MergePatch {
-            kind: Kind::StatefulSet,
-            namespace: workload.meta.namespace.to_string(),
-            name: workload.meta.name.to_string(),
-            patch: json!({
-                "metadata": {"uid": &*workload.meta.uid, "resourceVersion": workload.meta.resource_version.to_string()},
-                "spec": {"replicas": 0},
-            }),
-        };
-        pass.write(Step::Finalizer, Reason::Deleting, op);
+        pass.scale(Step::Finalizer, Reason::Deleting, workload, 0);
     }
     // Nobody else stops a Pod that has no controller.
     for pod in pods.iter().filter(|p| p.controller().is_none()) {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::crypto::pki::Root;
 use crate::names;
 use crate::pass::Pass;
-use crate::report::Step;
+use crate::report::{Reason, Step};
 use crate::rules::members::{Member, Members};
 use crate::rules::shutdown::Phase;
 use crate::rules::{instance_names, pki, volumes, wal_volume};
@@ -49,7 +49,39 @@ pub fn ensure(
         }
         all.push((set.name.clone(), wanted));
     }
+    if *phase != Phase::Runs {
+        scale_unwanted(pass, members, phase, &all);
+    }
     all
+}
+
+/// An instance that is no longer wanted stops and starts with the others: while its set was removed the cluster was
+/// down, and its data may be what the others are to be made from. It goes when they have them.
+fn scale_unwanted(
+    pass: &mut Pass<'_>,
+    members: &Members,
+    phase: &Phase,
+    wanted: &[(String, Vec<String>)],
+) {
+    let unwanted = |m: &&Member| !wanted.iter().any(|(_, names)| names.contains(&m.name));
+    for member in members.with_workload().filter(unwanted) {
+        let Some(workload) = &member.stateful_set else { continue };
+        let replicas = phase.replicas(&member.name, Some(member));
+        if workload.i64_at(&["spec", "replicas"]) == Some(replicas.into()) {
+            continue;
+        }
+        let text = match replicas {
+            0 => {
+                format!("instance {} stops with the cluster, though no longer wanted", member.name)
+            }
+            _ => format!(
+                "instance {} has the data of the cluster, though no longer wanted",
+                member.name
+            ),
+        };
+        let reason = Reason::Because { word: "Unwanted", text };
+        pass.scale(Step::Instances, reason, workload, replicas);
+    }
 }
 
 fn one(

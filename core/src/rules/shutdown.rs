@@ -182,6 +182,44 @@ mod tests {
     }
 
     #[test]
+    fn a_set_that_is_replaced_while_the_cluster_is_down_gives_its_data_first() {
+        let other = |s: &mut serde_json::Value| {
+            s["instances"][0]["name"] = "other".into();
+        };
+        // The set is replaced with the stop, while all is down, or with the start.
+        for when in 0..3 {
+            let mut world = World::settled(2);
+            let old = world.leader();
+            world.edit(|s| {
+                s["shutdown"] = true.into();
+                if when == 0 {
+                    other(s);
+                }
+            });
+            world.settle();
+            assert_eq!(world.all(Kind::Pod).len(), 0, "{when}: all is down");
+            if when == 1 {
+                world.edit(other);
+                world.settle();
+                assert_eq!(asked(&world, &old), 0, "{when}");
+            }
+            world.edit(|s| {
+                s["shutdown"] = false.into();
+                other(s);
+            });
+            let mut seen = false;
+            world.settle_with(|world, _| {
+                let old = world.get(Kind::StatefulSet, &old);
+                seen |= old.is_some_and(|s| s.i64_at(&["spec", "replicas"]) == Some(1));
+            });
+            assert!(seen, "{when}: the old leader has the data, and starts");
+            assert!(world.get(Kind::StatefulSet, &old).is_none(), "{when}: then it goes");
+            assert_eq!(world.condition("Ready").map(|c| c.0).as_deref(), Some("True"), "{when}");
+            assert_eq!(world.instances().len(), 2, "{when}");
+        }
+    }
+
+    #[test]
     fn a_cluster_that_was_never_up_stops_at_once() {
         let mut spec = crate::test_support::spec(2);
         spec["shutdown"] = true.into();

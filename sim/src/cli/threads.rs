@@ -18,7 +18,7 @@ pub(super) fn in_threads<T: Send>(
     deed: impl Fn(usize) -> Option<T> + Sync,
 ) -> Vec<T> {
     let next = AtomicUsize::new(0);
-    let done = Mutex::new(Vec::with_capacity(count));
+    let done = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for _ in 0..threads.clamp(1, count.max(1)) {
             scope.spawn(|| {

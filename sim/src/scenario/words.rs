@@ -57,13 +57,13 @@ words! {
     Step Yes: "apply" "patch" "annotate" "label" "delete" "scale" "wait" "expect" "connect" "disconnect"
         "sql" "fault" "advance" "mark" "each";
     Beside Yes: "cluster" "within" "for" "refused";
-    Beside Simulator: "in" "optional";
+    Beside Simulator: "optional" "in";
     Expectation Yes: "ready" "instances" "pods" "primary" "roles" "timeline" "exists" "absent" "gone" "field"
         "changed" "unchanged" "condition" "event" "service" "spread" "client" "quiet";
     Fault Yes: "kill_pod" "kill_container" "operator";
     Fault Simulator: "crash_node" "restart_node" "lose_node" "partition" "heal" "api_outage" "lose_volume"
-        "images" "messages" "lag" "drain" "uncordon" "hang_patroni" "replication" "kill_postgres" "refuse"
-        "second_operator";
+        "images" "messages" "lag" "refuse" "second_operator" "drain" "uncordon" "hang_patroni" "kill_postgres"
+        "replication";
     Final Yes: "write_gap_s" "lost_rows" "writes_when_quiet" "writes";
 }
 
