@@ -78,10 +78,14 @@ fn fresh() -> u64 {
 }
 
 fn tell_seed(seed: u64) -> Result<Told, String> {
-    let Played { outcome, bad } = play(&swarm::story(seed), Path::new("."), &build)
+    let played = play(&swarm::story(seed), Path::new("."), &build)
         .map_err(|error| format!("seed {seed}: {error}"))?;
+    Ok(told(seed, played))
+}
+
+fn told(seed: u64, Played { outcome, bad }: Played) -> Told {
     let bad = bad.map(|bad| (bad, last(&outcome.transcript)));
-    Ok(Told { seed, virtual_s: outcome.virtual_s, writes: outcome.writes, bad })
+    Told { seed, virtual_s: outcome.virtual_s, writes: outcome.writes, bad }
 }
 
 fn last(transcript: &str) -> Vec<String> {
@@ -96,14 +100,13 @@ fn one(seed: u64, args: &ExploreArgs) -> Result<(), Trouble> {
         let text = swarm::text(&story)?;
         std::fs::write(file, text).map_err(|e| format!("{}: {e}", file.display()))?;
     }
-    let Played { outcome, bad } = play(&story, Path::new("."), &build)?;
+    let played = play(&story, Path::new("."), &build)?;
     let ui = Ui::of_stdout();
     if !args.json {
         line!("{}", swarm::text(&story)?);
-        line!("{}", outcome.transcript);
+        line!("{}", played.outcome.transcript);
     }
-    let bad = bad.map(|bad| (bad, last(&outcome.transcript)));
-    let told = Told { seed, virtual_s: outcome.virtual_s, writes: outcome.writes, bad };
+    let told = told(seed, played);
     if args.json {
         line!("{}", as_json(seed, std::slice::from_ref(&told), 0.0));
     }

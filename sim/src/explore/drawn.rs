@@ -39,22 +39,14 @@ pub struct Played {
 pub fn play(story: &Value, folder: &Path, build: &Build<'_>) -> Result<Played, String> {
     let text = swarm::text(story)?;
     let scenario = parse("drawn.yaml", folder, &text).map_err(|e| e.to_string())?;
-    let driver = build(&scenario.world, false)?;
-    let mut player = Player::new(driver, &scenario.cluster, &scenario.namespace);
-    loop {
-        match player.tick(&scenario) {
-            Ok(true) => {}
-            Ok(false) => return Ok(Played { outcome: player.outcome(&scenario, None), bad: None }),
-            Err(failure) => {
-                let promise = Promise::of(&failure, player.silent());
-                let awaited = super::failure::awaited(&player);
-                let key = key(promise, &failure);
-                let bad = Bad { promise, failure: failure.clone(), awaited, key };
-                let outcome = player.outcome(&scenario, Some(failure));
-                return Ok(Played { outcome, bad: Some(bad) });
-            }
-        }
-    }
+    let mut player = Player::of(&scenario, None, false, build)?;
+    let outcome = player.play(&scenario);
+    let bad = outcome.failure.clone().map(|failure| {
+        let promise = Promise::of(&failure, player.silent());
+        let awaited = super::failure::awaited(&player);
+        Bad { promise, key: key(promise, &failure), failure, awaited }
+    });
+    Ok(Played { outcome, bad })
 }
 
 /// Promise, kind of step, and what is wrong without its numbers: smaller stories have other figures.

@@ -89,14 +89,8 @@ impl Site for LabSite {
                 kill_users_of(world, kube, volume);
                 Ok(())
             }
-            Break::Operator(runs) => {
-                match (world.find(kube, OPERATOR), runs) {
-                    (Some(operator), false) => world.kill(operator, 137),
-                    (None, true) => {
-                        world.spawn(kube, Arc::new(Operator::new(OPERATOR, config())), None, None);
-                    }
-                    _ => {}
-                }
+            Break::Operator(up) => {
+                switch(world, kube, OPERATOR, *up);
                 Ok(())
             }
             Break::Images(image, failing) => {
@@ -140,13 +134,7 @@ impl Site for LabSite {
                 Ok(())
             }
             Break::SecondOperator(up) => {
-                match (world.find(kube, SECOND), up) {
-                    (Some(operator), false) => world.kill(operator, 137),
-                    (None, true) => {
-                        world.spawn(kube, Arc::new(Operator::new(SECOND, config())), None, None);
-                    }
-                    _ => {}
-                }
+                switch(world, kube, SECOND, *up);
                 Ok(())
             }
             Break::Partition(..)
@@ -251,6 +239,17 @@ impl Site for LabSite {
             }
         }
         all
+    }
+}
+
+/// Starts the operator of a name, or kills it; one that is as it should be is left alone.
+fn switch(world: &mut World, kube: KubeId, name: &str, up: bool) {
+    match (world.find(kube, name), up) {
+        (Some(operator), false) => world.kill(operator, 137),
+        (None, true) => {
+            world.spawn(kube, Arc::new(Operator::new(name, config())), None, None);
+        }
+        _ => {}
     }
 }
 

@@ -33,7 +33,7 @@ pub fn story(seed: u64) -> Value {
         json!({"connect": {"secret": "hippo-pguser-hippo", "every": "1s"}}),
         json!({"wait": {"client": {"writes": true}}, "within": "10m"}),
     ];
-    let (mut lossy, mut edited, mut blown) = (false, false, Vec::new());
+    let (mut lossy, mut edited, mut heals) = (false, false, Vec::new());
     for _ in 0..dice.between(1, 8) {
         match dice.below(10) {
             0..4 => {
@@ -47,7 +47,7 @@ pub fn story(seed: u64) -> Value {
             _ => {
                 let blow = blows::draw(&mut dice);
                 steps.extend(blow.steps);
-                blown.push(blow.heals);
+                heals.extend(blow.heals);
                 lossy |= blow.lossy;
             }
         }
@@ -60,12 +60,9 @@ pub fn story(seed: u64) -> Value {
         };
         steps.push(json!({"advance": pause}));
     }
-    let heals: std::collections::BTreeSet<String> =
-        blown.into_iter().flatten().map(|h| h.to_string()).collect();
-    for heal in heals {
-        let fault: Value = serde_json::from_str(&heal).unwrap_or_default();
-        steps.push(json!({"fault": fault, "optional": true}));
-    }
+    heals.sort_by_key(Value::to_string);
+    heals.dedup();
+    steps.extend(heals.into_iter().map(|heal| json!({"fault": heal, "optional": true})));
     // Outages, hangs and the like end by themselves; the story's own hands need an API server.
     steps.push(json!({"advance": "2m"}));
     if edited {
