@@ -38,10 +38,9 @@ fn pod_annotations_matter(old: &Object, new: &Object) -> bool {
     if before == after {
         return false;
     }
-    let facts = |text: Option<&str>| {
-        let status = text.and_then(Status::parse)?;
-        Some((status.role, status.state, status.timeline, status.pending_restart))
-    };
+    // Of what a member says of itself, only how far it has come is no fact.
+    let facts =
+        |text: Option<&str>| Some(Status { xlog_location: None, ..text.and_then(Status::parse)? });
     facts(before) != facts(after)
 }
 
@@ -75,6 +74,33 @@ mod tests {
         Object::from_value(json!({"apiVersion": "v1", "kind": "Secret", "data": data, "metadata": {
             "name": "root", "namespace": "ns", "uid": "u", "resourceVersion": "1", "ownerReferences": owners}}))
         .expect("an object")
+    }
+
+    #[test]
+    fn what_patroni_says_of_a_member_matters_but_for_its_position() {
+        let pod = |status: Value| {
+            Object::from_value(json!({"apiVersion": "v1", "kind": "Pod", "metadata": {
+                "name": "a-0", "namespace": "ns", "uid": "u", "resourceVersion": "1",
+                "annotations": {"status": status.to_string()}}}))
+            .expect("a Pod")
+        };
+        let said = json!({"role": "replica", "state": "running", "xlog_location": 1,
+            "replication_state": "streaming", "timeline": 1});
+        for (key, value, expected) in [
+            ("xlog_location", json!(2), false),
+            ("replay_lsn", json!(2), false),
+            ("replication_state", json!("in archive recovery"), true),
+            ("state", json!("starting"), true),
+            ("role", json!("primary"), true),
+            ("timeline", json!(2), true),
+            ("pending_restart", json!(true), true),
+            ("tags", json!({"nofailover": true}), true),
+            ("pause", json!(true), true),
+        ] {
+            let mut other = said.clone();
+            other[key] = value;
+            assert_eq!(matters(&pod(said.clone()), &pod(other)), expected, "{key}");
+        }
     }
 
     #[test]
