@@ -154,6 +154,7 @@ fn deletion(
             let leads = |p: &&std::sync::Arc<Object>| {
                 p.label(labels::ROLE).is_some_and(labels::role::is_leader)
                     && p.condition_true("Ready")
+                    && !p.terminating()
             };
             let others = pods
                 .iter()

@@ -86,6 +86,7 @@ pub fn of_plans() -> Vec<Grant> {
     let mut all = vec![
         Grant::new(Kind::Event, "create"),
         Grant::new(Kind::IvoryCluster, "patch"),
+        Grant::new(Kind::Pod, "patch"),
         Grant::below(Kind::IvoryCluster, "finalizers", "update"),
         Grant::below(Kind::IvoryCluster, "status", "patch"),
     ];

@@ -100,6 +100,12 @@ pub fn instance_pod(instance: &str) -> String {
     format!("{instance}-0")
 }
 
+/// The instance whose Pod would have this name.
+#[must_use]
+pub fn instance_of_pod(pod: &str) -> Option<&str> {
+    pod.strip_suffix("-0")
+}
+
 /// The data volume claim of an instance.
 #[must_use]
 pub fn data_volume(instance: &str) -> String {

@@ -183,6 +183,14 @@ impl Object {
         self.meta.deleted_at.is_some()
     }
 
+    /// Whether a Pod has a volume from this claim.
+    #[must_use]
+    pub fn mounts_claim(&self, claim: &str) -> bool {
+        let volumes = self.at(&["spec", "volumes"]).and_then(Value::as_array);
+        let name = |v: &Value| v.pointer("/persistentVolumeClaim/claimName").cloned();
+        volumes.into_iter().flatten().any(|v| name(v).is_some_and(|n| n == claim))
+    }
+
     /// `status.conditions[type == T]`, whole.
     #[must_use]
     pub fn condition(&self, kind: &str) -> Option<&Value> {

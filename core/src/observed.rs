@@ -66,6 +66,16 @@ impl Observed {
         }
     }
 
+    /// What is read by name and bears no label of the cluster's.
+    pub fn unlabelled(&self, kind: Kind) -> impl Iterator<Item = &Arc<Object>> {
+        let cluster = &self.cluster.meta.name;
+        let by_name = self.objects.iter().filter_map(move |(key, found)| match key {
+            ReadKey::One { kind: k, .. } if *k == kind => found.known(),
+            _ => None,
+        });
+        by_name.flatten().filter(move |o| o.label(crate::labels::CLUSTER) != Some(cluster))
+    }
+
     /// The StorageClasses, when they are known.
     #[must_use]
     pub fn classes(&self) -> Option<&[Arc<Object>]> {

@@ -1,6 +1,7 @@
 //! One pass in the making: what it reads, and what it has decided so far. Rules speak through it, so that
 //! "is this write needed?" is answered in one place, exactly.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -253,31 +254,36 @@ impl<'a> Pass<'a> {
         key: &'static str,
         value: Option<String>,
     ) {
-        let object = &self.cluster.object;
-        let op = Op::MergePatch {
-            kind: Kind::IvoryCluster,
-            namespace: object.meta.namespace.to_string(),
-            name: object.meta.name.to_string(),
-            patch: json!({"metadata": {
-                "uid": &*object.meta.uid,
-                "resourceVersion": object.meta.resource_version.to_string(),
-                "annotations": {key: value},
-            }}),
-        };
-        self.write(step, reason, op);
+        let object = self.cluster.object.clone();
+        let patch = json!({"metadata": {"annotations": {key: value}}});
+        self.patch_as_read(step, reason, &object, patch);
     }
 
     /// Sets the Pods of a StatefulSet of which the spec knows nothing more, and leaves the rest of it as it is.
     pub fn scale(&mut self, step: Step, reason: Reason, workload: &Object, replicas: i32) {
-        let meta = &workload.meta;
+        self.patch_as_read(step, reason, workload, json!({"spec": {"replicas": replicas}}));
+    }
+
+    /// Changes labels of an object that others made, and leaves the rest of it as it is.
+    pub fn relabel(
+        &mut self,
+        step: Step,
+        reason: Reason,
+        object: &Object,
+        labels: &BTreeMap<String, String>,
+    ) {
+        self.patch_as_read(step, reason, object, json!({"metadata": {"labels": labels}}));
+    }
+
+    /// A merge patch of an object in the version that was read: a newer one is not overwritten.
+    fn patch_as_read(&mut self, step: Step, reason: Reason, object: &Object, mut patch: Value) {
+        patch["metadata"]["uid"] = json!(&*object.meta.uid);
+        patch["metadata"]["resourceVersion"] = json!(object.meta.resource_version.to_string());
         let op = Op::MergePatch {
-            kind: Kind::StatefulSet,
-            namespace: meta.namespace.to_string(),
-            name: meta.name.to_string(),
-            patch: json!({
-                "metadata": {"uid": &*meta.uid, "resourceVersion": meta.resource_version.to_string()},
-                "spec": {"replicas": replicas},
-            }),
+            kind: object.kind,
+            namespace: object.meta.namespace.to_string(),
+            name: object.meta.name.to_string(),
+            patch,
         };
         self.write(step, reason, op);
     }

@@ -1,8 +1,12 @@
 //! What a plan may look at: the driver fetches exactly this, and derives its watches from it.
 
+use std::collections::BTreeSet;
+
 use crate::kind::Kind;
 use crate::object::Object;
+use crate::observed::Observed;
 use crate::read::{ReadKey, Selector};
+use crate::rules::members;
 use crate::{labels, names};
 
 /// The kinds of which every object with the cluster's label is read.
@@ -23,6 +27,7 @@ pub const LABELLED: &[Kind] = &[
 
 /// The kinds of which objects are read by name as well, whatever labels they bear.
 pub const NAMED: &[Kind] = &[
+    Kind::Pod,
     Kind::Service,
     Kind::Endpoints,
     Kind::ConfigMap,
@@ -35,7 +40,8 @@ pub const NAMED: &[Kind] = &[
     Kind::RoleBinding,
 ];
 
-/// Everything that a plan for this cluster may look at.
+/// Everything that a plan for this cluster may look at, as far as the cluster itself tells. What was found
+/// may call for a [`second_look`].
 #[must_use]
 pub fn reads(cluster: &Object) -> Vec<ReadKey> {
     let (namespace, name) = (cluster.meta.namespace.to_string(), &*cluster.meta.name);
@@ -61,6 +67,36 @@ pub fn reads(cluster: &Object) -> Vec<ReadKey> {
     keys.extend(named_by_the_spec(cluster).into_iter().map(|(kind, name)| one(kind, name)));
     keys.sort();
     keys.dedup();
+    keys
+}
+
+/// What the first look calls for: StatefulSet and Pod of each instance of which another object was seen, and
+/// they were not. They may not be there; or a stranger took away the label by which they are listed, and
+/// only a read by name can tell. A Pod without that label is nobody's: its StatefulSet lets it go and can't
+/// make another.
+#[must_use]
+pub fn second_look(observed: &Observed) -> Vec<ReadKey> {
+    let listed = |kind| observed.labelled(kind).known().copied();
+    let (Some(sets), Some(pods), Some(claims)) =
+        (listed(Kind::StatefulSet), listed(Kind::Pod), listed(Kind::PersistentVolumeClaim))
+    else {
+        return Vec::new();
+    };
+    let seen = sets.iter().chain(pods).chain(claims);
+    let instances: BTreeSet<&str> =
+        seen.filter_map(|o| members::identity(o, labels::INSTANCE)).collect();
+    let mut keys = Vec::new();
+    for instance in instances {
+        for (kind, name, listed) in [
+            (Kind::StatefulSet, instance.to_owned(), sets),
+            (Kind::Pod, names::instance_pod(instance), pods),
+        ] {
+            if listed.iter().all(|o| *o.meta.name != *name) {
+                let namespace = observed.cluster.meta.namespace.to_string();
+                keys.push(ReadKey::One { kind, namespace, name });
+            }
+        }
+    }
     keys
 }
 
@@ -111,21 +147,44 @@ fn named_by_the_spec(cluster: &Object) -> Vec<(Kind, String)> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
-    use crate::test_support::{World, spec};
+    use crate::test_support::World;
 
     #[test]
     fn the_kinds_that_are_read_by_name_are_listed() {
-        let keys = reads(&World::new(spec(2)).cluster());
-        let found: BTreeSet<Kind> = keys
-            .iter()
+        let mut world = World::settled(2);
+        world.remove(Kind::Pod, &names::instance_pod(&world.leader()));
+        let observed = world.observed();
+        let found: BTreeSet<Kind> = observed
+            .objects
+            .keys()
             .filter_map(|k| match k {
                 ReadKey::One { kind, .. } => Some(*kind),
                 ReadKey::Select { .. } => None,
             })
             .collect();
         assert_eq!(found, NAMED.iter().copied().collect());
+    }
+
+    #[test]
+    fn what_is_listed_is_not_looked_for_again() {
+        let mut world = World::settled(2);
+        assert_eq!(second_look(&world.observed()), []);
+        let (gone, kept) = (world.leader(), world.replicas()[0].clone());
+        world.remove(Kind::StatefulSet, &gone);
+        world.change(Kind::StatefulSet, &kept, |s| {
+            s["metadata"]["labels"].as_object_mut().expect("labels").remove(labels::CLUSTER);
+        });
+        let mut names: Vec<_> = second_look(&world.observed())
+            .into_iter()
+            .filter_map(|key| match key {
+                ReadKey::One { kind: Kind::StatefulSet, name, .. } => Some(name),
+                _ => None,
+            })
+            .collect();
+        names.sort();
+        let mut both = vec![gone, kept];
+        both.sort();
+        assert_eq!(names, both);
     }
 }

@@ -15,8 +15,8 @@ use crate::rules::members::Members;
 use crate::rules::shutdown::Phase;
 use crate::rules::{
     account, backups, config, databases, disruption, dynamic_configuration, finalize, init_sql,
-    instances, leftovers, pending_restart, permissions, pki, rbac, repository, rollout, scale_down,
-    services, shutdown, status, switchover, users, validate,
+    instances, leftovers, pending_restart, permissions, pki, pod_labels, rbac, repository, rollout,
+    scale_down, services, shutdown, status, switchover, users, validate,
 };
 
 /// Decides what to do for one cluster, from what was observed and nothing else.
@@ -104,6 +104,7 @@ fn steps(pass: &mut Pass<'_>) {
         }
     };
     status::observe(pass, &members);
+    pod_labels::restore(pass, &members);
 
     // What Pods need comes before Pods.
     let root = pki::root(pass);

@@ -21,6 +21,7 @@ use crate::observed::Observed;
 use crate::plan::{Op, Plan, Trail, Write};
 use crate::queries::queries;
 use crate::read::{Answer, Output, Query, Read, ReadKey};
+use crate::reads::second_look;
 use crate::ssa::{self, Manager, Schema};
 use crate::{Kind, Sensitive, labels};
 
@@ -256,8 +257,7 @@ impl World {
         let seen = |kind: Kind| if self.lagging == Some(kind) { &self.old } else { &self.objects };
         let cluster = seen(Kind::IvoryCluster).get(&(Kind::IvoryCluster, CLUSTER.to_owned()));
         let cluster = cluster.cloned().unwrap_or_else(|| self.cluster());
-        let mut objects = BTreeMap::new();
-        for key in crate::reads::reads(&cluster) {
+        let mut read = |key: ReadKey| {
             let found = |kind: &Kind, f: &dyn Fn(&Object) -> bool| {
                 let all = seen(*kind).values().filter(|o| o.kind == *kind && f(o));
                 all.cloned().collect::<Vec<_>>()
@@ -272,9 +272,12 @@ impl World {
                     Read::Known(found(kind, &|o| selector.matches(&o.meta.labels)))
                 }
             };
-            objects.insert(key, read);
-        }
+            (key, read)
+        };
+        let objects = crate::reads::reads(&cluster).into_iter().map(&mut read).collect();
         let mut observed = Observed { cluster, objects, answers: BTreeMap::new() };
+        let more: Vec<_> = second_look(&observed).into_iter().map(read).collect();
+        observed.objects.extend(more);
         for query in queries(&observed, &self.config) {
             let answer = self.answer(&query);
             observed.answers.insert(query, answer);

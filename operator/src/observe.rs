@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ivory_core::grants::Grant;
 use ivory_core::observed::Observed;
 use ivory_core::read::{Objects, Read, ReadKey, Selector};
-use ivory_core::reads::reads;
+use ivory_core::reads::{reads, second_look};
 use ivory_core::{Kind, Object, labels};
 use tokio::time::Instant;
 
@@ -20,10 +20,26 @@ use crate::watch::Which;
 pub async fn observe(caches: &Arc<Caches>, key: &Key) -> Option<(Observed, BTreeSet<Grant>)> {
     let cluster =
         caches.of(Kind::IvoryCluster, &key.0).find_map(|w| w.store().get(&key.0, &key.1))?;
-    let mut objects = BTreeMap::new();
     let mut named = BTreeSet::new();
     let mut denied = caches.denied(&key.0);
-    for read in reads(&cluster) {
+    let first = reads(&cluster);
+    let mut observed = Observed { cluster, objects: BTreeMap::new(), answers: BTreeMap::new() };
+    look(caches, key, first, &mut observed, (&mut named, &mut denied)).await;
+    let more = second_look(&observed);
+    look(caches, key, more, &mut observed, (&mut named, &mut denied)).await;
+    caches.keep_named(key, &named);
+    Some((observed, denied))
+}
+
+/// Reads what the keys name.
+async fn look(
+    caches: &Arc<Caches>,
+    key: &Key,
+    reads: Vec<ReadKey>,
+    observed: &mut Observed,
+    (named, denied): (&mut BTreeSet<Name>, &mut BTreeSet<Grant>),
+) {
+    for read in reads {
         let found = match &read {
             ReadKey::Select { kind, namespace, selector } => {
                 select(caches, *kind, namespace, selector)
@@ -33,15 +49,13 @@ pub async fn observe(caches: &Arc<Caches>, key: &Key) -> Option<(Observed, BTree
                     Some(found) => found,
                     None => {
                         let name = (*kind, namespace.clone(), name.clone());
-                        by_name(caches, key, name, &mut named, &mut denied).await
+                        by_name(caches, key, name, named, denied).await
                     }
                 }
             }
         };
-        objects.insert(read, found);
+        observed.objects.insert(read, found);
     }
-    caches.keep_named(key, &named);
-    Some((Observed { cluster, objects, answers: BTreeMap::new() }, denied))
 }
 
 fn select(caches: &Caches, kind: Kind, namespace: &str, selector: &Selector) -> Objects {

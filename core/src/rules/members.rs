@@ -71,6 +71,12 @@ impl Member {
         self.pod().is_some_and(|p| p.condition_true("Ready"))
     }
 
+    /// Whether a Pod of it is ready, be it on its way out.
+    #[must_use]
+    pub fn serves(&self) -> bool {
+        self.pods.iter().any(|p| p.condition_true("Ready"))
+    }
+
     /// Whether its database container runs.
     #[must_use]
     pub fn running(&self) -> bool {
@@ -142,7 +148,8 @@ impl Member {
 
 /// What an object says of the instance that it belongs to. A StatefulSet's labels can be taken away or
 /// changed by anybody, its selector by nobody.
-fn identity<'a>(object: &'a Object, label: &str) -> Option<&'a str> {
+#[must_use]
+pub fn identity<'a>(object: &'a Object, label: &str) -> Option<&'a str> {
     let selector = object
         .at(&["spec", "selector", "matchLabels"])
         .filter(|_| object.kind == Kind::StatefulSet);
@@ -167,7 +174,7 @@ impl Members {
                 let what = format!("the {} of the cluster", kind.plural());
                 return Err(Reason::Unreadable { what });
             };
-            for object in objects {
+            for object in objects.iter().chain(observed.unlabelled(kind)) {
                 members.take(object, &cluster.uid);
             }
         }
@@ -199,7 +206,12 @@ impl Members {
     }
 
     fn take(&mut self, object: &Arc<Object>, cluster_uid: &str) {
-        let Some(instance) = identity(object, labels::INSTANCE) else { return };
+        let by_name = (object.kind == Kind::Pod).then(|| self.instance_of_pod(object)).flatten();
+        let by_name = by_name.map(|m| m.name.clone());
+        let Some(instance) = by_name.as_deref().or_else(|| identity(object, labels::INSTANCE))
+        else {
+            return;
+        };
         let workload_or_claim =
             [Kind::StatefulSet, Kind::PersistentVolumeClaim].contains(&object.kind);
         if workload_or_claim && object.controller().is_some_and(|o| &*o.uid != cluster_uid) {
@@ -227,6 +239,15 @@ impl Members {
             },
             _ => member.furniture.push(object.clone()),
         }
+    }
+
+    /// The instance that a Pod is of by its name and its data, whatever its labels say: anybody can change those.
+    fn instance_of_pod(&self, pod: &Object) -> Option<&Member> {
+        let member = self.all.get(names::instance_of_pod(&pod.meta.name)?)?;
+        let workload = member.stateful_set.as_ref()?;
+        let claim = member.mounted_claim("ivory-data")?;
+        let free = pod.controller().is_none_or(|owner| owner.uid == workload.meta.uid);
+        (free && pod.mounts_claim(claim)).then_some(member)
     }
 
     /// The instances of a set that have a StatefulSet, in name order.

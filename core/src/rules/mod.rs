@@ -17,6 +17,7 @@ pub mod members;
 pub mod pending_restart;
 pub mod permissions;
 pub mod pki;
+pub mod pod_labels;
 pub mod promotion;
 pub mod rbac;
 pub mod repository;

@@ -42,6 +42,10 @@ pub fn one(pass: &mut Pass<'_>, members: &Members) {
             let text = format!("instance {} leads, and no renewed replica streams yet", next.name);
             pass.wait(Step::Rollout, "Rollout", text);
         }
+        None if members.all.values().any(|m| m.stateful_set.is_none() && m.serves()) => {
+            let text = format!("instance {} is renewed when those that go are gone", next.name);
+            pass.wait(Step::Rollout, "Rollout", text);
+        }
         None => {
             // Alone: a checkpoint now makes the stop short. One that does not serve is not asked for it.
             if next.ready() {
@@ -129,6 +133,33 @@ mod tests {
         assert_eq!(reconciled, Some(("False".into(), "Checkpoint".into())));
         world.failing.clear();
         world.settle();
+    }
+
+    #[test]
+    fn a_lone_leader_waits_for_those_that_go() {
+        let mut world = World::settled(2);
+        let (leader, gone) = (world.leader(), world.replicas()[0].clone());
+        world.edit(|s| {
+            restart(s, "once");
+            s["instances"][0]["replicas"] = 1.into();
+        });
+        // The workload goes at once, and its Pod takes its time.
+        let pod = world.the(Kind::Pod, &names::instance_pod(&gone)).clone();
+        world.remove(Kind::StatefulSet, &gone);
+        let pods = |world: &mut World| {
+            let all = deletes(&world.plan()).into_iter();
+            all.filter(|d| d.starts_with("Pod ")).collect::<Vec<_>>()
+        };
+        for _ in 0..4 {
+            world.put((*pod).clone());
+            assert_eq!(pods(&mut world), [""; 0]);
+            world.round();
+        }
+        world.put((*pod).clone());
+        world.change(Kind::Pod, &names::instance_pod(&gone), |p| {
+            p["status"]["conditions"][0]["status"] = "False".into();
+        });
+        assert_eq!(pods(&mut world), [format!("Pod {}", names::instance_pod(&leader))]);
     }
 
     #[test]
