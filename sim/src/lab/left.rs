@@ -132,13 +132,14 @@ fn contents(api: &ApiServer, claim: &Object, now: Time) -> Result<Volume, String
     let data = data(api, claim, now)?;
     if claim.label(labels::PGBACKREST_VOLUME).is_some() {
         let (system_id, version) = (data.system_id, data.version);
-        let records = data.wal.after(0).unwrap_or_default().into();
+        let begin = data.wal.begin();
+        let records = data.wal.after(begin).unwrap_or_default().into();
         let (history, end) = (data.history.clone(), data.end);
         let timeline = data.timeline;
         let (repo, kind, data) = (1, BackupKind::Full, Arc::new(data));
         for request in [
             BackrestRequest::StanzaCreate { repo, system_id, version, upgrade: false },
-            BackrestRequest::Push { repo, system_id, history, timeline, records, end },
+            BackrestRequest::Push { repo, system_id, history, timeline, records, begin, end },
             BackrestRequest::Store { repo, kind, data, started: now },
         ] {
             repository::handle(&mut volume, now, &request);

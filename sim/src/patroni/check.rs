@@ -85,15 +85,21 @@ fn wrong_with(
     members: &[&Member],
 ) -> Vec<String> {
     let mut found = Vec::new();
+    let api = &world.kube(kube).api;
+    // A stranger who takes the scope's label off a Pod hides the member from the others. If the leader's key is
+    // deleted as well, nobody can know of it until it looks itself: no promise holds against that.
+    let hidden = |m: &Member| {
+        let pod = api.get(Kind::Pod, namespace, &m.config().name);
+        pod.is_some_and(|p| p.label(ivory_core::labels::CLUSTER).is_none())
+    };
     let writable: Vec<Arc<str>> = members
         .iter()
-        .filter(|m| m.writable() && !m.hung())
+        .filter(|m| m.writable() && !m.hung() && !hidden(m))
         .map(|m| m.config().name.clone())
         .collect();
     if writable.len() > 1 {
         found.push(format!("{} members are writable: {}", writable.len(), writable.join(", ")));
     }
-    let api = &world.kube(kube).api;
     if let Some(leader) = api.get(Kind::Endpoints, namespace, scope) {
         let addresses = leader
             .at(&["subsets"])

@@ -20,10 +20,15 @@ impl Member {
             None => {
                 let others = self.rivals();
                 let asked = self.probe(cx, &others);
-                self.begin_probes(cx, asked, Then::Race);
+                let seen = self.leader_version();
+                self.begin_probes(cx, asked, Then::Race { seen });
                 self.if_all_probed(cx);
             }
         }
+    }
+
+    fn leader_version(&self) -> Option<u64> {
+        self.store().object(Slot::Leader).map(|o| o.meta.resource_version)
     }
 
     fn acquire(&mut self, cx: &mut Cx<'_>) {
@@ -176,8 +181,12 @@ impl Member {
             return;
         };
         match doing.then {
-            Then::Race => {
-                if self.wins(cx, &doing.answers) {
+            Then::Race { seen } => {
+                // It writes upon the version with which its loop began, so whoever was quicker has won: the write
+                // would be refused.
+                if seen != self.leader_version() {
+                    self.follow(cx);
+                } else if self.wins(cx, &doing.answers) {
                     self.acquire(cx);
                 } else {
                     self.not_healthiest(cx);

@@ -101,7 +101,10 @@ pub(super) enum Then {
     /// The key is given away; then this.
     Release(Released),
     /// Who else could lead, before the own attempt.
-    Race,
+    Race {
+        /// The version of the leader's Endpoints with which the loop began.
+        seen: Option<u64>,
+    },
     /// Whether anybody could take over.
     Possible(Possible),
     /// How the own data relate to the leader's.

@@ -128,6 +128,7 @@ impl Member {
         if let Some(data) = self.data(cx) {
             // An answer to a question of an earlier life of the receiver may not follow on the log.
             data.receive(records, &floors);
+            data.received_whole();
             data.recycle();
             self.receiver.position = data.end;
         }
@@ -212,13 +213,16 @@ impl Member {
             data.write(now, Change::Switch);
         }
         let end = data.end;
-        let records = data.wal.after(data.archived).unwrap_or_default();
+        // A standby's copy may begin in the middle of a segment that it takes for archived.
+        let begin = data.archived.max(data.wal.begin());
+        let records = data.wal.after(begin).unwrap_or_default();
         let request = |repo| BackrestRequest::Push {
             repo,
             system_id: data.system_id,
             history: data.history.clone(),
             timeline: data.timeline,
             records: records.into(),
+            begin,
             end,
         };
         let requests: Vec<_> =

@@ -88,13 +88,14 @@ pub fn targets(conf: &str) -> Vec<RepoTarget> {
 #[derive(Clone, Debug)]
 #[allow(missing_docs)]
 pub enum BackrestRequest {
-    /// `archive-push`: log up to a position.
+    /// `archive-push`: log from a position up to another.
     Push {
         repo: u8,
         system_id: u64,
         history: Arc<Vec<Ancestor>>,
         timeline: u32,
         records: Arc<[Record]>,
+        begin: Lsn,
         end: Lsn,
     },
     /// `archive-get`: what follows on a position.

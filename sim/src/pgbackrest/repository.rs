@@ -8,7 +8,7 @@ use crate::disk::Volume;
 use crate::pgbackrest::{BackrestReply, BackrestRequest, BackupKind, StanzaInfo, Target};
 use crate::postgres::DataDirectory;
 use crate::postgres::data::Control;
-use crate::postgres::wal::{Ancestor, Floors, Lsn, Record};
+use crate::postgres::wal::{Ancestor, Floors, Lsn, Record, segment_start};
 use crate::time::Time;
 
 /// A repository.
@@ -27,6 +27,8 @@ pub struct Stanza {
     pub version: i32,
     /// The archive of every timeline.
     pub archive: BTreeMap<u32, Archive>,
+    /// Timelines and positions after which a segment is missing: its primary died before it could archive it.
+    pub holes: Vec<(u32, Lsn)>,
     /// Backups, oldest first.
     pub backups: Vec<Backup>,
 }
@@ -125,8 +127,13 @@ fn create(
                 .into(),
         ),
         None => {
-            repository.stanza =
-                Some(Stanza { system_id, version, archive: BTreeMap::new(), backups: Vec::new() });
+            repository.stanza = Some(Stanza {
+                system_id,
+                version,
+                archive: BTreeMap::new(),
+                holes: Vec::new(),
+                backups: Vec::new(),
+            });
             BackrestReply::Done
         }
     }
@@ -149,9 +156,13 @@ fn foreign() -> BackrestReply {
 
 fn answer(stanza: &mut Stanza, now: Time, request: &BackrestRequest) -> BackrestReply {
     match request {
-        BackrestRequest::Push { system_id, history, timeline, records, end, .. } => {
+        BackrestRequest::Push { system_id, history, timeline, records, begin, end, .. } => {
             if *system_id != stanza.system_id {
                 return foreign();
+            }
+            let known = stanza.archive.values().flat_map(|a| a.records.last()).map(|r| r.end).max();
+            if let Some(known) = known.filter(|known| segment_start(*begin) > *known) {
+                stanza.holes.push((*timeline, known));
             }
             // A promoted standby sends what it has of the old timeline, too (`.partial`).
             for record in records.iter() {
@@ -218,6 +229,10 @@ impl Stanza {
         records.extend(archive.records.iter().filter(|r| r.end > begin).cloned());
         records.sort_by_key(|r| (r.end, r.timeline));
         records.dedup_by_key(|r| (r.end, r.timeline));
+        // Recovery ends where a segment is missing, whatever there is beyond it.
+        let hole =
+            self.holes.iter().filter(|(t, at)| *t <= *newest && *at >= from).map(|h| h.1).min();
+        records.retain(|r| hole.is_none_or(|hole| r.end <= hole));
         records
     }
 

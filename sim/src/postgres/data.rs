@@ -4,7 +4,9 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use crate::postgres::contents::Contents;
-use crate::postgres::wal::{Ancestor, Change, FIRST_LSN, Floors, Lsn, Record, Wal, segment_end};
+use crate::postgres::wal::{
+    Ancestor, Change, FIRST_LSN, Floors, Lsn, Record, Wal, segment_end, segment_start,
+};
 use crate::time::Time;
 
 /// How much log is kept for standbys beyond the last checkpoint (`wal_keep_size`, Patroni's default).
@@ -83,8 +85,7 @@ impl DataDirectory {
             floors: Floors::default(),
             contents: Contents::fresh(),
             wal: Wal::from(FIRST_LSN),
-            archived: FIRST_LSN / crate::postgres::wal::SEGMENT_BYTES
-                * crate::postgres::wal::SEGMENT_BYTES,
+            archived: FIRST_LSN,
             dynamic: None,
             wal_directory: wal_directory.into(),
             broken: false,
@@ -175,10 +176,16 @@ impl DataDirectory {
         self.recycle();
     }
 
-    /// Forgets log that nobody is promised any more.
+    /// Forgets log that nobody is promised any more. What is not archived stays, however much that is.
     pub fn recycle(&mut self) {
         let keep = self.end.saturating_sub(WAL_KEEP_BYTES);
-        self.wal.recycle(keep);
+        self.wal.recycle(keep.min(self.archived));
+    }
+
+    /// A standby takes the segments that it received whole for archived, since that is the primary's business
+    /// (`archive_mode` is `on`, not `always`). After a promotion it archives the last one, and what follows.
+    pub fn received_whole(&mut self) {
+        self.archived = self.archived.max(segment_start(self.end));
     }
 
     /// The state left by a stop; `clean` is a fast shutdown, otherwise a crash.

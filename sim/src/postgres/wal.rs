@@ -126,6 +126,12 @@ pub fn segment_name(timeline: u32, lsn: Lsn) -> String {
     format!("{timeline:08X}{:08X}{:08X}", segment >> 8, segment & 0xff)
 }
 
+/// Where the segment of a position begins.
+#[must_use]
+pub fn segment_start(lsn: Lsn) -> Lsn {
+    lsn / SEGMENT_BYTES * SEGMENT_BYTES
+}
+
 /// Where the segment of a position ends.
 #[must_use]
 pub fn segment_end(lsn: Lsn) -> Lsn {
@@ -145,6 +151,12 @@ impl Wal {
     #[must_use]
     pub fn from(lsn: Lsn) -> Self {
         Self { records: Arc::default(), recycled: lsn }
+    }
+
+    /// The position after which everything is here.
+    #[must_use]
+    pub fn begin(&self) -> Lsn {
+        self.recycled
     }
 
     /// Adds a record.
