@@ -6,7 +6,9 @@ use std::sync::Arc;
 use ivory_core::{Kind, Object};
 use serde_json::json;
 
+use crate::kube::Verb;
 use crate::node::json::{list, text};
+use crate::node::person::Person;
 use crate::node::{Drain, Kubelet, requests};
 use crate::world::journal::Milestone;
 use crate::world::{Actor, ActorId, Cx, Input, KubeId, World};
@@ -25,9 +27,6 @@ impl Actor for Off {
     fn on(&mut self, _cx: &mut Cx<'_>, _input: Input) {}
     crate::actor_boilerplate!();
 }
-
-/// People outside, who have no actor and hear no answer.
-const PERSON: ActorId = ActorId(u32::MAX);
 
 fn kubelet(world: &World, kube: KubeId, node: &str) -> Option<(ActorId, Kubelet)> {
     let id = world.find(kube, &format!("kubelet/{node}"))?;
@@ -109,8 +108,7 @@ pub fn delete_node(world: &mut World, kube: KubeId, node: &str) {
     let Some(object) = world.kube(kube).api.get(Kind::Node, "", node).cloned() else {
         return;
     };
-    let verb = requests::delete_now(&object);
-    world.submit(PERSON, kube, requests::request("kubectl", verb));
+    insist(world, kube, requests::delete_now(&object));
 }
 
 /// Ends a container's processes by SIGKILL, as the kernel does when memory is short. False when none runs.
@@ -149,8 +147,12 @@ fn kill_where(
 pub fn cordon(world: &mut World, kube: KubeId, node: &str, unschedulable: bool) {
     let value = if unschedulable { json!(true) } else { json!(null) };
     let patch = json!({"spec": {"unschedulable": value}});
-    let verb = requests::merge(Kind::Node, "", node, patch);
-    world.submit(PERSON, kube, requests::request("kubectl", verb));
+    insist(world, kube, requests::merge(Kind::Node, "", node, patch));
+}
+
+fn insist(world: &mut World, kube: KubeId, verb: Verb) {
+    let person = Person::new(requests::request("kubectl", verb));
+    world.spawn(kube, Arc::new(person), None, None);
 }
 
 /// Empties a node as `kubectl drain` does: cordons it, then evicts its Pods, again and again where a

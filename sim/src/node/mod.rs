@@ -13,6 +13,7 @@ mod json;
 mod kubelet;
 mod launch;
 mod mounts;
+mod person;
 mod pod;
 mod probe;
 pub mod programs;

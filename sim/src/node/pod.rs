@@ -487,8 +487,8 @@ impl Worker {
     pub fn deletion_answered(&mut self, cx: &mut Cx<'_>, answer: Result<(), &Status>) {
         match answer {
             Ok(()) => {}
-            // Gone already, or another Pod of the same name.
-            Err(status) if matches!(status.code, 404 | 409) => {}
+            Err(status) if status.code == 404 => {}
+            // Again, until the watch says that it is gone.
             Err(_) => {
                 self.deleting = false;
                 self.stage = Stage::Finishing;

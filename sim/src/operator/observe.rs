@@ -8,12 +8,13 @@ use ivory_core::labels;
 use ivory_core::object::{Object, Uid};
 use ivory_core::observed::Observed;
 use ivory_core::read::{Answer, Objects, Query, Read, ReadKey, Selector};
-use ivory_core::reads::{LABELLED, reads};
+use ivory_core::reads::{LABELLED, reads, second_look};
 
 use crate::world::{Cx, Informer, Key};
 
 /// Kinds of which objects without the cluster's label are read too, by name.
-const UNLABELLED: [Kind; 3] = [Kind::Secret, Kind::Endpoints, Kind::ConfigMap];
+const UNLABELLED: [Kind; 5] =
+    [Kind::Secret, Kind::Endpoints, Kind::ConfigMap, Kind::Pod, Kind::StatefulSet];
 
 /// What core wants to read for each cluster; asked again when the cluster changed.
 #[derive(Clone, Default)]
@@ -106,8 +107,12 @@ pub(super) fn observed(
 ) -> Option<Observed> {
     let cluster = of(informers, Kind::IvoryCluster)?.get(&key.0, &key.1)?.clone();
     let wanted = wanted.of(&cluster);
-    let objects = wanted.iter().map(|read| (read.clone(), read_one(informers, read)));
-    Some(Observed { objects: objects.collect(), cluster, answers })
+    let look = |read: &ReadKey| (read.clone(), read_one(informers, read));
+    let objects = wanted.iter().map(look).collect();
+    let mut observed = Observed { objects, cluster, answers };
+    let more: Vec<_> = second_look(&observed).iter().map(look).collect();
+    observed.objects.extend(more);
+    Some(observed)
 }
 
 fn read_one(informers: &[Informer], read: &ReadKey) -> Objects {

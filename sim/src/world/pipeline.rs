@@ -139,7 +139,7 @@ impl World {
                 self.queue.push(at, Event::Arrive(Box::new(envelope.clone())));
                 self.queue.push(at + HOP, Event::Arrive(Box::new(envelope)));
             }
-            Cut::Lose => self.lose(&envelope),
+            Cut::Lose => self.lose_by_the_way(&envelope),
             Cut::Refuse(status) => self.refuse(&envelope, *status),
             Cut::Crash => self.kill(envelope.from, 137),
             Cut::Orphan(span) => {
@@ -159,6 +159,15 @@ impl World {
             self.queue.push(self.now + API_DEADLINE, event);
         } else if let What::Watch(watch) = envelope.what {
             self.break_watch(watch);
+        }
+    }
+
+    /// As [`World::lose`], where the network is whole: the reader of a watch tries again by its deadline. Those that
+    /// a partition keeps apart are woken when it heals.
+    fn lose_by_the_way(&mut self, envelope: &Envelope) {
+        self.lose(envelope);
+        if let What::Watch(watch) = envelope.what {
+            self.queue.push(self.now + API_DEADLINE, Event::Relist(watch));
         }
     }
 
@@ -184,7 +193,7 @@ impl World {
             Cut::Delay(span) => {
                 return self.queue.push(self.now + span, Event::Arrive(Box::new(envelope)));
             }
-            Cut::Lose => return self.lose(&envelope),
+            Cut::Lose => return self.lose_by_the_way(&envelope),
             Cut::Refuse(status) => return self.refuse(&envelope, *status),
             Cut::Crash => self.kill(envelope.from, 137),
             Cut::Orphan(span) => {

@@ -1,0 +1,43 @@
+//! Somebody at a keyboard who wants one thing done of the API server, and tries again until it is: an outage
+//! doesn't make people forget that a machine burnt down.
+
+use crate::kube::Request;
+use crate::time::Span;
+use crate::world::{Actor, Cx, Input};
+
+/// Between two tries.
+const RETRY: Span = Span::s(5);
+
+/// One request, repeated while the API server does not take it.
+#[derive(Clone)]
+pub(super) struct Person {
+    request: Request,
+}
+
+impl Person {
+    pub fn new(request: Request) -> Self {
+        Self { request }
+    }
+}
+
+impl Actor for Person {
+    fn name(&self) -> &str {
+        "user"
+    }
+
+    fn on(&mut self, cx: &mut Cx<'_>, input: Input) {
+        match input {
+            Input::Start | Input::Timer(_) => {
+                cx.submit(self.request.clone());
+            }
+            // What was refused for what it is, is refused again.
+            Input::Response(_, Err(status)) if !matches!(status.code, 400..=422) => {
+                cx.timer(RETRY, 0);
+            }
+            Input::Response(..) => cx.exit(0),
+            _ => {}
+        }
+    }
+
+    crate::actor_boilerplate!();
+}
