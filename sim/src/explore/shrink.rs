@@ -178,15 +178,12 @@ fn heals(step: &Value) -> Option<IsStep> {
     let has = |what: &'static str, wanted: Value| -> Option<IsStep> {
         Some(Box::new(move |s: &Value| s["fault"][what] == wanted))
     };
-    let any = |what: &'static str| -> Option<IsStep> {
-        Some(Box::new(move |s: &Value| s["fault"].get(what).is_some()))
-    };
     match (word.as_str(), value.as_str()) {
         ("operator", Some("down")) => has("operator", "up".into()),
         ("second_operator", Some("up")) => has("second_operator", "down".into()),
         ("partition", _) => has("heal", "network".into()),
-        ("crash_node", _) => any("restart_node"),
-        ("drain", _) => any("uncordon"),
+        ("crash_node", _) => has("restart_node", "every node".into()),
+        ("drain", _) => has("uncordon", "every node".into()),
         ("lag", Some(span)) if span != "0s" => has("lag", "0s".into()),
         ("images", _) => {
             let working = serde_json::json!({"working": value["failing"]});

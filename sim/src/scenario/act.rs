@@ -102,7 +102,9 @@ fn breaks(scene: &Scene<'_>, fault: &Fault) -> Result<Vec<Break>, String> {
             each_pod(scene, pod, |r| Break::KillContainer(r.namespace, r.name, container.clone()))
         }
         Fault::CrashNode(node) => one(Break::CrashNode(scene.place(node)?)),
-        Fault::RestartNode(node) => one(Break::RestartNode(scene.place(node)?)),
+        Fault::RestartNode(nodes) => {
+            Ok(scene.nodes(nodes)?.into_iter().map(Break::RestartNode).collect())
+        }
         Fault::LoseNode { node, volumes } => {
             let node = scene.place(node)?;
             let lost = match volumes {
@@ -132,7 +134,9 @@ fn breaks(scene: &Scene<'_>, fault: &Fault) -> Result<Vec<Break>, String> {
         }
         Fault::Lag(span) => one(Break::Lag(*span)),
         Fault::Drain(node) => one(Break::Drain(scene.place(node)?)),
-        Fault::Uncordon(node) => one(Break::Uncordon(scene.place(node)?)),
+        Fault::Uncordon(nodes) => {
+            Ok(scene.nodes(nodes)?.into_iter().map(Break::Uncordon).collect())
+        }
         Fault::HangPatroni { pod, how_long } => {
             each_pod(scene, pod, |r| Break::HangPatroni(r.namespace, r.name, *how_long))
         }

@@ -397,6 +397,8 @@ pub enum Place {
     NodeOf(Member),
     /// A node by name.
     Node(String),
+    /// Every node there is.
+    EveryNode,
     /// Where the API server and the operator are.
     ControlPlane,
     /// Where clients are.

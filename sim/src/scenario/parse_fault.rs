@@ -31,7 +31,7 @@ pub(super) fn fault(node: &Node) -> Result<Fault, Bad> {
             }
         }
         "crash_node" => Fault::CrashNode(node_place(inner)?),
-        "restart_node" => Fault::RestartNode(node_place(inner)?),
+        "restart_node" => Fault::RestartNode(nodes(inner)?),
         "lose_node" if inner.as_text().is_some() => {
             Fault::LoseNode { node: node_place(inner)?, volumes: false }
         }
@@ -64,7 +64,7 @@ pub(super) fn fault(node: &Node) -> Result<Fault, Bad> {
         "messages" => messages(inner)?,
         "lag" => Fault::Lag(span(inner)?),
         "drain" => Fault::Drain(node_place(inner)?),
-        "uncordon" => Fault::Uncordon(node_place(inner)?),
+        "uncordon" => Fault::Uncordon(nodes(inner)?),
         "hang_patroni" => {
             let fields = Fields::of(inner, "`hang_patroni`", &["of", "for"])?;
             let node = fields.need("for")?;
@@ -142,6 +142,14 @@ fn pod(node: &Node) -> Result<Target, Bad> {
     match found {
         Target::It | Target::Named(Kind::Pod, _) | Target::Of(Kind::Pod, _) => Ok(found),
         _ => Err(node.wrong("a Pod, such as `primary` or `replica`")),
+    }
+}
+
+/// One node, or `every node`.
+fn nodes(node: &Node) -> Result<Place, Bad> {
+    match node.as_text() {
+        Some("every node") => Ok(Place::EveryNode),
+        _ => node_place(node),
     }
 }
 

@@ -231,6 +231,7 @@ impl Scene<'_> {
                 Some(_) => Ok(name.clone()),
                 None => Err(format!("there is no node {name}")),
             },
+            Place::EveryNode => Err("every node is not one place".to_owned()),
             Place::ControlPlane => Ok("control-plane".to_owned()),
             Place::Outside => Ok("outside".to_owned()),
             Place::NodeOf(member) => self
@@ -238,6 +239,20 @@ impl Scene<'_> {
                 .first()
                 .and_then(|i| i.node().map(str::to_owned))
                 .ok_or_else(|| format!("{member} is on no node")),
+        }
+    }
+
+    /// The nodes that a place means.
+    ///
+    /// # Errors
+    /// A sentence, when it means none.
+    pub fn nodes(&self, place: &Place) -> Result<Vec<String>, String> {
+        match place {
+            Place::EveryNode => {
+                let all = self.driver.list(self.kube, Kind::Node, None);
+                Ok(all.iter().map(|n| n.meta.name.to_string()).collect())
+            }
+            one => Ok(vec![self.place(one)?]),
         }
     }
 

@@ -214,12 +214,20 @@ impl Player {
                 }
             }
             Deed::Breaks(breaks) => {
+                // Of several things those that can't break are left out.
+                let (mut done, mut not_done) = (breaks.is_empty(), None);
                 for fault in breaks {
                     // Of machines the world itself tells.
                     if let Some(text) = act::break_text(&fault) {
                         self.driver.remark(Milestone::Fault { text });
                     }
-                    self.driver.fault(kube, &fault)?;
+                    match self.driver.fault(kube, &fault) {
+                        Ok(()) => done = true,
+                        Err(why) => not_done = not_done.or(Some(why)),
+                    }
+                }
+                if let Some(why) = not_done.filter(|_| !done) {
+                    return Err(why);
                 }
             }
         }

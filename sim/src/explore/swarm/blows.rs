@@ -118,12 +118,12 @@ fn machine(dice: &mut Dice) -> Blow {
     let node = dice.one(&["node of primary".to_owned(), "node of replica".to_owned(), node]);
     match dice.below(6) {
         0 => {
-            let back = (1..=6).map(|n| json!({"restart_node": format!("node{n}")})).collect();
-            Blow { steps: vec![fault(json!({"crash_node": node}))], heals: back, lossy: true }
+            let heals = vec![json!({"restart_node": "every node"})];
+            Blow { steps: vec![fault(json!({"crash_node": node}))], heals, lossy: true }
         }
         1 => {
-            let all = (1..=6).map(|n| json!({"uncordon": format!("node{n}")})).collect();
-            Blow { steps: vec![fault(json!({"drain": node}))], heals: all, lossy: false }
+            let heals = vec![json!({"uncordon": "every node"})];
+            Blow { steps: vec![fault(json!({"drain": node}))], heals, lossy: false }
         }
         2 | 3 => {
             let other = dice.one(&["control-plane", "node1", "node2", "outside"]);

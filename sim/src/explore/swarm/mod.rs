@@ -60,7 +60,8 @@ pub fn story(seed: u64) -> Value {
         };
         steps.push(json!({"advance": pause}));
     }
-    heals.sort_by_key(Value::to_string);
+    // Machines first: what was frozen on one can be told to go on only when it runs.
+    heals.sort_by_key(|heal| (heal.get("restart_node").is_none(), heal.to_string()));
     heals.dedup();
     steps.extend(heals.into_iter().map(|heal| json!({"fault": heal, "optional": true})));
     // Outages, hangs and the like end by themselves; the story's own hands need an API server.
