@@ -200,9 +200,21 @@ impl Members {
             patroni.system_identifier.clone()
         };
         let initialize = annotation(&names::scope_config(&cluster.name), "initialize")?;
+        let initialize = initialize.filter(|_| !members.is_of_an_earlier_cluster(observed, cluster));
         members.initialized = initialize.is_some();
         members.system_identifier = initialize.or_else(noted);
         Ok(members)
+    }
+
+    /// Whether Patroni's record of the bootstrap is that of an earlier cluster of this name, of which nothing else is left:
+    /// it is older than this cluster, and every data volume is younger. A read that lags behind the deletion shows
+    /// that, and instances that are told of a database wait for it for ever.
+    fn is_of_an_earlier_cluster(&self, observed: &Observed, cluster: &Cluster) -> bool {
+        let Some(made) = cluster.object.meta.created_at else { return false };
+        let record = observed.find(Kind::Endpoints, &names::scope_config(&cluster.name));
+        let older = |o: &Object| o.meta.created_at.is_some_and(|at| at < made);
+        record.known().is_some_and(|o| older(o))
+            && !self.all.values().filter_map(|m| m.data_claim.as_ref()).any(|claim| older(claim))
     }
 
     fn take(&mut self, object: &Arc<Object>, cluster_uid: &str) {
@@ -289,6 +301,7 @@ mod tests {
     use crate::context::Config;
     use crate::read::ReadKey;
     use crate::reads::reads;
+    use crate::test_support::World;
 
     /// Whether a cluster counts as bootstrapped whose Endpoints say nothing, with what its status says.
     fn bootstrapped(with_volume: bool, status: serde_json::Value) -> bool {
@@ -313,6 +326,29 @@ mod tests {
         let objects = objects.collect();
         let observed = Observed { cluster: object.clone(), objects, answers: BTreeMap::new() };
         Members::read(&observed, &cluster).unwrap().bootstrapped()
+    }
+
+    #[test]
+    fn the_record_of_an_earlier_cluster_is_none() {
+        let mut world = World::settled(2);
+        let made = world.cluster().meta.created_at.expect("a time");
+        let bootstrapped = |world: &World| {
+            let cluster = Cluster::read(&world.cluster(), &Config::default()).expect("a cluster");
+            Members::read(&world.observed(), &cluster).expect("read").initialized
+        };
+        let set = |world: &mut World, kind, name: &str, seconds: i64| {
+            let mut object = (**world.the(kind, name)).clone();
+            object.meta.created_at = Some(made + jiff::SignedDuration::from_secs(seconds));
+            world.put(object);
+        };
+        let claims: Vec<_> = world.instances().iter().map(|i| names::data_volume(i)).collect();
+        for (record, claim, expected) in
+            [(1, 1, true), (-1, 1, false), (-1, -1, true), (0, 1, true)]
+        {
+            set(&mut world, Kind::Endpoints, "hippo-ha-config", record);
+            claims.iter().for_each(|c| set(&mut world, Kind::PersistentVolumeClaim, c, claim));
+            assert_eq!(bootstrapped(&world), expected, "{record} {claim}");
+        }
     }
 
     #[test]

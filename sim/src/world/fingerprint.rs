@@ -46,6 +46,9 @@ const VOLATILE: &[&str] = &[
 /// Keys of which only matters that they are there: which of equal nodes a Pod comes to is nobody's promise.
 const PLACES: &[&str] = &["nodeName", "hostIP", "volume.kubernetes.io/selected-node"];
 
+/// Keys of lists whose order means nothing: the controllers write them as they come.
+const UNORDERED: &[&str] = &["endpoints", "addresses", "notReadyAddresses"];
+
 /// The symbols of drawn name endings: no vowels.
 const SYMBOLS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
 
@@ -262,8 +265,33 @@ fn walk(object: &Object, meets: &mut impl Meets) {
                     meets.leave();
                 }
             }
-            value => walk_value(value, meets),
+            value => walk_member(key, value, meets),
         }
+        meets.leave();
+    }
+}
+
+/// What stands under a key.
+fn walk_member(key: &str, value: &Value, meets: &mut impl Meets) {
+    match value {
+        Value::Array(items) if UNORDERED.contains(&key) => {
+            let digest = |value: &&Value| {
+                let mut hash = Digest::default();
+                walk_value(value, &mut hash);
+                hash.finish()
+            };
+            let mut items: Vec<&Value> = items.iter().collect();
+            items.sort_by_cached_key(digest);
+            walk_items(items.into_iter(), meets);
+        }
+        value => walk_value(value, meets),
+    }
+}
+
+fn walk_items<'a>(items: impl Iterator<Item = &'a Value>, meets: &mut impl Meets) {
+    for (index, value) in items.enumerate() {
+        meets.enter(&index.to_string());
+        walk_value(value, meets);
         meets.leave();
     }
 }
@@ -275,19 +303,13 @@ fn walk_value(value: &Value, meets: &mut impl Meets) {
         Value::Number(n) => meets.leaf(&n.to_string()),
         Value::String(s) if is_time(s) => meets.leaf("<time>"),
         Value::String(s) => meets.leaf(&normal(s)),
-        Value::Array(items) => {
-            for (index, value) in items.iter().enumerate() {
-                meets.enter(&index.to_string());
-                walk_value(value, meets);
-                meets.leave();
-            }
-        }
+        Value::Array(items) => walk_items(items.iter(), meets),
         Value::Object(map) => {
             for (key, value) in map.iter().filter(|(k, _)| !volatile(k)) {
                 meets.enter(key);
                 match PLACES.contains(&key.as_str()) {
                     true => meets.leaf("<node>"),
-                    false => walk_value(value, meets),
+                    false => walk_member(key, value, meets),
                 }
                 meets.leave();
             }
