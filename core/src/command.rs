@@ -2,14 +2,18 @@
 //! become argument vectors and standard input, `parse` reads those back where a real client sends them,
 //! and `outcome` tells success from failure. The simulator interprets the enum and never a shell.
 
+mod archive;
 pub mod init_sql;
 mod outcome;
 mod parse;
 mod render;
 mod source;
+mod standby;
 
+pub use archive::ArchiveState;
 pub use outcome::Failure;
 pub use source::SourceState;
+pub use standby::StandbyState;
 
 use crate::sensitive::Sensitive;
 
@@ -79,6 +83,8 @@ pub enum Command {
         /// How long the statement may take, in seconds.
         timeout_s: u32,
     },
+    /// Query: how archiving goes ([`ArchiveState`]).
+    ArchiveState,
     /// Query: where `pg_wal` really is.
     WalDirectory,
     /// Starts psql with the user's own SQL, as superuser in the maintenance database, and leaves it alone. Does
@@ -97,6 +103,8 @@ pub enum Command {
         /// Its port.
         port: u16,
     },
+    /// Query: what reaches a standby cluster's leader ([`StandbyState`]).
+    StandbyState,
     /// Query: how far the SQL is that was started ([`init_sql::State`]).
     InitSqlState {
         /// What its traces are called.
@@ -110,10 +118,12 @@ impl Command {
     pub fn is_query(&self) -> bool {
         matches!(
             self,
-            Self::BackupInfo
+            Self::ArchiveState
+                | Self::BackupInfo
                 | Self::WalDirectory
                 | Self::InitSqlState { .. }
                 | Self::SourceState { .. }
+                | Self::StandbyState
         )
     }
 }

@@ -207,6 +207,8 @@ impl Command {
             | Command::StanzaCreate { .. }
             | Command::StanzaUpgrade { .. }
             | Command::BackupInfo
+            | Command::ArchiveState
+            | Command::StandbyState
             | Command::Checkpoint { .. }
             | Command::WalDirectory
             | Command::InitSqlState { .. }

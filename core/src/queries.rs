@@ -1,4 +1,6 @@
-//! What core still needs to know from inside Pods before it can plan. A quiet cluster is asked nothing.
+//! What core still needs to know from inside Pods before it can plan. A quiet cluster is asked
+//! one thing every ten minutes: how its archiving goes, or as a standby cluster,
+//! what reaches it.
 
 use crate::cluster::Cluster;
 use crate::command::Command;
@@ -9,7 +11,7 @@ use crate::object::Object;
 use crate::observed::Observed;
 use crate::read::{Query, Target};
 use crate::rules::members::Members;
-use crate::rules::{init_sql, promotion};
+use crate::rules::{archiving, init_sql, promotion, standby_lag};
 
 /// The questions whose answers the plan will look for in [`Observed::answers`].
 #[must_use]
@@ -23,6 +25,8 @@ pub fn queries(observed: &Observed, config: &Config) -> Vec<Query> {
     let mut all: Vec<Query> =
         leaving.filter_map(|m| m.pod()).map(|pod| wal_directory(pod)).collect();
     all.extend(init_sql::query(observed, &cluster, &members));
+    all.extend(archiving::query(observed, &cluster, &members));
+    all.extend(standby_lag::query(observed, &cluster, &members));
     let settings = observed.find(Kind::Endpoints, &names::scope_config(&cluster.name));
     let settings = settings.known().and_then(|e| e.annotation("config"));
     if let Some(settings) = settings.filter(|_| cluster.spec.active_standby().is_none()) {

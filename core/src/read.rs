@@ -109,6 +109,19 @@ pub struct Query {
     pub max_age_s: u32,
 }
 
+/// After so long, in seconds, something that gave no answer is asked again, if a later answer would have served.
+const SILENT_S: i64 = 30;
+
+impl Query {
+    /// Whether what came of it so many seconds ago still serves. What gives no answer is left alone for a while:
+    /// each time may cost the whole deadline.
+    #[must_use]
+    pub fn serves(&self, found: &Read<Answer>, age_s: i64) -> bool {
+        let max_s = i64::from(self.max_age_s);
+        age_s < if found.is_unknown() { max_s.min(SILENT_S) } else { max_s }
+    }
+}
+
 /// A container of a certain life of a Pod.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Target {

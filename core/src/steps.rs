@@ -1,6 +1,10 @@
 //! One pass on one screen: the steps in order, and every gate between them.
 
 #[cfg(test)]
+mod promises;
+#[cfg(test)]
+mod renewed_operator;
+#[cfg(test)]
 mod tests;
 
 use crate::cluster::Cluster;

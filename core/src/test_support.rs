@@ -62,6 +62,11 @@ pub struct World {
     old: BTreeMap<(Kind, String), Arc<Object>>,
     /// What is known of the server that a standby cluster follows.
     pub source: &'static str,
+    /// What reaches a standby cluster: whether it streams, and the time of its newest transaction (seconds since 1970).
+    pub standby: (bool, i64),
+    /// How archiving goes: since when finished WAL waits, when some was archived last (seconds since 1970, 0 for
+    /// never), and what the last try came to.
+    pub archive: (i64, i64, &'static str),
     /// What became of init SQL by its token: exit status and when it ended. SQL that says `fail` ends with 3.
     pub init_sql: BTreeMap<String, (i32, i64)>,
     /// Where pg_wal is said to be.
@@ -113,6 +118,8 @@ impl World {
             lagging: None,
             old: BTreeMap::new(),
             source: "unknown not-streaming",
+            standby: (true, 0),
+            archive: (0, 0, "works"),
             init_sql: BTreeMap::new(),
             wal_directory: "/pgwal/pg18_wal",
             timeline: 1,
@@ -288,6 +295,15 @@ impl World {
     fn answer(&self, query: &Query) -> Read<Answer> {
         let stdout = match query.command {
             Command::WalDirectory => format!("{}\n", self.wal_directory),
+            Command::ArchiveState => {
+                let (since, archived, last) = self.archive;
+                let (files, now) = (i64::from(since > 0), self.now.as_second());
+                format!("{files} {} {since} {archived} {now} {last}\n", files << 24)
+            }
+            Command::StandbyState => {
+                let word = if self.standby.0 { "streaming" } else { "not-streaming" };
+                format!("{word} {} {}\n", self.standby.1, self.now.as_second())
+            }
             Command::SourceState { .. } => format!("{}\n", self.source),
             Command::InitSqlState { ref token } => match self.init_sql.get(token) {
                 None => "none\n".to_owned(),

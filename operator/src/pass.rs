@@ -90,7 +90,7 @@ impl Shell {
 #[derive(Default)]
 pub struct Memory {
     memos: Memos,
-    answers: BTreeMap<Query, Answer>,
+    answers: BTreeMap<Query, (Timestamp, Read<Answer>)>,
     written: Vec<Written>,
     /// What writes and commands lacked permission for when they were last tried.
     denied: BTreeSet<Grant>,
@@ -169,7 +169,8 @@ pub async fn pass(shell: &Shell, key: &Key, mut memory: Memory) -> (Memory, End)
     if matches!(end, End::Quiet(_)) {
         // Nothing will be asked of them for long, and for a thousand clusters they are what is biggest.
         memory.memos = Memos::default();
-        memory.answers.clear();
+        let now = shell.clock.now();
+        memory.answers.retain(|query, (at, found)| query.serves(found, age_s(*at, now)));
     }
     (memory, end)
 }
@@ -187,8 +188,9 @@ async fn ask(shell: &Shell, memory: &mut Memory, observed: &mut Observed) {
         let mut out = JoinSet::new();
         let now = shell.clock.now();
         for query in wanted {
-            if let Some(known) = memory.answers.get(&query).filter(|a| fresh(&query, a, now)) {
-                observed.answers.insert(query, Read::Known(known.clone()));
+            let known = memory.answers.get(&query);
+            if let Some((_, found)) = known.filter(|(at, f)| query.serves(f, age_s(*at, now))) {
+                observed.answers.insert(query, found.clone());
                 continue;
             }
             let time = Duration::from_secs(u64::from(query.deadline_s));
@@ -207,10 +209,7 @@ async fn ask(shell: &Shell, memory: &mut Memory, observed: &mut Observed) {
         while let Some(Ok((query, output))) = out.join_next().await {
             let answer = match output {
                 Ok(output) if output.exit == 0 => {
-                    let at = shell.clock.now();
-                    let answer = Answer { output, at };
-                    memory.answers.insert(query.clone(), answer.clone());
-                    Read::Known(answer)
+                    Read::Known(Answer { output, at: shell.clock.now() })
                 }
                 Ok(output) => Read::Unknown(format!("exit status {}", output.exit).into()),
                 Err(fault) => {
@@ -220,13 +219,16 @@ async fn ask(shell: &Shell, memory: &mut Memory, observed: &mut Observed) {
                     Read::Unknown(fault.text.into())
                 }
             };
+            let known = (shell.clock.now(), answer.clone());
+            memory.answers.insert(query.clone(), known);
             observed.answers.insert(query, answer);
         }
     }
 }
 
-fn fresh(query: &Query, answer: &Answer, now: Timestamp) -> bool {
-    now.as_second() - answer.at.as_second() < i64::from(query.max_age_s)
+/// How old something is, in seconds.
+fn age_s(at: Timestamp, now: Timestamp) -> i64 {
+    now.as_second() - at.as_second()
 }
 
 /// Makes the plan and has it checked, on a thread of its own: a plan that would not end holds up nobody.

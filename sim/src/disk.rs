@@ -15,6 +15,8 @@ pub struct Volume {
     /// PostgreSQL data directories by their name at the volume's root: `pg18`, `pg18_bootstrap` (a restored one
     /// that waits for its instance), `pg18.failed`.
     pub directories: BTreeMap<Arc<str>, DataDirectory>,
+    /// Whether nothing more fits (a fault). Growth ends it.
+    pub full: bool,
     /// A pgBackRest repository.
     pub repository: Option<Repository>,
 }
@@ -40,7 +42,7 @@ impl Volume {
     /// Feeds what decides the future into a fingerprint.
     pub fn fingerprint(&self, hash: &mut dyn Hasher) {
         let mut hash = hash;
-        self.capacity_bytes.hash(&mut hash);
+        (self.capacity_bytes, self.full).hash(&mut hash);
         for (name, directory) in &self.directories {
             name.hash(&mut hash);
             directory.fingerprint(hash);

@@ -105,6 +105,8 @@ impl Command {
             Self::StartInitSql { .. } => "start the init SQL".to_owned(),
             Self::InitSqlState { .. } => "ask how far the init SQL is".to_owned(),
             Self::SourceState { host, port } => format!("ask whether {host}:{port} accepts writes"),
+            Self::StandbyState => "ask what reaches the standby".to_owned(),
+            Self::ArchiveState => "ask how archiving goes".to_owned(),
             Self::WalDirectory => "ask where pg_wal is".to_owned(),
         }
     }

@@ -45,6 +45,8 @@ fn guess(words: &[&str], input: Option<&str>) -> Option<Command> {
         },
         ["psql", ..] => match sql::users::parse(input?) {
             Some(users) => Command::Users { users },
+            None if input?.contains("pg_stat_wal_receiver") => Command::StandbyState,
+            None if input?.contains("pg_stat_archiver") => Command::ArchiveState,
             None => Command::Checkpoint { timeout_s: checkpoint_timeout_s(input?)? },
         },
         ["patronictl", "edit-config", ..] => {

@@ -113,7 +113,13 @@ impl Authority {
     /// When it ends.
     #[must_use]
     pub fn not_after(&self) -> Timestamp {
-        x509::validity(&self.0).1
+        self.validity().1
+    }
+
+    /// From when until when it holds.
+    #[must_use]
+    pub fn validity(&self) -> (Timestamp, Timestamp) {
+        x509::validity(&self.0)
     }
 
     /// Whether both have the same name, as all roots that were made here have.

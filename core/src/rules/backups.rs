@@ -35,7 +35,7 @@ pub fn ensure(pass: &mut Pass<'_>, members: &Members) {
     if !stanza(pass, &pod) {
         return;
     }
-    first_backup(pass);
+    first_backup(pass, members);
 }
 
 fn repo_host_ready(pass: &Pass<'_>) -> bool {
@@ -66,7 +66,7 @@ fn stanza(pass: &mut Pass<'_>, pod: &Object) -> bool {
 
 /// One backup in the first repository, by a Job that is made anew when it fails or when what it was
 /// made for changes.
-fn first_backup(pass: &mut Pass<'_>) {
+fn first_backup(pass: &mut Pass<'_>, members: &Members) {
     let cluster = pass.cluster;
     let Some(repo) = cluster.spec.backups.pgbackrest.repos.first() else { return };
     let Read::Known(jobs) = pass.observed.labelled(Kind::Job) else {
@@ -148,7 +148,23 @@ fn first_backup(pass: &mut Pass<'_>) {
         pass.wait(Step::Backups, word, text.clone());
         return pass.write(Step::Backups, Reason::Because { word, text }, op);
     }
-    pass.wait(Step::Backups, "FirstBackup", format!("backup Job {} runs", job.meta.name));
+    let text = format!("backup Job {} runs{}", job.meta.name, silent(pass, members));
+    pass.wait(Step::Backups, "FirstBackup", text);
+}
+
+/// What a backup by the repository host loses time with: it asks the instances one after the other, and each that does
+/// not answer is waited for.
+fn silent(pass: &Pass<'_>, members: &Members) -> String {
+    if !pass.cluster.has_repo_host() {
+        return String::new();
+    }
+    let down = members.with_workload().filter(|m| !m.running()).map(|m| &*m.name);
+    match down.collect::<Vec<_>>()[..] {
+        [] => String::new(),
+        ref down => {
+            format!(", and has to wait for instances that don't answer: {}", down.join(", "))
+        }
+    }
 }
 
 #[cfg(test)]
@@ -218,6 +234,25 @@ mod tests {
             assert!(!early, "{:?}", world.condition("Reconciled"));
         });
         assert!(is_true(&world, "Reconciled"));
+    }
+
+    #[test]
+    fn a_backup_that_waits_for_an_instance_says_so() {
+        let mut world = World::settled(2);
+        let pod = names::instance_pod(&world.replicas()[0]);
+        world.change(Kind::Pod, &pod, |p| p["status"]["containerStatuses"] = json!([]));
+        world.dead.insert(pod);
+        let job = world.all(Kind::Job)[0].meta.name.to_string();
+        world.change(Kind::Job, &job, |j| j["status"] = json!({}));
+        world.change(Kind::IvoryCluster, "hippo", |c| {
+            c["status"]["pgbackrest"]["repos"][0]["replicaCreateBackupComplete"] = json!(null);
+        });
+        let text = crate::test_support::texts(&world.plan()).join("\n");
+        let expected = format!(
+            "runs, and has to wait for instances that don't answer: {}",
+            world.replicas()[0]
+        );
+        assert!(text.contains(&expected), "{text}");
     }
 
     #[test]

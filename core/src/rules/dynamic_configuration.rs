@@ -9,7 +9,7 @@ use crate::pass::Pass;
 use crate::read::Read;
 use crate::report::{Reason, Step};
 use crate::rules::members::Members;
-use crate::rules::promotion;
+use crate::rules::{promotion, standby_lag};
 
 /// Replaces the configuration when it differs. Before the bootstrap it is part of the cluster's ConfigMap.
 pub fn ensure(pass: &mut Pass<'_>, members: &Members) {
@@ -46,6 +46,9 @@ pub fn ensure(pass: &mut Pass<'_>, members: &Members) {
             "no instance runs that could be told its settings",
         );
     };
+    if live.contains("standby_cluster") && cluster.spec.active_standby().is_none() {
+        standby_lag::warn_of_promotion(pass);
+    }
     let reason = Reason::Because {
         word: "DynamicConfiguration",
         text: "Patroni's settings differ from the spec".into(),

@@ -13,6 +13,7 @@ use crate::pass::Pass;
 use crate::patroni::kept::kept;
 use crate::plan::{Op, Write};
 use crate::report::{Outcome, Reason, Step};
+use crate::rules::{archiving, expiry, standby_lag};
 use crate::unbuilt;
 
 /// Events for conditions that begin to say something else, and for fields that are not built yet.
@@ -35,10 +36,19 @@ pub fn of_changed_conditions(pass: &Pass<'_>) -> Vec<Write> {
             .iter()
             .any(|(_, o)| matches!(o, Outcome::Blocked(r) if r.word() == reason))
     };
-    let told = changed.into_iter().filter(|(c, _)| c.type_ == "Ready" || blocked(&c.reason));
-    let mut events: Vec<Write> = told
-        .map(|(c, before)| event(pass, blocked(&c.reason), &c.reason, &c.message, before))
-        .collect();
+    // That it works is news only after it did not.
+    let flows = |c: &Condition| {
+        [archiving::TYPE, standby_lag::TYPE].contains(&&*c.type_)
+            && (c.status == "False" || old(c).is_some())
+    };
+    let expiring = |c: &Condition| c.type_ == expiry::TYPE;
+    let told = changed
+        .into_iter()
+        .filter(|(c, _)| c.type_ == "Ready" || flows(c) || expiring(c) || blocked(&c.reason));
+    let warning =
+        |c: &Condition| blocked(&c.reason) || expiring(c) || (flows(c) && c.status == "False");
+    let mut events: Vec<Write> =
+        told.map(|(c, before)| event(pass, warning(&c), &c.reason, &c.message, before)).collect();
     if pass.cluster.status.observed_generation != pass.status.observed_generation {
         let generation = digest(&pass.status.observed_generation);
         let made = super::config::dynamic(pass.cluster);

@@ -2,12 +2,14 @@
 //! and every gate between them, stands in [`steps`](crate::steps).
 
 pub mod account;
+pub mod archiving;
 pub mod backups;
 pub mod config;
 pub mod databases;
 pub mod disruption;
 pub mod dynamic_configuration;
 pub mod events;
+pub mod expiry;
 pub mod finalize;
 pub mod init_sql;
 pub mod instance_names;
@@ -26,6 +28,7 @@ pub mod safety;
 pub mod scale_down;
 pub mod services;
 pub mod shutdown;
+pub mod standby_lag;
 pub mod status;
 pub mod switchover;
 pub mod trust;

@@ -68,6 +68,9 @@ fn leads(member: &Member) -> bool {
 pub fn write(pass: &mut Pass<'_>, members: &Members) {
     ready(pass, members);
     backups(pass);
+    super::archiving::tell(pass, members);
+    super::standby_lag::tell(pass, members);
+    super::expiry::tell(pass);
     promotion(pass);
     reconciled(pass, Some(members));
     remove(pass, kinds::PROGRESSING);
@@ -296,7 +299,13 @@ fn unsettled(pass: &Pass<'_>, members: &Members) -> Option<Reason> {
     })
 }
 
-fn condition(pass: &mut Pass<'_>, kind: &str, status: Option<bool>, reason: &str, text: &str) {
+pub(super) fn condition(
+    pass: &mut Pass<'_>,
+    kind: &str,
+    status: Option<bool>,
+    reason: &str,
+    text: &str,
+) {
     let word = status.map_or("Unknown", |s| if s { "True" } else { "False" });
     let now = Time(pass.context.now);
     let generation = Some(pass.cluster.object.meta.generation);
@@ -317,7 +326,7 @@ fn condition(pass: &mut Pass<'_>, kind: &str, status: Option<bool>, reason: &str
     }
 }
 
-fn remove(pass: &mut Pass<'_>, kind: &str) {
+pub(super) fn remove(pass: &mut Pass<'_>, kind: &str) {
     pass.status.conditions.retain(|c| c.type_ != kind);
 }
 

@@ -159,7 +159,7 @@ fn custom_tls(observed: &Observed, cluster: &Cluster) -> Vec<(&'static str, Stri
 }
 
 /// The key of a Secret that becomes a file; without a mapping it is the file's own name.
-fn key_of<'a>(projection: &'a SecretProjection, path: &'a str) -> Option<&'a str> {
+pub(super) fn key_of<'a>(projection: &'a SecretProjection, path: &'a str) -> Option<&'a str> {
     match projection.items.as_deref() {
         None | Some([]) => Some(path),
         Some(items) => items.iter().find(|i| i.path == path).map(|i| &*i.key),

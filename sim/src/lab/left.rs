@@ -180,7 +180,7 @@ fn data(api: &ApiServer, claim: &Object, now: Time) -> Result<DataDirectory, Str
         data.write(now, Change::Role { name: role.into(), verifier, databases });
     }
     data.checkpoint(now, true);
-    data.archived = data.end;
+    (data.archived, data.ready_since) = (data.end, None);
     let leader = patroni(names::scope(cluster), "leader").unwrap_or_default();
     let instance = claim.label(labels::INSTANCE);
     if instance.is_some_and(|i| names::instance_pod(i) != leader) {

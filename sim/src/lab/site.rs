@@ -89,6 +89,15 @@ impl Site for LabSite {
                 kill_users_of(world, kube, volume);
                 Ok(())
             }
+            Break::Disk(volume, full) => {
+                let disk = world.kube_mut(kube).volume_mut(volume);
+                let disk = disk.ok_or_else(|| format!("volume {volume} is not there"))?;
+                if disk.repository.is_none() {
+                    return Err(format!("volume {volume} holds no repository"));
+                }
+                disk.full = *full;
+                Ok(())
+            }
             Break::Operator(up) => {
                 switch(world, kube, OPERATOR, *up);
                 Ok(())

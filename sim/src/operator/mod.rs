@@ -14,13 +14,14 @@ use ivory_core::memo::Memos;
 use ivory_core::object::Object;
 use ivory_core::observed::Observed;
 use ivory_core::plan::Plan;
+use ivory_core::read::{Answer, Query, Read};
 use ivory_core::{Sensitive, steps, wake};
 
 use crate::actor_boilerplate;
 use crate::time::{Span, Time};
 use crate::world::journal::Milestone;
 use crate::world::{Actor, Cx, Informer, Input, Key, Learned, Ticket};
-use run::Run;
+use run::{Run, age_s};
 
 /// How long after a failed pass the next one begins; doubled with every failure in a row.
 const BACKOFF: Span = Span::ms(500);
@@ -78,6 +79,8 @@ struct ClusterState {
     last_error: Option<String>,
     /// Each cluster's own: what all share fills up with many clusters, and is forgotten as a whole then.
     memos: Arc<Memos>,
+    /// What came of questions whose answers serve for a while, and when.
+    answers: BTreeMap<Query, (Time, Read<Answer>)>,
 }
 
 impl Operator {
@@ -251,6 +254,7 @@ impl Operator {
         let now = cx.now();
         let wrote = !plan.writes.is_empty();
         let state = self.state(key);
+        state.answers.retain(|query, (at, found)| query.serves(found, age_s(*at, now)));
         state.run = None;
         state.failures = 0;
         state.last_error = None;

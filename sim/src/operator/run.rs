@@ -45,6 +45,11 @@ pub(super) struct Course {
     fault: Option<(String, String)>,
 }
 
+/// How old something is, in seconds.
+pub(super) fn age_s(at: Time, now: Time) -> i64 {
+    now.timestamp().as_second() - at.timestamp().as_second()
+}
+
 impl Run {
     pub(super) fn awaits(&self, ticket: Ticket) -> bool {
         match self {
@@ -60,11 +65,18 @@ impl Operator {
         self.ask_more(cx, key, observed, 0);
     }
 
-    fn ask_more(&mut self, cx: &mut Cx<'_>, key: &Key, observed: Observed, round: u32) {
-        let wanted: Vec<Query> = queries(&observed, self.config())
-            .into_iter()
-            .filter(|q| !observed.answers.contains_key(q))
-            .collect();
+    fn ask_more(&mut self, cx: &mut Cx<'_>, key: &Key, mut observed: Observed, round: u32) {
+        let mut wanted = queries(&observed, self.config());
+        wanted.retain(|q| !observed.answers.contains_key(q));
+        let now = cx.now();
+        let known = &self.state(key).answers;
+        wanted.retain(|query| match known.get(query) {
+            Some((at, found)) if query.serves(found, age_s(*at, now)) => {
+                observed.answers.insert(query.clone(), found.clone());
+                false
+            }
+            _ => true,
+        });
         if wanted.is_empty() || round >= ROUNDS_MAX {
             return self.plan(cx, key, &observed);
         }
@@ -167,6 +179,10 @@ impl Operator {
                         Ok(output) => Read::Unknown(format!("exit status {}", output.exit).into()),
                         Err(error) => Read::Unknown(format!("{error:?}").into()),
                     };
+                    if query.max_age_s > 0 {
+                        let known = (cx.now(), answer.clone());
+                        self.state(&key).answers.insert(query.clone(), known);
+                    }
                     observed.answers.insert(query, answer);
                 }
                 if out.is_empty() {

@@ -222,10 +222,7 @@ impl Member {
                     return self.foreign_data(cx);
                 }
             }
-            None if self.store().leader(now).is_none()
-                && !self.dynamic.pause
-                && !self.called_back =>
-            {
+            None if self.leader(now).is_none() && !self.dynamic.pause && !self.called_back => {
                 if self.pg.state == State::Standby {
                     return cx.exit(1);
                 }
@@ -295,7 +292,7 @@ impl Member {
             self.say(cx, "starts again after a crash");
             return self.act(cx, Kind::StartPrimary);
         }
-        let no_leader = self.store().leader(cx.now()).is_none();
+        let no_leader = self.leader(cx.now()).is_none();
         if unclean && !signal && !self.crash_recovered && (no_leader || self.can_rewind()) {
             self.crash_recovered = true;
             return self.act(cx, Kind::CrashRecovery);
@@ -311,7 +308,7 @@ impl Member {
     /// I, J: with or without a leader.
     fn step_leader(&mut self, cx: &mut Cx<'_>) {
         let now = cx.now();
-        match self.store().leader(now) {
+        match self.leader(now) {
             None => self.contend(cx),
             Some(leader) if leader == &*self.config.name => {
                 if self.dynamic.pause && !self.pg.primary() && self.dynamic.standby.is_none() {
@@ -550,6 +547,9 @@ impl Member {
     /// K: the store can't be reached.
     pub(super) fn store_failed(&mut self, cx: &mut Cx<'_>) {
         if !self.dynamic.pause && self.pg.primary() {
+            if self.ask_failsafe(cx) {
+                return;
+            }
             return self.demote(cx, Mode::Offline);
         }
         self.schedule(cx);
@@ -594,9 +594,9 @@ impl Member {
         self.schedule(cx);
     }
 
-    fn schedule(&mut self, cx: &mut Cx<'_>) {
+    pub(super) fn schedule(&mut self, cx: &mut Cx<'_>) {
         let now = cx.now();
-        let leader = self.store().leader(now);
+        let leader = self.leader(now);
         let other = leader.is_some_and(|l| l != &*self.config.name);
         let extra =
             if other || self.version() <= Version(3, 0, 3) { Span::ms(500) } else { Span::ZERO };

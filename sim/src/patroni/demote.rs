@@ -47,6 +47,8 @@ enum Stage {
     Grace,
     /// The key is being given away.
     Releasing,
+    /// The postmaster waits for its archiver.
+    Archiving,
     /// All done.
     Over,
 }
@@ -199,7 +201,7 @@ impl Member {
                     self.stop_released(cx);
                 }
             }
-            Stage::Releasing => {}
+            Stage::Releasing | Stage::Archiving => {}
             // SIGTERM came while Patroni waited after a demotion.
             Stage::Over if stop.exit => {
                 self.alarm(cx, durations::EXIT, Alarm::Exit(0));
@@ -217,13 +219,25 @@ impl Member {
         let Some(stop) = self.stopping.as_mut() else {
             return;
         };
-        stop.stage = Stage::Over;
-        let (exit, primary) = (stop.exit, stop.primary);
+        stop.stage = Stage::Archiving;
+        let primary = stop.primary;
         if primary && let Some(data) = self.data(cx) {
             data.control = Control::ShutDown;
         }
         self.break_connections(cx);
         self.receiver = Receiver::default();
+        if !primary || !self.archive_last(cx) {
+            self.stop_archived(cx);
+        }
+    }
+
+    /// The archiver has made its last tries, and the postmaster is gone.
+    pub(super) fn stop_archived(&mut self, cx: &mut Cx<'_>) {
+        let Some(stop) = self.stopping.as_mut() else {
+            return;
+        };
+        stop.stage = Stage::Over;
+        let exit = stop.exit;
         self.word = Word::Stopped;
         self.pg.sync = SyncNames::None;
         self.rewind = RewindState::Idle;

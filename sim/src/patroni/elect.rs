@@ -165,6 +165,10 @@ impl Member {
             return self.identified(cx, reply);
         }
         let status = match reply {
+            // Failsafe mode counts those that do not agree.
+            Ok(Reply::Rest(RestReply::Code(200, _))) if doing.then == Then::Failsafe => {
+                return self.if_all_probed(cx);
+            }
             Ok(Reply::Rest(RestReply::Status(status))) => Some(status),
             _ => None,
         };
@@ -173,7 +177,7 @@ impl Member {
     }
 
     /// Goes on when nobody is left to answer.
-    fn if_all_probed(&mut self, cx: &mut Cx<'_>) {
+    pub(super) fn if_all_probed(&mut self, cx: &mut Cx<'_>) {
         if self.doing.as_ref().is_none_or(|d| !d.open.is_empty()) {
             return;
         }
@@ -197,6 +201,7 @@ impl Member {
                 let possible = self.anybody(cx, &doing.answers, request.as_ref());
                 self.possible(cx, why, possible);
             }
+            Then::Failsafe => self.failsafe_answered(cx, !doing.answers.is_empty()),
             _ => self.finish(cx),
         }
     }

@@ -55,6 +55,10 @@ impl Member {
                 printed("CHECKPOINT\n")
             }
             Command::Checkpoint { .. } => self.no_connection(),
+            Command::StandbyState if self.pg.up() => self.standby_state(cx),
+            Command::StandbyState => self.no_connection(),
+            Command::ArchiveState if self.pg.up() => self.archive_state(cx),
+            Command::ArchiveState => self.no_connection(),
             Command::WalDirectory => match self.look(cx) {
                 Some(data) => printed(format!("{}\n", data.wal_directory)),
                 None => failed(1, "realpath: No such file or directory"),

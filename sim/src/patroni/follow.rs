@@ -56,7 +56,7 @@ impl Member {
     }
 
     fn wanted_upstream(&self, cx: &Cx<'_>) -> Option<Upstream> {
-        let leader = self.store().leader(cx.now());
+        let leader = self.leader(cx.now());
         let mine = leader == Some(&*self.config.name);
         if self.dynamic.standby.is_some() && (mine || (leader.is_none() && !self.dynamic.pause)) {
             return self.remote();

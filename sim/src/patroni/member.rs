@@ -107,6 +107,8 @@ pub(super) enum Then {
     },
     /// Whether anybody could take over.
     Possible(Possible),
+    /// Whether every member follows a primary that can't reach the store.
+    Failsafe,
     /// How the own data relate to the leader's.
     Identify,
     /// The synchronous state is written.
@@ -263,6 +265,8 @@ pub struct Member {
     /// From when the next turn is counted.
     pub(super) base: Time,
     pub(super) leader_expiry: Option<Time>,
+    /// Until when failsafe mode keeps the leader of the last known record.
+    pub(super) failsafe_until: Option<Time>,
     pub(super) bootstrapping: bool,
     pub(super) bootstrap_failed: bool,
     pub(super) recovering: bool,
@@ -276,7 +280,7 @@ pub struct Member {
     pub(super) published: super::status::Published,
     pub(super) history_written: u32,
     pub(super) sync_since: BTreeMap<Arc<str>, u64>,
-    pub(super) archive: super::receive::Archiver,
+    pub(super) archive: super::archiver::Archiver,
     pub(super) hung_until: Option<Time>,
     pub(super) was_paused: bool,
     /// Conversations that ask several: how many are open, and whether one was good.
@@ -332,6 +336,7 @@ impl Member {
             last_loop: Time::START,
             base: Time::START,
             leader_expiry: None,
+            failsafe_until: None,
             bootstrapping: false,
             bootstrap_failed: false,
             recovering: false,
@@ -345,7 +350,7 @@ impl Member {
             published: super::status::Published::default(),
             history_written: 0,
             sync_since: BTreeMap::new(),
-            archive: super::receive::Archiver::default(),
+            archive: super::archiver::Archiver::default(),
             hung_until: None,
             was_paused: false,
             talks: BTreeMap::new(),
@@ -437,7 +442,7 @@ impl Member {
 
     /// The leader's name, if it has one that is valid.
     pub(super) fn holds_key(&self, now: Time) -> bool {
-        self.store().leader(now) == Some(&*self.config.name)
+        self.leader(now) == Some(&*self.config.name)
     }
 
     pub(super) fn alarm(&mut self, cx: &mut Cx<'_>, after: Span, alarm: Alarm) -> u64 {

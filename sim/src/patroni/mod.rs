@@ -4,6 +4,7 @@
 //! `failover_priority`.
 
 mod action;
+mod archiver;
 pub mod check;
 mod clone;
 pub mod config;
@@ -12,6 +13,7 @@ pub mod dcs;
 mod demote;
 mod elect;
 mod exec;
+mod failsafe;
 pub mod fault;
 mod follow;
 mod member;

@@ -49,6 +49,15 @@ impl Files {
         })
     }
 
+    /// The certificate and key of pgBackRest's server.
+    #[must_use]
+    pub fn server_certificate(&self, mounts: &Mounts) -> Option<Certificate> {
+        Some(Certificate {
+            certificate: self.text(mounts, "/etc/pgbackrest/server/server-tls.crt")?.into(),
+            key: self.0.file(mounts, "/etc/pgbackrest/server/server-tls.key")?,
+        })
+    }
+
     /// The repositories that pgBackRest in this container knows.
     #[must_use]
     pub fn repositories(&self, mounts: &Mounts) -> Vec<RepoTarget> {
@@ -184,6 +193,7 @@ fn repository_server(start: &ContainerStart) -> Option<Arc<dyn Actor>> {
         volumes,
         instances: instances(&conf),
         config_hash: files.config_hash(&start.mounts),
+        certificate: files.server_certificate(&start.mounts),
         files: Some(files),
     })))
 }

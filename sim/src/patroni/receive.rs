@@ -1,12 +1,15 @@
-//! Log on its way: from the upstream to this standby, from this server to its standbys, and to the archive.
+//! Log on its way: from the upstream to this standby, and from this server to its standbys.
 
 use std::sync::Arc;
 
+use ivory_core::read::Output;
+
 use crate::patroni::durations;
 use crate::patroni::member::{Alarm, Member, Side};
+use crate::patroni::switchover::printed;
 use crate::pgbackrest::{BackrestReply, BackrestRequest, RepoTarget};
 use crate::postgres::server::State;
-use crate::postgres::wal::{Change, Lsn};
+use crate::postgres::wal::Lsn;
 use crate::postgres::{StreamReply, StreamRequest};
 use crate::time::{Span, Time};
 use crate::world::call::{Call, CallError, Reply};
@@ -55,18 +58,6 @@ impl Receiver {
     pub fn streaming(&self) -> bool {
         self.asking && !self.failed && self.upstream.is_some()
     }
-}
-
-/// The archiver's state.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Archiver {
-    /// A turn is planned.
-    planned: bool,
-    /// How many repositories still have to take what is under way.
-    open: u32,
-    failed: bool,
-    /// When the last segment switch was.
-    switched_at: Time,
 }
 
 impl Member {
@@ -179,91 +170,15 @@ impl Member {
         target.resolve(cx, &self.config.namespace)
     }
 
-    /// There is something to archive, or soon will be.
-    pub(super) fn archive_soon(&mut self, cx: &mut Cx<'_>) {
-        if self.archive.planned || self.repositories.is_empty() || !self.pg.primary() {
-            return;
-        }
-        let on = self.dynamic.parameters.get("archive_mode").is_some_and(|m| m == "on");
-        if !on {
-            return;
-        }
-        self.archive.planned = true;
-        // The first write after a switch is archived when archive_timeout is over.
-        let due = self.archive.switched_at + durations::ARCHIVE_TIMEOUT;
-        let wait = (due - cx.now()).max(Span::ms(100));
-        self.alarm(cx, wait, Alarm::Archive);
-    }
-
-    /// `archive_timeout` is over: the segment is closed, and everything goes to every repository.
-    pub(super) fn archive_turn(&mut self, cx: &mut Cx<'_>) {
-        self.archive.planned = false;
-        if !self.pg.primary() || self.archive.open > 0 {
-            return;
-        }
-        let now = cx.now();
-        let failed = std::mem::take(&mut self.archive.failed);
-        let Some(data) = self.data(cx) else {
-            return;
-        };
-        if data.archived >= data.end {
-            return;
-        }
-        if !failed {
-            data.write(now, Change::Switch);
-        }
-        let end = data.end;
-        // A standby's copy may begin in the middle of a segment that it takes for archived.
-        let begin = data.archived.max(data.wal.begin());
-        let records = data.wal.after(begin).unwrap_or_default();
-        let request = |repo| BackrestRequest::Push {
-            repo,
-            system_id: data.system_id,
-            history: data.history.clone(),
-            timeline: data.timeline,
-            records: records.into(),
-            begin,
-            end,
-        };
-        let requests: Vec<_> =
-            self.repositories.iter().map(|t| (t.clone(), request(t.number))).collect();
-        self.archive.switched_at = now;
-        self.push_log(cx);
-        for (target, request) in requests {
-            match self.repository(cx, &target) {
-                Some(to) => {
-                    self.archive.open += 1;
-                    self.ask(cx, to, Call::Backrest(request), Span::s(60), Side::ArchivePush(end));
-                }
-                None => self.archive.failed = true,
-            }
-        }
-        if self.archive.open == 0 {
-            self.archive_soon(cx);
-        }
-    }
-
-    pub(super) fn archive_pushed(
-        &mut self,
-        cx: &mut Cx<'_>,
-        end: Lsn,
-        reply: Result<Reply, CallError>,
-    ) {
-        self.archive.open = self.archive.open.saturating_sub(1);
-        if !matches!(reply, Ok(Reply::Backrest(BackrestReply::Done))) {
-            self.archive.failed = true;
-        }
-        if self.archive.open > 0 {
-            return;
-        }
-        if !self.archive.failed
-            && let Some(data) = self.data(cx)
-        {
-            data.archived = data.archived.max(end);
-        }
-        let behind = self.look(cx).is_some_and(|d| d.archived < d.end);
-        if self.archive.failed || behind {
-            self.archive_soon(cx);
-        }
+    /// What PostgreSQL can tell of what reaches it.
+    pub(super) fn standby_state(&self, cx: &Cx<'_>) -> Output {
+        let seconds = |at: Time| at.timestamp().as_second();
+        let newest = self.look(cx).and_then(|d| d.wal.last_transaction(d.replayed));
+        printed(format!(
+            "{} {} {}\n",
+            if self.receiver.streaming() { "streaming" } else { "not-streaming" },
+            newest.map_or(0, seconds),
+            seconds(cx.now()),
+        ))
     }
 }

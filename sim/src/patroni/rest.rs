@@ -26,6 +26,11 @@ pub enum RestRequest {
     },
     /// `POST /reinitialize`.
     Reinitialize,
+    /// `POST /failsafe`.
+    Failsafe {
+        /// Who leads and asks.
+        leader: String,
+    },
 }
 
 /// An answer.

@@ -96,6 +96,10 @@ impl Member {
             RestRequest::Switchover { leader, candidate } => {
                 self.rest_switchover(cx, ticket, FailoverRequest { leader, candidate });
             }
+            RestRequest::Failsafe { leader } => match self.agrees(cx.now(), &leader) {
+                true => code(cx, 200, "Accepted"),
+                false => code(cx, 500, "Failsafe mode is disabled, or another one leads"),
+            },
             RestRequest::Restart { pending } => {
                 if self.action.is_some() || !self.pg.up() {
                     return code(cx, 503, "another action is already in progress");

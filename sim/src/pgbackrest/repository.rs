@@ -89,8 +89,12 @@ pub(super) fn repo_of(request: &BackrestRequest) -> Option<u8> {
 
 /// Answers a request for the repository on a volume.
 pub fn handle(volume: &mut Volume, now: Time, request: &BackrestRequest) -> BackrestReply {
+    let full = volume.full;
     let repository = volume.repository.get_or_insert_default();
     match request {
+        BackrestRequest::Push { .. } | BackrestRequest::Store { .. } if full => {
+            BackrestReply::Failed("ERROR: [039]: unable to write: [28] No space left on device".into())
+        }
         BackrestRequest::StanzaCreate {
             system_id,
             version,
@@ -283,7 +287,7 @@ impl Stanza {
             None => {}
         }
         data.receive(&records, &Floors([u32::MAX; 5]));
-        data.archived = data.end;
+        (data.archived, data.ready_since) = (data.end, None);
         BackrestReply::Restored(Arc::new(data))
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::pgbackrest::repository::{handle, repo_of};
 use crate::pgbackrest::{BackrestReply, BackrestRequest, BackupKind, backup_time, checkpoint_wait};
+use crate::postgres::auth::Certificate;
 use crate::time::{Span, Time};
 use crate::world::call::{Call, CallError, Reply};
 use crate::world::journal::Milestone;
@@ -25,7 +26,9 @@ pub struct ServerStart {
     pub instances: Vec<(Arc<str>, u16)>,
     /// Contents of `config-hash`.
     pub config_hash: Arc<str>,
-    /// Where the last two come from when the files change; none when they never do.
+    /// The certificate for its clients.
+    pub certificate: Option<Certificate>,
+    /// Where the last three come from when the files change; none when they never do.
     pub files: Option<crate::patroni::programs::Files>,
 }
 
@@ -50,6 +53,8 @@ struct Making {
 pub struct BackrestServer {
     name: Arc<str>,
     start: Arc<ServerStart>,
+    /// What it presents since it started or was last told to reload; none where there are no files.
+    certificate: Option<Certificate>,
     making: Option<Making>,
     asked: BTreeMap<Ticket, (Arc<str>, u16)>,
 }
@@ -81,6 +86,7 @@ impl BackrestServer {
     pub fn new(start: ServerStart) -> Self {
         Self {
             name: format!("pgbackrest/{}/{}", start.namespace, start.pod).into(),
+            certificate: start.certificate.clone(),
             start: Arc::new(start),
             making: None,
             asked: BTreeMap::new(),
@@ -88,6 +94,12 @@ impl BackrestServer {
     }
 
     fn answer(&mut self, cx: &mut Cx<'_>, asker: Ticket, request: BackrestRequest) {
+        let today = cx.now().timestamp();
+        if self.certificate.as_ref().is_some_and(|c| !c.holds(today)) {
+            let text = "ERROR: [095]: unable to verify certificate presented by the repository host: [10] \
+                        certificate has expired";
+            return cx.reply(asker, Reply::Backrest(BackrestReply::Failed(text.into())));
+        }
         if let BackrestRequest::Backup { repo, kind, config_hash, fast } = request {
             return self.backup(cx, asker, repo, kind, &config_hash, fast);
         }
@@ -227,6 +239,14 @@ impl Actor for BackrestServer {
                     let start = Arc::make_mut(&mut self.start);
                     start.instances = files.instances(&mounts);
                     start.config_hash = files.config_hash(&mounts);
+                    // The sidecar sends SIGHUP.
+                    let pair = files.server_certificate(&mounts).filter(Certificate::loads);
+                    let text = |c: &Option<Certificate>| c.as_ref().map(|c| c.certificate.clone());
+                    if pair.is_some() && text(&pair) != text(&self.certificate) {
+                        self.certificate = pair;
+                        let text = "the repository host presents its new certificate".into();
+                        cx.note(Milestone::Backup { text });
+                    }
                 }
             }
             Input::Signal(Signal::Term) => cx.exit(0),

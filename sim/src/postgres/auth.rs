@@ -27,6 +27,12 @@ impl Certificate {
     pub fn loads(&self) -> bool {
         Leaf::read(&self.certificate, &self.key).is_ok()
     }
+
+    /// Whether it has not ended.
+    #[must_use]
+    pub fn holds(&self, now: Timestamp) -> bool {
+        Authority::list(&self.certificate).first().is_some_and(|c| now < c.not_after())
+    }
 }
 
 /// Answers to costly questions, which don't change: a digest of the question, and the answer.

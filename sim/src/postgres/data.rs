@@ -58,6 +58,8 @@ pub struct DataDirectory {
     pub wal: Wal,
     /// Up to where the log was archived by this directory's server.
     pub archived: Lsn,
+    /// Since when finished log waits for the archive: the oldest `.ready` file in `archive_status`.
+    pub ready_since: Option<Time>,
     /// `patroni.dynamic.json`.
     pub dynamic: Option<Arc<str>>,
     /// Where `pg_wal` really is, for example `/pgdata/pg18_wal`.
@@ -86,6 +88,7 @@ impl DataDirectory {
             contents: Contents::fresh(),
             wal: Wal::from(FIRST_LSN),
             archived: FIRST_LSN,
+            ready_since: None,
             dynamic: None,
             wal_directory: wal_directory.into(),
             broken: false,
@@ -264,6 +267,7 @@ impl DataDirectory {
             dynamic: None,
             wal_directory: wal_directory.into(),
             archived: self.end,
+            ready_since: None,
             ..self.clone()
         }
     }

@@ -174,6 +174,16 @@ impl Wal {
         Some(&self.records[first..])
     }
 
+    /// When the newest transaction up to a position was committed, if it is kept.
+    #[must_use]
+    pub fn last_transaction(&self, lsn: Lsn) -> Option<Time> {
+        let commits = |r: &&Record| {
+            let change = &r.change;
+            matches!(change, Change::Row { .. } | Change::Role { .. } | Change::Database(_))
+        };
+        self.records.iter().rev().filter(|r| r.end <= lsn).find(commits).map(|r| r.at)
+    }
+
     /// Forgets the records at or before a position.
     pub fn recycle(&mut self, lsn: Lsn) {
         if lsn > self.recycled {

@@ -116,17 +116,8 @@ fn breaks(scene: &Scene<'_>, fault: &Fault) -> Result<Vec<Break>, String> {
         Fault::Partition(a, b) => one(Break::Partition(scene.place(a)?, scene.place(b)?)),
         Fault::HealNetwork => one(Break::HealNetwork),
         Fault::ApiOutage(span) => one(Break::ApiOutage(*span)),
-        Fault::LoseVolume(claim) => {
-            let claims = scene.objects(claim).into_iter();
-            let volumes: Vec<Break> = claims
-                .filter_map(|c| c.str_at(&["spec", "volumeName"]).map(str::to_owned))
-                .map(Break::LoseVolume)
-                .collect();
-            match volumes.is_empty() {
-                true => Err(format!("{claim} has no volume now")),
-                false => Ok(volumes),
-            }
-        }
+        Fault::LoseVolume(claim) => each_volume(scene, claim, Break::LoseVolume),
+        Fault::Disk { of, full } => each_volume(scene, of, |volume| Break::Disk(volume, *full)),
         Fault::Operator(up) => one(Break::Operator(*up)),
         Fault::Images { image, fail } => one(Break::Images(image.clone(), *fail)),
         Fault::Messages { whose, cutting, every, how_long } => {
@@ -159,6 +150,22 @@ fn each_pod(
     to_break: impl Fn(Ref) -> Break,
 ) -> Result<Vec<Break>, String> {
     Ok(existing(scene, pods)?.into_iter().map(to_break).collect())
+}
+
+fn each_volume(
+    scene: &Scene<'_>,
+    claim: &Target,
+    to_break: impl Fn(String) -> Break,
+) -> Result<Vec<Break>, String> {
+    let claims = scene.objects(claim).into_iter();
+    let volumes: Vec<Break> = claims
+        .filter_map(|c| c.str_at(&["spec", "volumeName"]).map(str::to_owned))
+        .map(to_break)
+        .collect();
+    match volumes.is_empty() {
+        true => Err(format!("{claim} has no volume now")),
+        false => Ok(volumes),
+    }
 }
 
 /// The volumes of the claims that Pods on a node use.
@@ -200,6 +207,8 @@ pub fn break_text(fault: &Break) -> Option<String> {
             format!("the API server is down for {}", super::fields::span_text(*span))
         }
         Break::LoseVolume(volume) => format!("what was on {volume} is lost"),
+        Break::Disk(volume, true) => format!("the disk {volume} is full"),
+        Break::Disk(volume, false) => format!("the disk {volume} has room again"),
         Break::Operator(false) => "the operator is down".to_owned(),
         Break::Operator(true) => "the operator is up".to_owned(),
         Break::Messages(whose, cutting, every, span) => {

@@ -174,6 +174,8 @@ pub enum Break {
     Replication(String, String, bool),
     /// The postmaster of a Pod dies: namespace and name.
     KillPostgres(String, String),
+    /// The disk of a PersistentVolume with a repository is full (true), or isn't.
+    Disk(String, bool),
     /// Objects of a kind can't be created for so long, and why.
     Refuse(Kind, String, Span),
     /// Another operator runs beside the first (true), or stops (false).

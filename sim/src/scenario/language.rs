@@ -279,6 +279,13 @@ pub enum Fault {
     },
     /// The postmaster of a Pod dies (SIGKILL); Patroni goes on.
     KillPostgres(Target),
+    /// The disk behind a repository's claim takes nothing more, or does again.
+    Disk {
+        /// The claim.
+        of: Target,
+        /// Whether it is full.
+        full: bool,
+    },
     /// Objects of a kind can't be created for a while, as quotas and webhooks have it: 403.
     Refuse {
         /// The kind.
@@ -315,6 +322,7 @@ impl Fault {
             Self::HangPatroni { .. } => "hang_patroni",
             Self::Replication { .. } => "replication",
             Self::KillPostgres(_) => "kill_postgres",
+            Self::Disk { .. } => "disk",
             Self::Refuse { .. } => "refuse",
             Self::SecondOperator(_) => "second_operator",
         }

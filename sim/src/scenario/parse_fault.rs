@@ -54,12 +54,11 @@ pub(super) fn fault(node: &Node) -> Result<Fault, Bad> {
             _ => return Err(inner.wrong("network")),
         },
         "api_outage" => Fault::ApiOutage(span(inner)?),
-        "lose_volume" => match target(inner)? {
-            claim @ (Target::It
-            | Target::Named(Kind::PersistentVolumeClaim, _)
-            | Target::Of(Kind::PersistentVolumeClaim, _)) => Fault::LoseVolume(claim),
-            _ => return Err(inner.wrong("a claim, such as `PersistentVolumeClaim of replica`")),
-        },
+        "lose_volume" => Fault::LoseVolume(claim(inner)?),
+        "disk" => {
+            let fields = Fields::of(inner, "`disk`", &["of", "full"])?;
+            Fault::Disk { of: claim(fields.need("of")?)?, full: flag(fields.need("full")?)? }
+        }
         "operator" => Fault::Operator(up(inner)?),
         "messages" => messages(inner)?,
         "lag" => Fault::Lag(span(inner)?),
@@ -135,6 +134,15 @@ fn messages(node: &Node) -> Result<Fault, Bad> {
         every: u32::try_from(every).unwrap_or(u32::MAX).max(1),
         how_long: span(fields.need("for")?)?,
     })
+}
+
+fn claim(node: &Node) -> Result<Target, Bad> {
+    match target(node)? {
+        claim @ (Target::It
+        | Target::Named(Kind::PersistentVolumeClaim, _)
+        | Target::Of(Kind::PersistentVolumeClaim, _)) => Ok(claim),
+        _ => Err(node.wrong("a claim, such as `PersistentVolumeClaim of replica`")),
+    }
 }
 
 fn pod(node: &Node) -> Result<Target, Bad> {

@@ -74,6 +74,7 @@ fn told(fault: &Break) -> Option<(&'static str, Vec<String>)> {
         | Break::HangPatroni(..)
         | Break::Replication(..)
         | Break::KillPostgres(..)
+        | Break::Disk(..)
         | Break::Refuse(..)
         | Break::SecondOperator(_) => return None,
     })

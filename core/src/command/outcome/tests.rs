@@ -97,6 +97,8 @@ fn commands() -> impl Strategy<Value = Command> {
         "[0-9a-f]{4,12}".prop_map(|token| Command::InitSqlState { token }),
         any::<u32>().prop_map(|timeout_s| Command::Checkpoint { timeout_s }),
         Just(Command::WalDirectory),
+        Just(Command::ArchiveState),
+        Just(Command::StandbyState),
     ]
 }
 

@@ -385,6 +385,7 @@ fn change_disk(cx: &mut Cx<'_>, disk: &Disk) {
         Disk::Add { volume, capacity_bytes } => cx.add_volume(volume, *capacity_bytes),
         Disk::Grow { volume, capacity_bytes } => {
             if let Some(disk) = cx.volume(volume) {
+                disk.full &= *capacity_bytes <= disk.capacity_bytes;
                 disk.capacity_bytes = disk.capacity_bytes.max(*capacity_bytes);
             }
         }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use ivory_core::command::Command;
+use ivory_core::crypto::pki::Root;
 
 use super::bench::{Bench, NS, SCOPE, name};
 use crate::client::{Client, lost_rows};
@@ -10,6 +11,7 @@ use crate::kube::{DeleteOptions, ObjectRef, Verb};
 use crate::patroni::config::Version;
 use crate::pgbackrest::backup_job::{BackupJob, BackupStart};
 use crate::pgbackrest::restore_job::{RestoreJob, RestoreStart};
+use crate::postgres::auth::Certificate;
 use crate::time::Span;
 
 const V4: Version = Version(4, 1, 4);
@@ -45,7 +47,7 @@ fn repository(bench: &Bench) -> &crate::pgbackrest::Stanza {
 
 fn healthy(seed: u64) -> (Bench, String) {
     let mut bench = Bench::new(seed, V4, archiving());
-    bench.repo_host();
+    bench.repo_host(None);
     (0..3).for_each(|i| bench.add(&name(i)));
     bench.run(10.0);
     let leader = bench.leader().expect("a leader");
@@ -75,6 +77,26 @@ fn stanza_creation_and_its_refusals() {
     assert_eq!(stanza("").outcome(&output), Err(ivory_core::command::Failure::ForeignRepository));
     let upgrade = Command::StanzaUpgrade { config_hash: String::new(), postgres_version: 18 };
     assert_eq!(bench.exec(&leader, upgrade).exit, 0);
+}
+
+/// Nothing reloads it here: so it is without the sidecar that does.
+#[test]
+fn a_server_whose_certificate_has_ended_takes_nothing() {
+    let mut bench = Bench::new(47, V4, archiving());
+    let begin = bench.world.now().timestamp() - jiff::SignedDuration::from_hours(365 * 24);
+    let issued = Root::generate(&[1; 32], begin);
+    let root = Root::read(&issued.certificate, &issued.key).expect("a root");
+    let a_minute_left = begin + jiff::SignedDuration::from_secs(60);
+    let leaf = root.issue(&[2; 32], "repo", &["repo".into()], a_minute_left).expect("a leaf");
+    let certificate = leaf.certificate.as_str().into();
+    bench.repo_host(Some(Certificate { certificate, key: leaf.key }));
+    bench.add(&name(0));
+    bench.run(10.0);
+    let leader = bench.leader().expect("a leader");
+    let exit = |bench: &mut Bench| bench.exec(&leader, stanza("")).exit;
+    assert_eq!(exit(&mut bench), 0);
+    bench.run(3700.0);
+    assert_ne!(exit(&mut bench), 0);
 }
 
 #[test]

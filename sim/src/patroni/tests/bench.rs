@@ -18,6 +18,7 @@ use crate::patroni::rest::{RestReply, RestRequest};
 use crate::patroni::{Member, MemberStart, check};
 use crate::pgbackrest::server::{BackrestServer, ServerStart};
 use crate::pgbackrest::{RepoPlace, RepoTarget};
+use crate::postgres::auth::Certificate;
 use crate::time::{Span, Time};
 use crate::world::call::{Call, Reply};
 use crate::world::{Actor, ActorId, Cx, Input, Kube, KubeId, Place, Signal, Where, World};
@@ -354,7 +355,7 @@ impl Bench {
     }
 
     /// A repository host, `repo-host-0`, with one repository that all members know.
-    pub fn repo_host(&mut self) {
+    pub fn repo_host(&mut self, certificate: Option<Certificate>) {
         let index = self.uids.len();
         let mut pod = Object::new(Kind::Pod, NS, "repo-host-0");
         pod.meta.labels = Arc::new(BTreeMap::from([("repo".to_owned(), "host".to_owned())]));
@@ -375,6 +376,7 @@ impl Bench {
             volumes: BTreeMap::from([(1, "repo1".into())]),
             instances: (0..3).map(|i| (format!("{}.hippo-pods", name(i)).into(), 5432)).collect(),
             config_hash: "".into(),
+            certificate,
             files: None,
         });
         let place = Place {
