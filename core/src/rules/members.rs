@@ -200,7 +200,8 @@ impl Members {
             patroni.system_identifier.clone()
         };
         let initialize = annotation(&names::scope_config(&cluster.name), "initialize")?;
-        let initialize = initialize.filter(|_| !members.is_of_an_earlier_cluster(observed, cluster));
+        let initialize =
+            initialize.filter(|_| !members.is_of_an_earlier_cluster(observed, cluster));
         members.initialized = initialize.is_some();
         members.system_identifier = initialize.or_else(noted);
         Ok(members)

@@ -189,6 +189,9 @@ fn heals(step: &Value) -> Option<IsStep> {
             let working = serde_json::json!({"working": value["failing"]});
             value.get("failing").and_then(|_| has("images", working))
         }
+        ("disk", _) if value["full"] == true => {
+            Some(Box::new(|s: &Value| s["fault"]["disk"]["full"] == false))
+        }
         ("replication", _) if value["flows"] == false => {
             Some(Box::new(|s: &Value| s["fault"]["replication"]["flows"] == true))
         }

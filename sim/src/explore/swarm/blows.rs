@@ -151,7 +151,7 @@ fn process(dice: &mut Dice) -> Blow {
     let pod = dice.one(&["primary", "replica", "primary", "every instance"]);
     let lossy = true;
     let one = |what: Value| Blow { steps: vec![fault(what)], heals: Vec::new(), lossy };
-    match dice.below(7) {
+    match dice.below(8) {
         0 => one(json!({"kill_pod": pod})),
         1 => {
             let container = dice.one(&["database", "replication-cert-copy", "pgbackrest"]);
@@ -177,6 +177,10 @@ fn process(dice: &mut Dice) -> Blow {
                 heals: vec![json!({"images": {"working": image}})],
                 lossy: false,
             }
+        }
+        6 => {
+            let disk = |full: bool| json!({"disk": {"of": "PersistentVolumeClaim hippo-repo1", "full": full}});
+            Blow { steps: vec![fault(disk(true))], heals: vec![disk(false)], lossy: false }
         }
         _ => one(json!({"kill_pod": "repo-host"})),
     }

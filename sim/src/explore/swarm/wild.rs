@@ -119,7 +119,8 @@ impl Wild {
 }
 
 /// Fields that can't be taken back by their nature: the version of a data directory, whose copy a cluster is, what is
-/// on volumes; and the sets, which are drawn apart.
+/// on volumes, and users, whose Secret with the password that an application holds goes with them; and the sets, which
+/// are drawn apart.
 fn lasting(name: &str) -> bool {
     matches!(
         name,
@@ -128,6 +129,7 @@ fn lasting(name: &str) -> bool {
             | "standby"
             | "instances"
             | "backups"
+            | "users"
             | "name"
             | "dataVolumeClaimSpec"
             | "walVolumeClaimSpec"

@@ -86,17 +86,20 @@ fn a_server_whose_certificate_has_ended_takes_nothing() {
     let begin = bench.world.now().timestamp() - jiff::SignedDuration::from_hours(365 * 24);
     let issued = Root::generate(&[1; 32], begin);
     let root = Root::read(&issued.certificate, &issued.key).expect("a root");
-    let a_minute_left = begin + jiff::SignedDuration::from_secs(60);
+    // A leaf is dated back by an hour.
+    let a_minute_left = begin + jiff::SignedDuration::from_secs(3600 + 60);
     let leaf = root.issue(&[2; 32], "repo", &["repo".into()], a_minute_left).expect("a leaf");
     let certificate = leaf.certificate.as_str().into();
     bench.repo_host(Some(Certificate { certificate, key: leaf.key }));
     bench.add(&name(0));
     bench.run(10.0);
     let leader = bench.leader().expect("a leader");
-    let exit = |bench: &mut Bench| bench.exec(&leader, stanza("")).exit;
-    assert_eq!(exit(&mut bench), 0);
-    bench.run(3700.0);
-    assert_ne!(exit(&mut bench), 0);
+    assert_eq!(bench.exec(&leader, stanza("")).exit, 0);
+    bench.run(100.0);
+    let output = bench.exec(&leader, stanza(""));
+    assert_ne!(output.exit, 0);
+    let text = format!("{}{}", output.stdout, output.stderr);
+    assert!(text.contains("certificate has expired"), "{text}");
 }
 
 #[test]
