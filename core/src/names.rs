@@ -97,12 +97,18 @@ pub fn instance_certs(instance: &str) -> String {
 /// The Pod of an instance.
 #[must_use]
 pub fn instance_pod(instance: &str) -> String {
-    format!("{instance}-0")
+    pod_of(instance)
 }
 
-/// The instance whose Pod would have this name.
+/// The one Pod of a StatefulSet.
 #[must_use]
-pub fn instance_of_pod(pod: &str) -> Option<&str> {
+pub fn pod_of(workload: &str) -> String {
+    format!("{workload}-0")
+}
+
+/// The StatefulSet whose one Pod has this name.
+#[must_use]
+pub fn workload_of(pod: &str) -> Option<&str> {
     pod.strip_suffix("-0")
 }
 

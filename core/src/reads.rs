@@ -70,8 +70,8 @@ pub fn reads(cluster: &Object) -> Vec<ReadKey> {
     keys
 }
 
-/// What the first look calls for: StatefulSet and Pod of each instance of which another object was seen, and
-/// they were not. They may not be there; or a stranger took away the label by which they are listed, and
+/// What the first look calls for: StatefulSet and Pod of each instance of which another object was seen, and the
+/// repository host's Pod, when they were not seen themselves. They may not be there; or a stranger took away the label by which they are listed, and
 /// only a read by name can tell. A Pod without that label is nobody's: its StatefulSet lets it go and can't
 /// make another.
 #[must_use]
@@ -85,19 +85,17 @@ pub fn second_look(observed: &Observed) -> Vec<ReadKey> {
     let seen = sets.iter().chain(pods).chain(claims);
     let instances: BTreeSet<&str> =
         seen.filter_map(|o| members::identity(o, labels::INSTANCE)).collect();
-    let mut keys = Vec::new();
-    for instance in instances {
-        for (kind, name, listed) in [
-            (Kind::StatefulSet, instance.to_owned(), sets),
-            (Kind::Pod, names::instance_pod(instance), pods),
-        ] {
-            if listed.iter().all(|o| *o.meta.name != *name) {
-                let namespace = observed.cluster.meta.namespace.to_string();
-                keys.push(ReadKey::One { kind, namespace, name });
-            }
-        }
-    }
-    keys
+    let wanted_sets = instances.iter().map(|&i| (Kind::StatefulSet, i.to_owned()));
+    let workloads: BTreeSet<&str> =
+        sets.iter().map(|s| &*s.meta.name).chain(instances.iter().copied()).collect();
+    let wanted_pods = workloads.into_iter().map(|w| (Kind::Pod, names::pod_of(w)));
+    let unseen = |(kind, name): &(Kind, String)| {
+        let listed = if *kind == Kind::Pod { pods } else { sets };
+        listed.iter().all(|o| *o.meta.name != **name)
+    };
+    let namespace = observed.cluster.meta.namespace.to_string();
+    let one = |(kind, name)| ReadKey::One { kind, namespace: namespace.clone(), name };
+    wanted_sets.chain(wanted_pods).filter(unseen).map(one).collect()
 }
 
 /// Objects whose names follow from the cluster's. They are read by name as well as by label: one without

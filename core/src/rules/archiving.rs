@@ -66,7 +66,9 @@ pub fn tell(pass: &mut Pass<'_>, members: &Members) {
     let Some(query) = query(pass.observed, pass.cluster, members) else { return };
     pass.look_again(Duration::from_secs(query.max_age_s.into()));
     let answer = pass.observed.answers.get(&query).and_then(Read::known);
-    let Some(state) = answer.and_then(|a| ArchiveState::read(&a.output)) else { return };
+    let Some(state) = answer.and_then(|a| ArchiveState::read(&a.output)) else {
+        return pass.look_again(Duration::from_secs(TROUBLED_S.into()));
+    };
     if state.stuck_s() < PATIENCE_S {
         let text = "finished WAL reaches every repository";
         return condition(pass, TYPE, Some(true), "Archiving", text);

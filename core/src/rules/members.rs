@@ -13,6 +13,7 @@ use crate::object::Object;
 use crate::observed::Observed;
 use crate::patroni::status::{Role, Status};
 use crate::read::Read;
+use crate::rules::pod_labels;
 use crate::{names, report::Reason};
 
 /// One instance as it is.
@@ -256,11 +257,8 @@ impl Members {
 
     /// The instance that a Pod is of by its name and its data, whatever its labels say: anybody can change those.
     fn instance_of_pod(&self, pod: &Object) -> Option<&Member> {
-        let member = self.all.get(names::instance_of_pod(&pod.meta.name)?)?;
-        let workload = member.stateful_set.as_ref()?;
-        let claim = member.mounted_claim("ivory-data")?;
-        let free = pod.controller().is_none_or(|owner| owner.uid == workload.meta.uid);
-        (free && pod.mounts_claim(claim)).then_some(member)
+        let member = self.all.get(names::workload_of(&pod.meta.name)?)?;
+        pod_labels::belong(member.stateful_set.as_ref()?, pod).then_some(member)
     }
 
     /// The instances of a set that have a StatefulSet, in name order.

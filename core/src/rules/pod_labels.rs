@@ -2,64 +2,80 @@
 //! another of that name, and Patroni no longer finds the member: it gets them back.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::Value;
 
 use crate::kind::Kind;
+use crate::labels;
 use crate::names;
+use crate::object::Object;
 use crate::pass::Pass;
 use crate::read::Read;
 use crate::report::{Reason, Step};
-use crate::rules::members::{Member, Members};
+use crate::rules::members::Members;
 
-/// Gives each instance's Pod the labels that its StatefulSet selects by, and names Pods of others that stand in an
-/// instance's way.
+/// Gives each Pod the labels that its StatefulSet selects by, and names Pods of others that stand in the way.
 pub fn restore(pass: &mut Pass<'_>, members: &Members) {
-    for member in members.with_workload() {
-        if let Some(pod) = member.pod() {
-            let lost = lost(member);
-            if !lost.is_empty() {
-                let keys: Vec<_> = lost.keys().map(String::as_str).collect();
-                let text = format!(
-                    "Pod {} lost {}, by which its StatefulSet knows it",
-                    pod.meta.name,
-                    keys.join(", ")
-                );
-                let reason = Reason::Because { word: "LabelsLost", text };
-                pass.relabel(Step::Instances, reason, pod, &lost);
-            }
-        } else if member.pods.is_empty() {
-            stranger(pass, member);
+    let hosts = pass.observed.labelled(Kind::StatefulSet).known().copied().unwrap_or_default();
+    let hosts = hosts.iter().filter(|w| w.label(labels::PGBACKREST_DEDICATED).is_some());
+    let instances = members.with_workload().filter_map(|m| m.stateful_set.as_ref());
+    let workloads: Vec<Arc<Object>> = instances.chain(hosts).cloned().collect();
+    for workload in workloads {
+        let name = names::pod_of(&workload.meta.name);
+        let pod = match pass.observed.find(Kind::Pod, &name) {
+            Read::Known(pod) if !pod.terminating() => pod.clone(),
+            Read::Known(_) | Read::Absent | Read::Unknown(_) => continue,
+        };
+        if !belong(&workload, &pod) {
+            let text = format!(
+                "Pod {name} is not of StatefulSet {}, which needs the name: delete it, or give it another",
+                workload.meta.name
+            );
+            pass.block(Step::Instances, "NameTaken", text);
+            continue;
+        }
+        let lost = lost(&workload, &pod);
+        if !lost.is_empty() {
+            let keys: Vec<_> = lost.keys().map(String::as_str).collect();
+            let keys = keys.join(", ");
+            let text = format!("Pod {name} lost {keys}, by which its StatefulSet knows it");
+            let reason = Reason::Because { word: "LabelsLost", text };
+            pass.relabel(Step::Instances, reason, &pod, &lost);
         }
     }
 }
 
-/// The labels that the Pod of an instance should have and has not.
-fn lost(member: &Member) -> BTreeMap<String, String> {
-    let selector = member
-        .stateful_set
-        .as_ref()
-        .and_then(|s| s.at(&["spec", "selector", "matchLabels"])?.as_object());
-    let wanted = selector.into_iter().flatten().filter_map(|(k, v)| Some((k, v.as_str()?)));
-    let pod = member.pod();
-    wanted
-        .filter(|(key, value)| pod.is_some_and(|p| p.label(key) != Some(*value)))
-        .map(|(key, value)| (key.clone(), value.to_owned()))
-        .collect()
+/// Whether a Pod of the name that a StatefulSet's has is the StatefulSet's, whatever its labels say: it is owned by
+/// it, or by nobody and has one of its volumes, or what is left of the labels.
+#[must_use]
+pub fn belong(workload: &Object, pod: &Object) -> bool {
+    if let Some(owner) = pod.controller() {
+        return owner.uid == workload.meta.uid;
+    }
+    let template = workload.at(&["spec", "template", "spec", "volumes"]).and_then(Value::as_array);
+    let claim =
+        |v: &Value| v.pointer("/persistentVolumeClaim/claimName")?.as_str().map(str::to_owned);
+    let claims: Vec<String> = template.into_iter().flatten().filter_map(claim).collect();
+    match claims.is_empty() {
+        true => selected_by(workload).any(|(key, value)| pod.label(key) == Some(value)),
+        // A newer template may have more of them.
+        false => claims.iter().any(|c| pod.mounts_claim(c)),
+    }
 }
 
-/// A Pod of the instance's Pod's name that is not the instance's.
-fn stranger(pass: &mut Pass<'_>, member: &Member) {
-    let name = names::instance_pod(&member.name);
-    let found = match pass.observed.one(Kind::Pod, &name) {
-        Read::Known(pod) => !pod.terminating(),
-        Read::Absent | Read::Unknown(_) => false,
-    };
-    if found {
-        let text = format!(
-            "Pod {name} is not of instance {}, which needs the name: delete it, or give it another",
-            member.name
-        );
-        pass.block(Step::Instances, "NameTaken", text);
-    }
+/// The labels that a StatefulSet selects by.
+fn selected_by(workload: &Object) -> impl Iterator<Item = (&str, &str)> {
+    let selector = workload.at(&["spec", "selector", "matchLabels"]).and_then(Value::as_object);
+    selector.into_iter().flatten().filter_map(|(k, v)| Some((k.as_str(), v.as_str()?)))
+}
+
+/// The labels that a Pod should have and has not.
+fn lost(workload: &Object, pod: &Object) -> BTreeMap<String, String> {
+    selected_by(workload)
+        .filter(|(key, value)| pod.label(key) != Some(value))
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect()
 }
 
 #[cfg(test)]
@@ -88,7 +104,7 @@ mod tests {
             (labels::INSTANCE_SET, None),
         ] {
             let mut world = World::settled(2);
-            let pod = names::instance_pod(&world.leader());
+            let pod = names::pod_of(&world.leader());
             let was = world.the(Kind::Pod, &pod).label(key).map(str::to_owned);
             world.change(Kind::Pod, &pod, |p| {
                 let labels = p["metadata"]["labels"].as_object_mut().expect("labels");
@@ -103,6 +119,20 @@ mod tests {
             world.settle();
             assert_eq!(world.the(Kind::Pod, &pod).label(key), was.as_deref());
         }
+    }
+
+    #[test]
+    fn the_repository_hosts_pod_is_none_the_worse() {
+        let mut world = World::settled(1);
+        let pod = names::pod_of(&names::repo_host("hippo"));
+        world.change(Kind::Pod, &pod, |p| {
+            p["metadata"]["labels"].as_object_mut().expect("labels").remove(labels::CLUSTER);
+        });
+        let plan = world.plan();
+        assert_eq!(relabelled(&plan).len(), 1, "{:#?}", texts(&plan));
+        assert_eq!(relabelled(&plan)[0].0, pod);
+        world.settle();
+        assert_eq!(world.the(Kind::Pod, &pod).label(labels::CLUSTER), Some("hippo"));
     }
 
     #[test]

@@ -6,6 +6,8 @@
 
 use serde_json::Value;
 
+use super::swarm;
+
 /// Shrinks a story. `fails` says whether another story fails in the same way; it is asked in a fixed order, so that
 /// the same story always becomes the same. Ends early when `fails` answers none: time is over.
 pub fn shrink(story: &Value, fails: &mut dyn FnMut(&Value) -> Option<bool>) -> Value {
@@ -179,6 +181,9 @@ fn heals(step: &Value) -> Option<IsStep> {
         Some(Box::new(move |s: &Value| s["fault"][what] == wanted))
     };
     match (word.as_str(), value.as_str()) {
+        ("api_outage" | "messages" | "refuse" | "hang_patroni", _) => {
+            Some(Box::new(|s: &Value| s["advance"] == swarm::CALM))
+        }
         ("operator", Some("down")) => has("operator", "up".into()),
         ("second_operator", Some("up")) => has("second_operator", "down".into()),
         ("partition", _) => has("heal", "network".into()),

@@ -52,7 +52,15 @@ impl Member {
             }
             _ => {}
         }
-        self.hung_until.is_some_and(|until| now < until) && !self.for_postgres(input)
+        let Some(until) = self.hung_until.filter(|until| now < *until) else { return false };
+        if self.for_postgres(input) {
+            return false;
+        }
+        // A sleep that ends while the process is stopped ends when it goes on.
+        if let Input::Timer(token) = input {
+            cx.timer(until - now, *token);
+        }
+        true
     }
 
     /// Whether PostgreSQL hears an input, whatever Patroni does.
@@ -76,7 +84,7 @@ impl Member {
         }
     }
 
-    /// SIGCONT: what was under way is lost, the loop runs at once.
+    /// SIGCONT: the loop's questions that are under way are lost, and it runs at once.
     fn wake_up(&mut self, cx: &mut Cx<'_>) {
         self.doing = None;
         self.tick_at = None;

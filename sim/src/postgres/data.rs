@@ -115,7 +115,8 @@ impl DataDirectory {
     /// (what it runs with) are lower than a record demands.
     pub fn receive(&mut self, records: &[Record], floors: &Floors) {
         for record in records {
-            if record.end <= self.end {
+            // A late answer of a former upstream is no way back to its timeline.
+            if record.end <= self.end || record.timeline < self.timeline {
                 continue;
             }
             if record.timeline != self.timeline {

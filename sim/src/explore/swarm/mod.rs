@@ -19,6 +19,9 @@ use dice::Dice;
 /// five minutes each, and volumes that are copied.
 const HEALS: &str = "1h";
 
+/// The longest fault that ends by itself, and what it takes until everybody knows of that.
+pub(super) const CALM: &str = "4m";
+
 /// The story of a seed, as a file of `scenarios/` has it. Equal seeds make equal stories.
 #[must_use]
 pub fn story(seed: u64) -> Value {
@@ -64,8 +67,9 @@ pub fn story(seed: u64) -> Value {
     heals.sort_by_key(|heal| (heal.get("restart_node").is_none(), heal.to_string()));
     heals.dedup();
     steps.extend(heals.into_iter().map(|heal| json!({"fault": heal, "optional": true})));
-    // Outages, hangs and the like end by themselves; the story's own hands need an API server.
-    steps.push(json!({"advance": "2m"}));
+    // Outages, hangs and the like end by themselves, and a minute later all watches are open again; the story's own
+    // hands need an API server.
+    steps.push(json!({"advance": CALM}));
     if edited {
         spec.settle();
         steps.push(json!({"apply": spec.manifest()}));
