@@ -57,7 +57,7 @@ const RULES: &[Rule] = &[
     Rule { package: "ivory-ci", members: &[], dev_members: &[], never: &[] },
     Rule {
         package: "ivory-real",
-        members: &["ivory-core", "ivory-face", "ivory-sim"],
+        members: &["ivory-core", "ivory-face", "ivory-operator", "ivory-sim"],
         dev_members: &[],
         never: &[],
     },

@@ -12,6 +12,7 @@ const COMMANDS: &[(&str, &str)] = &[
         "do real Patroni and PostgreSQL live with the simulated API server, and as the model says?",
     ),
     ("scale", "what does the operator cost with 1, 100, 1,000 clusters?"),
+    ("shell", "does the real shell play the scenario files as the simulator's operator does?"),
 ];
 
 /// A line a command, for `--help`.

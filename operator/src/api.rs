@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::http::Request;
 use ivory_core::command::Command;
 use ivory_core::grants::Grant;
 use ivory_core::names::FIELD_MANAGER;
@@ -13,10 +14,12 @@ use ivory_core::{Kind, Object};
 use kube::Client;
 use kube::api::PropagationPolicy;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::client::Body;
 use serde_json::Value;
+use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use crate::exec::{Exec, WebSocket};
+use crate::exec;
 use crate::fault::Fault;
 use crate::metrics::Metrics;
 use crate::wire::Wire;
@@ -28,7 +31,6 @@ const REQUEST_MAX: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub struct ApiServer {
     client: Client,
-    exec: Arc<dyn Exec>,
     metrics: Arc<Metrics>,
 }
 
@@ -36,14 +38,7 @@ impl ApiServer {
     /// Speaks through a client.
     #[must_use]
     pub fn new(client: Client, metrics: Arc<Metrics>) -> Self {
-        let exec = Arc::new(WebSocket::new(client.clone()));
-        Self { client, exec, metrics }
-    }
-
-    /// The same with another way into containers.
-    #[must_use]
-    pub fn with_exec(self, exec: Arc<dyn Exec>) -> Self {
-        Self { exec, ..self }
+        Self { client, metrics }
     }
 
     /// The client, for watches.
@@ -60,6 +55,25 @@ impl ApiServer {
         } else {
             Api::namespaced_with(self.client(), namespace, &kind)
         }
+    }
+
+    /// The same for a watch, which is told whenever the API server has opened a stream for it.
+    #[must_use]
+    pub fn watched(&self, kind: Kind, namespace: &str, opened: &Arc<Notify>) -> Api<Wire> {
+        let (inner, opened) = (self.client(), opened.clone());
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let (inner, opened) = (inner.clone(), opened.clone());
+            async move {
+                let query = request.uri().query().unwrap_or_default();
+                let watches = query.split('&').any(|part| part == "watch=true");
+                let answer = inner.send(request).await;
+                if watches && answer.as_ref().is_ok_and(|a| a.status().is_success()) {
+                    opened.notify_one();
+                }
+                answer
+            }
+        });
+        Self { client: Client::new(service, "default"), ..self.clone() }.of(kind, namespace)
     }
 
     /// One object by name; none if it is not there.
@@ -182,7 +196,7 @@ impl ApiServer {
         deadline: Duration,
         needs: Vec<Grant>,
     ) -> Result<Output, Fault> {
-        let run = self.exec.run(target, command, needs);
+        let run = exec::run(self.client(), target, command, needs);
         let result = timeout(deadline, run).await.unwrap_or_else(|_| {
             let text = format!("no end of it within {} s", deadline.as_secs());
             Err(Fault::unknown(text))

@@ -14,6 +14,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use crate::api::ApiServer;
+use crate::chance::Chance;
 use crate::metrics::Metrics;
 use crate::store::Key;
 use crate::watch::{News, Watched, Which};
@@ -27,6 +28,7 @@ const SETTLE_MAX: Duration = Duration::from_secs(10);
 pub struct Caches {
     api: ApiServer,
     metrics: Arc<Metrics>,
+    chance: Chance,
     standing: Vec<Arc<Watched>>,
     named: Mutex<BTreeMap<Name, Named>>,
     wake: mpsc::UnboundedSender<Key>,
@@ -70,6 +72,7 @@ impl Caches {
     pub fn open(
         api: ApiServer,
         metrics: Arc<Metrics>,
+        chance: Chance,
         namespaces: &[String],
         wake: mpsc::UnboundedSender<Key>,
         tasks: &mut tokio::task::JoinSet<()>,
@@ -88,6 +91,7 @@ impl Caches {
         let caches = Arc::new(Self {
             api,
             metrics,
+            chance,
             standing,
             named: Mutex::default(),
             wake,
@@ -101,7 +105,7 @@ impl Caches {
 
     async fn follow(self: Arc<Self>, watched: Arc<Watched>) {
         let tell = |news: News<'_>| self.learn(&watched, news);
-        watched.follow(&self.api, &self.metrics, tell).await;
+        watched.follow(&self.api, &self.metrics, &self.chance, tell).await;
     }
 
     /// The API server, for what no watch follows.

@@ -15,6 +15,7 @@ use tokio::time::sleep;
 
 use crate::api::ApiServer;
 use crate::args::{Cli, Command, RunArgs, images};
+use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::health::{self, Health};
 use crate::lease::Lease;
@@ -96,6 +97,7 @@ async fn run(args: RunArgs) -> anyhow::Result<()> {
         config,
         planner: steps::plan,
         clock,
+        chance: Chance::system(),
         namespaces: args.namespaces(),
         workers: usize::from(args.workers),
         metrics,

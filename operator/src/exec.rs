@@ -1,7 +1,5 @@
-//! Commands in containers. The API server is spoken to over a WebSocket; a test that has no container answers
-//! in another way.
+//! Commands in containers, over a WebSocket through the API server.
 
-use futures_util::future::BoxFuture;
 use ivory_core::Kind;
 use ivory_core::command::Command;
 use ivory_core::grants::Grant;
@@ -17,84 +15,47 @@ use crate::wire::Wire;
 /// A program that says more is cut off here; `pgbackrest info` of years of backups stays below 1 MB.
 const OUTPUT_MAX_BYTES: u64 = 8 << 20;
 
-/// A way into containers.
-pub trait Exec: Send + Sync {
-    /// Runs a command to its end; the caller limits the time. `needs` is what the API server may find
-    /// missing. A program that ran is no failure, whatever its exit status.
-    fn run<'a>(
-        &'a self,
-        target: &'a Target,
-        command: &'a Command,
-        needs: Vec<Grant>,
-    ) -> BoxFuture<'a, Result<Output, Fault>>;
-}
-
-/// The way through the API server.
-pub struct WebSocket {
+/// Runs a command to its end; the caller limits the time. `needs` is what the API server may find missing.
+///
+/// # Errors
+/// As the request fails. A program that ran is no failure, whatever its exit status.
+pub async fn run(
     client: Client,
-}
-
-impl Exec for WebSocket {
-    fn run<'a>(
-        &'a self,
-        target: &'a Target,
-        command: &'a Command,
-        needs: Vec<Grant>,
-    ) -> BoxFuture<'a, Result<Output, Fault>> {
-        Box::pin(self.over_websocket(target, command, needs))
-    }
-}
-
-impl WebSocket {
-    /// Speaks through a client.
-    #[must_use]
-    pub fn new(client: Client) -> Self {
-        Self { client }
-    }
-
-    async fn over_websocket(
-        &self,
-        target: &Target,
-        command: &Command,
-        needs: Vec<Grant>,
-    ) -> Result<Output, Fault> {
-        let rendered = command.render();
-        let params = AttachParams {
-            container: Some(target.container.clone()),
-            stdin: rendered.stdin.is_some(),
-            max_stdin_buf_size: Some(64 << 10),
-            max_stdout_buf_size: Some(64 << 10),
-            max_stderr_buf_size: Some(64 << 10),
-            ..AttachParams::default()
-        };
-        let client = self.client.clone();
-        let api: Api<Wire> = Api::namespaced_with(client, &target.namespace, &Kind::Pod);
-        let mut process = api
-            .exec(&target.pod, rendered.argv, &params)
-            .await
-            .map_err(|error| Fault::of(error, || needs))?;
-        let status = process.take_status();
-        let (stdin, stdout, stderr) = (process.stdin(), process.stdout(), process.stderr());
-        let feed = async {
-            if let (Some(mut stdin), Some(text)) = (stdin, &rendered.stdin) {
-                // A program may end without reading all; its exit status tells.
-                let _ = stdin.write_all(text.expose()).await;
-                let _ = stdin.shutdown().await;
-            }
-        };
-        let status = async {
-            match status {
-                Some(status) => status.await,
-                None => None,
-            }
-        };
-        let ((), stdout, stderr, status) = tokio::join!(feed, drain(stdout), drain(stderr), status);
-        Ok(Output {
-            exit: exit_status(status.as_ref())?,
-            stdout: stdout.into(),
-            stderr: stderr.into(),
-        })
-    }
+    target: &Target,
+    command: &Command,
+    needs: Vec<Grant>,
+) -> Result<Output, Fault> {
+    let rendered = command.render();
+    let params = AttachParams {
+        container: Some(target.container.clone()),
+        stdin: rendered.stdin.is_some(),
+        max_stdin_buf_size: Some(64 << 10),
+        max_stdout_buf_size: Some(64 << 10),
+        max_stderr_buf_size: Some(64 << 10),
+        ..AttachParams::default()
+    };
+    let api: Api<Wire> = Api::namespaced_with(client, &target.namespace, &Kind::Pod);
+    let mut process = api
+        .exec(&target.pod, rendered.argv, &params)
+        .await
+        .map_err(|error| Fault::of(error, || needs))?;
+    let status = process.take_status();
+    let (stdin, stdout, stderr) = (process.stdin(), process.stdout(), process.stderr());
+    let feed = async {
+        if let (Some(mut stdin), Some(text)) = (stdin, &rendered.stdin) {
+            // A program may end without reading all; its exit status tells.
+            let _ = stdin.write_all(text.expose()).await;
+            let _ = stdin.shutdown().await;
+        }
+    };
+    let status = async {
+        match status {
+            Some(status) => status.await,
+            None => None,
+        }
+    };
+    let ((), stdout, stderr, status) = tokio::join!(feed, drain(stdout), drain(stderr), status);
+    Ok(Output { exit: exit_status(status.as_ref())?, stdout: stdout.into(), stderr: stderr.into() })
 }
 
 async fn drain(stream: Option<impl AsyncRead + Unpin>) -> String {

@@ -6,6 +6,7 @@
 pub mod api;
 pub mod args;
 pub mod caches;
+pub mod chance;
 pub mod cli;
 pub mod clock;
 pub mod environment;

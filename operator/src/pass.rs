@@ -23,6 +23,7 @@ use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::Instant;
 
 use crate::caches::{Caches, Written};
+use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::execute::execute;
 use crate::fault::{Fault, FaultKind};
@@ -50,6 +51,8 @@ pub struct Shell {
     pub planner: Planner,
     /// The time of plans and answers.
     pub clock: Clock,
+    /// Where what is drawn comes from.
+    pub chance: Chance,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Until when this replica may act; none while another one does.
@@ -239,7 +242,7 @@ async fn decide(
     denied: BTreeSet<Grant>,
 ) -> anyhow::Result<(Plan, Vec<Finding>, Observed)> {
     let mut seed = [0; 32];
-    getrandom::fill(&mut seed).context("no entropy")?;
+    shell.chance.fill(&mut seed).context("no entropy")?;
     let context = Context {
         now: shell.clock.now(),
         entropy: Entropy(Sensitive::new(seed.to_vec())),

@@ -1,12 +1,16 @@
 //! When which cluster gets its turn. Pure: it is told the time and draws nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::store::Key;
 
+/// How many of those who lose against each other may try at once, in one namespace: what they share (the authority, whose
+/// owners all of them are) lets one of them win each time, and a pass costs some thirty requests until it finds out.
+const TURNS: usize = 2;
 /// How soon after a change a pass begins, so that changes that come together are seen together.
 const DEBOUNCE: Duration = Duration::from_millis(20);
 /// How long after a failed pass the next one begins; doubled with every failure in a row.
@@ -53,6 +57,8 @@ pub struct Queue {
     clusters: BTreeMap<Key, Entry>,
     due: BTreeSet<(Instant, Key)>,
     running: usize,
+    /// By namespace, those who lost and have not won since, in their order; the first of them may try.
+    losers: BTreeMap<Arc<str>, VecDeque<Key>>,
 }
 
 impl Queue {
@@ -60,8 +66,34 @@ impl Queue {
     pub fn wake(&mut self, key: &Key, now: Instant) {
         let entry = self.clusters.entry(key.clone()).or_default();
         entry.dirty = true;
-        if !entry.running {
+        // Whoever waits for his turn will see it then.
+        if !entry.running && self.may_try(key) {
             self.schedule(key, now + DEBOUNCE);
+        }
+    }
+
+    /// Whether a cluster need not wait for others who lost before it.
+    fn may_try(&self, key: &Key) -> bool {
+        let place = self.losers.get(&key.0).and_then(|all| all.iter().position(|k| k == key));
+        place.is_none_or(|place| place < TURNS)
+    }
+
+    /// A cluster lost, or did not: those whose turn it is then are due.
+    fn settle(&mut self, key: &Key, now: Instant, lost: bool) {
+        let all = self.losers.entry(key.0.clone()).or_default();
+        match (all.iter().position(|k| k == key), lost) {
+            (None, true) => all.push_back(key.clone()),
+            (Some(place), false) => drop(all.remove(place)),
+            (None, false) | (Some(_), true) => {}
+        }
+        let first: Vec<Key> = all.iter().take(TURNS).filter(|k| *k != key).cloned().collect();
+        if all.is_empty() {
+            self.losers.remove(&key.0);
+        }
+        for key in first {
+            if self.clusters.get(&key).is_some_and(|e| !e.running && e.due.is_none()) {
+                self.schedule(&key, now + DEBOUNCE);
+            }
         }
     }
 
@@ -85,6 +117,7 @@ impl Queue {
             return;
         };
         entry.running = false;
+        let dirty = entry.dirty;
         entry.failures = match end {
             End::Conflict | End::Failed => entry.failures + 1,
             End::Stopped => 1,
@@ -93,9 +126,9 @@ impl Queue {
         let spread = |pause: Duration| pause + pause.mul_f64(jitter / 10.0);
         let backoff = BACKOFF * (1 << entry.failures.min(12));
         let pause = match end {
-            End::Gone if !entry.dirty => {
+            End::Gone if !dirty => {
                 self.clusters.remove(key);
-                return;
+                return self.settle(key, now, false);
             }
             // Those who met each other must not meet again.
             End::Conflict => {
@@ -103,10 +136,13 @@ impl Queue {
             }
             End::Stopped | End::Failed => spread(backoff.min(BACKOFF_MAX)),
             End::Gone | End::Wrote => DEBOUNCE,
-            End::Quiet(_) if entry.dirty => DEBOUNCE,
+            End::Quiet(_) if dirty => DEBOUNCE,
             End::Quiet(after) => after.unwrap_or(spread(RESYNC)).min(spread(RESYNC)),
         };
-        self.schedule(key, now + pause);
+        self.settle(key, now, end == End::Conflict);
+        if self.may_try(key) {
+            self.schedule(key, now + pause);
+        }
     }
 
     fn schedule(&mut self, key: &Key, at: Instant) {
@@ -199,6 +235,39 @@ mod tests {
         assert_eq!(first, [50, 200, 600]);
         let later: Vec<_> = (0..100).map(|_| pause(0.5)).collect();
         assert_eq!(later.last(), Some(&CONFLICT_MAX));
+    }
+
+    #[test]
+    fn those_who_lose_against_each_other_take_turns() {
+        let (mut queue, now) = (Queue::default(), Instant::now());
+        let names: Vec<Key> = (0..5).map(|n| key(&n.to_string())).collect();
+        let other: Key = ("other".into(), "a".into());
+        names.iter().chain([&other]).for_each(|k| queue.wake(k, now));
+        while queue.take(now + S).is_some() {}
+        names.iter().chain([&other]).for_each(|k| queue.ended(k, now + S, End::Conflict, 0.0));
+        let take = |queue: &mut Queue, at: Instant| {
+            let mut all = BTreeSet::new();
+            all.extend(std::iter::from_fn(|| queue.take(at)));
+            all
+        };
+        let first = take(&mut queue, now + 2 * S);
+        assert_eq!(first, BTreeSet::from([names[0].clone(), names[1].clone(), other.clone()]));
+        // What changes meanwhile wakes nobody who waits.
+        names.iter().for_each(|k| queue.wake(k, now + 2 * S));
+        assert_eq!(take(&mut queue, now + 9 * S), BTreeSet::new());
+        // One wins and one loses again: there is one more turn, and the loser's.
+        queue.ended(&names[0], now + 9 * S, End::Wrote, 0.0);
+        queue.ended(&names[1], now + 9 * S, End::Conflict, 0.0);
+        let second = take(&mut queue, now + 10 * S);
+        assert_eq!(second, names[..3].iter().cloned().collect());
+        for name in &names[..3] {
+            queue.ended(name, now + 10 * S, End::Quiet(None), 0.0);
+        }
+        // Who failed otherwise, or is gone, holds up nobody.
+        assert_eq!(take(&mut queue, now + 11 * S), names[3..].iter().cloned().collect());
+        queue.ended(&names[3], now + 11 * S, End::Failed, 0.0);
+        queue.ended(&names[4], now + 11 * S, End::Gone, 0.0);
+        assert_eq!(queue.losers.len(), 1, "{:?}", queue.losers);
     }
 
     #[test]

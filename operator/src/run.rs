@@ -14,6 +14,7 @@ use tracing::Instrument as _;
 
 use crate::api::ApiServer;
 use crate::caches::Caches;
+use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::health::Health;
 use crate::lease::{self, Lease};
@@ -39,6 +40,8 @@ pub struct Setup {
     pub planner: Planner,
     /// The time of plans.
     pub clock: Clock,
+    /// Where random bytes come from.
+    pub chance: Chance,
     /// The namespaces whose clusters are looked after; an empty name means all.
     pub namespaces: Vec<String>,
     /// How many passes may be under way at once.
@@ -100,6 +103,7 @@ async fn operate(setup: &Setup, leads: &watch::Receiver<Option<Instant>>) {
     let caches = Caches::open(
         setup.api.clone(),
         setup.metrics.clone(),
+        setup.chance.clone(),
         &setup.namespaces,
         wake,
         &mut watches,
@@ -109,6 +113,7 @@ async fn operate(setup: &Setup, leads: &watch::Receiver<Option<Instant>>) {
         config: setup.config.clone(),
         planner: setup.planner,
         clock: setup.clock.clone(),
+        chance: setup.chance.clone(),
         metrics: setup.metrics.clone(),
         leads: leads.clone(),
         stop: setup.stop.clone(),
@@ -132,7 +137,8 @@ async fn operate(setup: &Setup, leads: &watch::Receiver<Option<Instant>>) {
             && let Some(key) = queue.take(now)
         {
             let memory = memories.remove(&key).unwrap_or_default();
-            passes.spawn(guarded(shell.clone(), key, memory));
+            // In a process with several operators, the span says which of them it is.
+            passes.spawn(guarded(shell.clone(), key, memory).in_current_span());
         }
         let (clusters, waiting, running) = queue.load(now);
         setup.metrics.load(clusters, waiting, running);
@@ -141,7 +147,7 @@ async fn operate(setup: &Setup, leads: &watch::Receiver<Option<Instant>>) {
             Some(key) = woken.recv() => queue.wake(&key, Instant::now()),
             Some(ended) = passes.join_next() => match ended {
                 Ok((key, memory, end)) => {
-                    queue.ended(&key, Instant::now(), end, jitter());
+                    queue.ended(&key, Instant::now(), end, setup.chance.share());
                     if end != End::Gone {
                         memories.insert(key, memory);
                     }
@@ -178,7 +184,7 @@ async fn over(setup: &Setup, leads: &watch::Receiver<Option<Instant>>) {
 
 /// One pass, told and counted.
 async fn guarded(shell: Arc<Shell>, key: Key, memory: Memory) -> Ended {
-    let span = tracing::info_span!("pass", id = correlation(), cluster = %format_args!("{}/{}", key.0, key.1));
+    let span = tracing::info_span!("pass", id = correlation(&shell.chance), cluster = %format_args!("{}/{}", key.0, key.1));
     let began = Instant::now();
     let work = {
         let (shell, key) = (shell.clone(), key.clone());
@@ -221,17 +227,8 @@ fn result_of(end: End) -> &'static str {
 }
 
 /// Ties together the lines of one pass in the log.
-fn correlation() -> String {
-    format!("{:08x}", random())
-}
-
-fn jitter() -> f64 {
-    f64::from(random()) / f64::from(u32::MAX)
-}
-
-/// For what needs no secrecy; without entropy it is no longer spread, and nothing worse.
-fn random() -> u32 {
-    getrandom::u32().unwrap_or_default()
+fn correlation(chance: &Chance) -> String {
+    format!("{:08x}", chance.number())
 }
 
 #[cfg(test)]

@@ -19,8 +19,8 @@ pub type Key = (Arc<str>, Arc<str>);
 
 /// A watch that fails for longer than this knows nothing any more.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Failures further apart than this are not the same trouble: retries come every 30 s at most.
-const STREAK: Duration = Duration::from_secs(70);
+/// Failures further apart than this are not the same trouble: retries come every 16 s at most.
+const STREAK: Duration = Duration::from_secs(40);
 
 /// A change of one object: created, changed, deleted.
 pub type Change = (Option<Object>, Option<Object>);
@@ -182,6 +182,15 @@ impl Store {
                 true
             }
         }
+    }
+
+    /// The stream is open again where it broke, so nothing was missed. Whether nothing could be said before.
+    pub fn goes_on(&mut self, now: Instant) -> bool {
+        let unknown = self.synced && self.unknown(now).is_some();
+        if self.synced {
+            self.trouble = None;
+        }
+        unknown
     }
 
     /// Why nothing can be said now, if that is so. A short interruption is none: what was planned from a

@@ -1,16 +1,20 @@
 //! One watch: list, then follow, and begin again whenever the stream breaks.
 
 use std::pin::pin;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use ivory_core::grants::Grant;
 use ivory_core::{Kind, Object};
 use kube::runtime::WatchStreamExt as _;
+use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, Event};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::api::ApiServer;
+use crate::chance::Chance;
 use crate::fault::{Fault, FaultKind};
 use crate::metrics::Metrics;
 use crate::store::Store;
@@ -18,6 +22,11 @@ use crate::wire::Wire;
 
 /// So many objects are listed at once. While a page is read each object is a tree of a hundred kilobytes.
 const PAGE: u32 = 50;
+/// The pause after a failure, doubled with each in a row, and spread: up to twice as long.
+const BACKOFF: Duration = Duration::from_millis(800);
+/// The longest pause, before it is spread. Every watch waits by itself and a plan needs them all, so after an outage it
+/// is the longest of them that counts; and some twenty watches are no burden for a server that has just come back.
+const BACKOFF_MAX: Duration = Duration::from_secs(8);
 
 /// What one watch follows, and what it has seen.
 pub struct Watched {
@@ -46,7 +55,8 @@ pub enum Which {
 pub enum News<'a> {
     /// An object came, changed or went: before and after.
     Changed(Option<&'a Object>, Option<&'a Object>),
-    /// A list is complete. `unknown` says that nothing was known before, so that even an empty one is news.
+    /// What is known is complete: a list came, or the stream goes on after trouble. `unknown` says that nothing was
+    /// known before, so that this is news even without any object.
     Complete {
         /// Whether nothing was known before.
         unknown: bool,
@@ -77,7 +87,13 @@ impl Watched {
     }
 
     /// Follows for ever. Everything that the store learns is given to `tell` after it knows it.
-    pub async fn follow(&self, api: &ApiServer, metrics: &Metrics, tell: impl Fn(News<'_>)) {
+    pub async fn follow(
+        &self,
+        api: &ApiServer,
+        metrics: &Metrics,
+        chance: &Chance,
+        tell: impl Fn(News<'_>),
+    ) {
         let config = match &self.which {
             Which::All => watcher::Config::default(),
             Which::Labelled(key) => watcher::Config::default().labels(key),
@@ -86,9 +102,20 @@ impl Watched {
             }
         };
         let config = config.page_size(PAGE);
-        let stream = watcher::watcher(api.of(self.kind, &self.namespace), config);
-        let mut stream = pin!(stream.default_backoff());
-        while let Some(event) = stream.next().await {
+        // A watch that goes on where it broke says nothing until something changes.
+        let opened = Arc::new(Notify::new());
+        let stream = watcher::watcher(api.watched(self.kind, &self.namespace, &opened), config);
+        let mut stream = pin!(stream.backoff(Pauses { chance: chance.clone(), next: BACKOFF }));
+        loop {
+            let event = tokio::select! {
+                event = stream.next() => event,
+                () = opened.notified() => {
+                    let unknown = self.store().goes_on(Instant::now());
+                    tell(News::Complete { unknown });
+                    continue;
+                }
+            };
+            let Some(event) = event else { return };
             match event {
                 Ok(event) => self.learn(event, &tell),
                 Err(error) => {
@@ -143,6 +170,28 @@ impl Watched {
             |error| tracing::error!(kind = %self.kind, %error, "an object can't be read"),
         )
         .ok()
+    }
+}
+
+/// The pauses after failures.
+struct Pauses {
+    chance: Chance,
+    next: Duration,
+}
+
+impl Iterator for Pauses {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        let pause = self.next;
+        self.next = (pause * 2).min(BACKOFF_MAX);
+        Some(pause + pause.mul_f64(self.chance.share()))
+    }
+}
+
+impl Backoff for Pauses {
+    fn reset(&mut self) {
+        self.next = BACKOFF;
     }
 }
 

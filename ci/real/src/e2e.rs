@@ -1,8 +1,8 @@
 //! Scenario files played on the cluster that KUBECONFIG names, with the operator running in it under its own
 //! ServiceAccount, and the same stories played in the simulator beside them.
 
-mod changes;
-mod compare;
+pub(crate) mod changes;
+pub(crate) mod compare;
 mod cost;
 mod driver;
 mod faults;
@@ -10,11 +10,11 @@ mod figures;
 mod html;
 mod image;
 mod install;
-mod kept;
+pub(crate) mod kept;
 mod lanes;
 mod live;
-mod milestones;
-mod operator_log;
+pub(crate) mod milestones;
+pub(crate) mod operator_log;
 mod playable;
 mod pods;
 mod psql;
@@ -124,7 +124,11 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let root = root()?;
     // All are read before anything is touched: a mistake in the last file is told at once.
-    let files = files(args, &root)?;
+    let chosen = match args.scenarios.is_empty() {
+        true => FIRST.map(PathBuf::from).to_vec(),
+        false => args.scenarios.clone(),
+    };
+    let files = story_files(&chosen, args.all, &root)?;
     let scenarios: Vec<Scenario> = files
         .iter()
         .map(|f| load(f).map_err(|e| anyhow::anyhow!("{e}")))
@@ -145,30 +149,34 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 /// The repository: where the manifests are.
-fn root() -> anyhow::Result<PathBuf> {
+pub(crate) fn root() -> anyhow::Result<PathBuf> {
     let here = std::env::current_dir()?;
     let above = here.ancestors().find(|p| p.join("examples/kustomize/install").is_dir());
     above.map(Path::to_path_buf).context("not inside the repository")
 }
 
-fn files(args: &Args, root: &Path) -> anyhow::Result<Vec<PathBuf>> {
+/// The files of stories, which may be named as paths or as files of `scenarios/`; all of that folder, if so wanted.
+///
+/// # Errors
+/// If the folder can't be read.
+pub(crate) fn story_files(
+    named: &[PathBuf],
+    all: bool,
+    root: &Path,
+) -> anyhow::Result<Vec<PathBuf>> {
     let folder = root.join("scenarios");
-    let named = |name: &str| folder.join(format!("{name}.yaml"));
-    if args.all {
+    if all {
         let entries = std::fs::read_dir(&folder)?.filter_map(|e| e.ok().map(|e| e.path()));
         let mut all: Vec<PathBuf> =
             entries.filter(|p| p.extension().is_some_and(|e| e == "yaml")).collect();
         all.sort();
         return Ok(all);
     }
-    if args.scenarios.is_empty() {
-        return Ok(FIRST.iter().map(|name| named(name)).collect());
-    }
     let find = |given: &PathBuf| match given.is_file() {
         true => given.clone(),
-        false => named(&given.display().to_string()),
+        false => folder.join(format!("{}.yaml", given.display())),
     };
-    Ok(args.scenarios.iter().map(find).collect())
+    Ok(named.iter().map(find).collect())
 }
 
 /// Where stories are played, one after the other.

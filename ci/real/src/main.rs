@@ -1,11 +1,12 @@
 //! What only a real Kubernetes can prove. `KUBECONFIG` says which; nothing here starts one.
 //!
-//! `ivory-ci conformance|e2e|real|scale` calls this program, so that the gates stay a small one.
+//! `ivory-ci conformance|e2e|real|scale|shell` calls this program, so that the gates stay a small one.
 
 mod conformance;
 mod e2e;
 mod real;
 mod scale;
+mod shell;
 
 use std::process::ExitCode;
 
@@ -25,6 +26,7 @@ enum What {
     E2e(e2e::Args),
     Real(real::Args),
     Scale(scale::Args),
+    Shell(shell::Args),
 }
 
 fn main() -> ExitCode {
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
         What::E2e(args) => e2e::run(&args),
         What::Real(args) => real::run(&args),
         What::Scale(args) => scale::run(&args),
+        What::Shell(args) => shell::run(&args),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("ivory-ci: {error:#}");

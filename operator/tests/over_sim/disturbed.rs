@@ -3,7 +3,8 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use ivory_core::Kind;
+use ivory_core::{Kind, Object};
+use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use crate::rig::Rig;
@@ -157,6 +158,27 @@ async fn an_api_server_that_goes_away_for_a_minute() {
     .await;
     let refused = rig.faults.told().iter().filter(|t| !t.arrived).count();
     assert!(refused > 30, "{refused}");
+}
+
+/// Watches that go on where they broke have nothing to tell, and what they know counts again all the same.
+#[tokio::test(start_paused = true)]
+async fn a_change_after_an_outage_is_acted_upon_soon() {
+    let rig = Rig::new();
+    let operator = rig.operator("one");
+    rig.create("hippo", 2).await;
+    rig.settled("hippo").await;
+    let outage = Duration::from_secs(120);
+    rig.faults.during(outage, Action::Refuse, |_| true);
+    rig.faults.end_watches(End::Cut);
+    sleep(outage).await;
+    let back = Instant::now();
+    rig.change("hippo", json!({"spec": {"metadata": {"labels": {"a": "b"}}}})).await;
+    let labelled = |o: &Object| o.label("a") == Some("b");
+    rig.until("the label", |rig| rig.get(Kind::Service, "hippo-ha").is_some_and(|s| labelled(&s)))
+        .await;
+    // Each watch waits up to 16 s after its last try.
+    assert!(back.elapsed() < Duration::from_secs(20), "{:?}", back.elapsed());
+    operator.stop().await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -110,6 +110,9 @@ async fn a_stop_releases_the_lease_and_the_next_takes_over_at_once() {
     let one = rig.operator("one");
     rig.until("the lease", |rig| !rig.all(Kind::Lease).is_empty()).await;
     let two = rig.operator("two");
+    // It is stopped in the middle of its plan, so that there is something left to write.
+    let slow = Action::Delay(Duration::from_millis(50));
+    rig.faults.during(Duration::from_secs(60), slow, |a| a.writes());
     rig.create("hippo", 2).await;
     rig.until("writes", |rig| rig.writes().len() > 10).await;
     let stopped = Instant::now();

@@ -4,17 +4,12 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
-use ivory_core::command::Command;
-use ivory_core::grants::Grant;
 use ivory_core::plan::Propagation;
-use ivory_core::read::{Output, Target};
 use ivory_core::{Kind, Object, steps};
-use ivory_face::{Action, Answer, Asked, Caller, Faults, Living, Server, Told};
+use ivory_face::{Action, Caller, Faults, Living, Server, Told, pipe};
 use ivory_operator::api::ApiServer;
+use ivory_operator::chance::Chance;
 use ivory_operator::clock::Clock;
-use ivory_operator::exec::Exec;
-use ivory_operator::fault::{Fault, FaultKind};
 use ivory_operator::health::Health;
 use ivory_operator::lease::Lease;
 use ivory_operator::metrics::Metrics;
@@ -23,14 +18,11 @@ use ivory_operator::run::{Setup, serve};
 use ivory_sim::kube::{Body, DeleteOptions, ObjectRef, Request, Subresource, Verb};
 use ivory_sim::lab::{Lab, NAMESPACE, config};
 use ivory_sim::scenario::parse::default_world;
-use ivory_sim::time::Span;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
-/// Longer than any command is given.
-const COMMAND_MAX: Span = Span::s(300);
 /// The operators are quiet when they wrote nothing for so long.
 const QUIET: Duration = Duration::from_secs(40);
 
@@ -81,8 +73,10 @@ impl Rig {
     pub fn operator_with(&self, name: &'static str, planner: Planner) -> Running {
         let server = Server { faults: self.faults.clone(), ..Server::new(self.sim.clone()) };
         let metrics = Arc::new(Metrics::new());
-        let exec = Arc::new(Inside { server: server.clone(), by: name });
-        let api = ApiServer::new(client(server, name), metrics.clone()).with_exec(exec);
+        let mut caller = Caller::admin(name, "ivory-operator/test");
+        caller.manager = Some(ivory_core::names::FIELD_MANAGER.into());
+        let client = kube::Client::new(pipe(server, caller), NAMESPACE);
+        let api = ApiServer::new(client, metrics.clone());
         let (stop, stopped) = watch::channel(false);
         let lease = Lease {
             api: api.clone(),
@@ -96,6 +90,7 @@ impl Rig {
             config: config(),
             planner,
             clock: self.clock(),
+            chance: Chance::system(),
             namespaces: vec![String::new()],
             workers: 4,
             metrics,
@@ -110,7 +105,7 @@ impl Rig {
     pub async fn kubectl(&self, verb: Verb) {
         let mut request = Request::new("kubectl", verb);
         request.manager = Some("kubectl".into());
-        self.sim.request(request).await.expect("granted");
+        self.sim.request("kubectl", request).await.expect("granted");
     }
 
     /// Creates a cluster of so many instances, with a repository on a volume.
@@ -226,82 +221,4 @@ fn world() -> Arc<Living> {
     let operator = lab.operator(kube).expect("the lab has an operator");
     lab.world.kill(operator, 0);
     Living::new(lab.world, kube, 1)
-}
-
-/// A client of the real shell whose requests go straight to the server.
-fn client(server: Server, name: &'static str) -> kube::Client {
-    let mut caller = Caller::admin(name, "ivory-operator/test");
-    caller.manager = Some(ivory_core::names::FIELD_MANAGER.into());
-    let service = tower::service_fn(move |request: axum::http::Request<kube::client::Body>| {
-        let (server, caller) = (server.clone(), caller.clone());
-        async move {
-            let (parts, body) = request.into_parts();
-            let body = body.collect_bytes().await?;
-            let request = axum::http::Request::from_parts(parts, body);
-            let answer: Answer = server.answer(&caller, request).await;
-            answer
-        }
-    });
-    kube::Client::new(service, NAMESPACE)
-}
-
-/// The way into the containers of the simulated world, by the same API server.
-struct Inside {
-    server: Server,
-    by: &'static str,
-}
-
-impl Exec for Inside {
-    fn run<'a>(
-        &'a self,
-        target: &'a Target,
-        command: &'a Command,
-        needs: Vec<Grant>,
-    ) -> BoxFuture<'a, Result<Output, Fault>> {
-        Box::pin(async move {
-            let asked = Asked {
-                by: self.by.to_owned(),
-                verb: "create",
-                kind: Kind::Pod,
-                resource: "pods/exec".into(),
-                namespace: target.namespace.clone(),
-                name: target.pod.clone(),
-                detail: format!("{} {}", &*target.uid, fingerprint(command)),
-            };
-            let action = self.server.faults.of(&asked);
-            match &action {
-                Some(Action::Answer(code, reason)) => {
-                    self.server.tell(&asked, Some(*code), false);
-                    let kind = match code {
-                        403 => FaultKind::Forbidden(needs),
-                        500.. => FaultKind::Unknown,
-                        code => FaultKind::Refused(*code),
-                    };
-                    return Err(Fault { kind, text: format!("planted: {reason}") });
-                }
-                Some(Action::Refuse) => {
-                    self.server.tell(&asked, None, false);
-                    return Err(Fault::unknown("connection refused"));
-                }
-                Some(Action::Delay(span)) => sleep(*span).await,
-                Some(Action::LoseAnswer) | None => {}
-            }
-            let holder = self.server.holder();
-            let output = self.server.living.exec(target, command, COMMAND_MAX).await;
-            let good = output.as_ref().is_ok_and(|o| command.outcome(o).is_ok());
-            let code = if good { 200 } else { 500 };
-            self.server.record(&asked, Some(code), true, holder);
-            if matches!(action, Some(Action::LoseAnswer)) {
-                std::future::pending::<()>().await;
-            }
-            output.map_err(|error| Fault::unknown(format!("{error:?}")))
-        })
-    }
-}
-
-/// Tells commands apart without their secrets.
-fn fingerprint(command: &Command) -> String {
-    let rendered = command.render();
-    let input = rendered.stdin.as_ref().map(|s| ivory_core::hash::digest(&s.expose()));
-    format!("{} {:x}", command.label(), ivory_core::hash::digest(&(rendered.argv, input)))
 }

@@ -1,8 +1,6 @@
 //! Commands in containers, by WebSocket: `v5.channel.k8s.io`, as kube-rs, client-go and kubectl speak it. A container
 //! of the simulation understands the commands that core renders; of an external Pod whoever runs it is asked.
 
-use std::sync::Arc;
-
 use anyhow::Context as _;
 use axum::body::Body;
 use futures_util::future::BoxFuture;
@@ -11,6 +9,7 @@ use http::{HeaderMap, Response, StatusCode, header};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use ivory_core::command::Command;
+use ivory_core::hash::digest;
 use ivory_core::read::{Output, Target};
 use ivory_core::{Kind, Sensitive};
 use ivory_sim::kube::Status;
@@ -22,7 +21,8 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
-use crate::living::Living;
+use crate::faults::Asked;
+use crate::server::Server;
 
 /// The protocols that are spoken, the better first; the older one can't end the standard input.
 const PROTOCOLS: [&str; 2] = ["v5.channel.k8s.io", "v4.channel.k8s.io"];
@@ -52,11 +52,13 @@ pub trait Outside: Send + Sync {
     fn run(&self, asker: Asker) -> BoxFuture<'_, Option<Output>>;
 }
 
-/// Who runs commands.
-#[derive(Clone)]
+/// Who runs one command, and keeps what came of it.
 pub(crate) struct Runner {
-    pub(crate) living: Arc<Living>,
-    pub(crate) outside: Option<Arc<dyn Outside>>,
+    pub(crate) server: Server,
+    /// As which it is kept; who asks is in it.
+    pub(crate) asked: Asked,
+    /// Whether the client never hears how it ended.
+    pub(crate) lost: bool,
 }
 
 /// Answers a request to open the stream of a command, and converses on it when it is open.
@@ -86,7 +88,7 @@ pub(crate) fn open(
         let done = async {
             let io = TokioIo::new(upgrade.await?);
             let socket = WebSocketStream::from_raw_socket(io, Role::Server, None).await;
-            converse(&runner, socket, asker, wants_stdin).await
+            converse(runner, socket, asker, wants_stdin).await
         };
         // A client that went away in the middle needs no answer.
         let _: anyhow::Result<()> = done.await;
@@ -103,7 +105,7 @@ pub(crate) fn open(
 
 /// The server's side of one command: its input to the end, then its output and how it ended.
 async fn converse<S>(
-    runner: &Runner,
+    mut runner: Runner,
     mut socket: WebSocketStream<S>,
     mut asker: Asker,
     wants_stdin: bool,
@@ -126,8 +128,17 @@ where
         }
         asker.stdin = Some(Sensitive::new(stdin));
     }
-    let (output, status) = match run(runner, asker).await {
-        Ok(output) => {
+    let holder = runner.server.holder();
+    let done = runner.run(asker).await;
+    // A program of which nobody knows how it ended counts as one that failed.
+    let code = if done.as_ref().is_ok_and(|(_, good)| *good) { 200 } else { 500 };
+    let heard = Some(code).filter(|_| !runner.lost);
+    runner.server.record(&runner.asked, heard, true, holder);
+    if runner.lost {
+        std::future::pending::<()>().await;
+    }
+    let (output, status) = match done {
+        Ok((output, _)) => {
             let status = ended(output.exit);
             (Some(output), status)
         }
@@ -148,31 +159,39 @@ where
     Ok(())
 }
 
-async fn run(runner: &Runner, asker: Asker) -> Result<Output, String> {
-    if let Some(outside) = &runner.outside
-        && let Some(output) = outside.run(asker.clone()).await
-    {
-        return Ok(output);
-    }
-    let pod = runner.living.with(|world, kube| {
-        world.kube(kube).api.get(Kind::Pod, &asker.namespace, &asker.pod).cloned()
-    });
-    let pod = pod.ok_or_else(|| format!("pods \"{}\" not found", asker.pod))?;
-    let Some(command) = Command::parse(&asker.argv, asker.stdin.as_ref()) else {
-        return Ok(Output {
-            exit: NOT_FOUND,
-            stdout: "".into(),
-            stderr: "the simulation runs no commands but those of the operator\n".into(),
+impl Runner {
+    /// Runs it to its end, and says whether it did its work.
+    async fn run(&mut self, asker: Asker) -> Result<(Output, bool), String> {
+        let Server { living, outside, .. } = &self.server;
+        if let Some(outside) = outside
+            && let Some(output) = outside.run(asker.clone()).await
+        {
+            let good = output.exit == 0;
+            return Ok((output, good));
+        }
+        let pod = living.with(|world, kube| {
+            world.kube(kube).api.get(Kind::Pod, &asker.namespace, &asker.pod).cloned()
         });
-    };
-    let target = Target {
-        namespace: asker.namespace,
-        pod: asker.pod,
-        uid: pod.meta.uid.clone(),
-        container: asker.container,
-    };
-    let output = runner.living.exec(&target, &command, DEADLINE).await;
-    output.map_err(|error| format!("{error:?}"))
+        let pod = pod.ok_or_else(|| format!("pods \"{}\" not found", asker.pod))?;
+        let Some(command) = Command::parse(&asker.argv, asker.stdin.as_ref()) else {
+            let stderr = "the simulation runs no commands but those of the operator\n".into();
+            return Ok((Output { exit: NOT_FOUND, stdout: "".into(), stderr }, false));
+        };
+        let uid = pod.meta.uid.clone();
+        self.asked.detail = format!("{uid} {}", fingerprint(&asker, &command));
+        let Asker { namespace, pod, container, .. } = asker;
+        let target = Target { namespace, pod, uid, container };
+        let output = living.exec(&self.asked.by, &target, &command, DEADLINE).await;
+        let output = output.map_err(|error| format!("{error:?}"))?;
+        let good = command.outcome(&output).is_ok();
+        Ok((output, good))
+    }
+}
+
+/// Tells commands apart without their secrets: what it does, and a digest of all that was said.
+fn fingerprint(asker: &Asker, command: &Command) -> String {
+    let said = (&asker.argv, asker.stdin.as_ref().map(|text| digest(&text.expose())));
+    format!("{} {:x}", command.label(), digest(&said))
 }
 
 /// The Status that ends a command's stream.

@@ -94,6 +94,8 @@ pub struct Faults {
     record: Mutex<Vec<Told>>,
     /// Counts how often all watches were ended, and how the last time.
     pub ends: watch::Sender<(u64, End)>,
+    /// How much later watches tell of what happens from now on.
+    pub lag: watch::Sender<Duration>,
 }
 
 impl Default for Faults {
@@ -102,6 +104,7 @@ impl Default for Faults {
             rules: Mutex::default(),
             record: Mutex::default(),
             ends: watch::Sender::new((0, End::Cut)),
+            lag: watch::Sender::new(Duration::ZERO),
         }
     }
 }

@@ -12,20 +12,27 @@ use ivory_sim::time::{Span, Time};
 use ivory_sim::world::call::CallError;
 use ivory_sim::world::{Actor, Cx, Input, KubeId, World};
 use jiff::Timestamp;
-use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep};
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::{Instant, sleep_until};
 
-/// How often the world is looked at again while nothing is asked of it.
-const TICK: Duration = Duration::from_millis(10);
+/// How long a world sleeps in which nothing is due; whoever changes it wakes it.
+const IDLE: Duration = Duration::from_secs(3600);
 
 /// A world that lives, and one Kubernetes of it.
 pub struct Living {
-    world: Mutex<World>,
+    shared: Arc<Shared>,
     kube: KubeId,
+}
+
+/// What all Kubernetes of a world share.
+struct Shared {
+    world: Mutex<World>,
     began: (Instant, Time),
     factor: u32,
-    version: watch::Sender<u64>,
-    asked: Mutex<u64>,
+    /// Of each Kubernetes, the version of its newest object.
+    versions: Vec<watch::Sender<u64>>,
+    /// Told whenever somebody has been at the world: something may be due sooner.
+    stirred: Arc<Notify>,
 }
 
 impl Living {
@@ -36,15 +43,100 @@ impl Living {
     /// Outside of a tokio runtime.
     #[must_use]
     pub fn new(mut world: World, kube: KubeId, factor: u32) -> Arc<Self> {
-        // Watches from outside read them.
-        world.kube_mut(kube).history = REMEMBERED;
-        let began = (Instant::now(), world.now());
-        let version = watch::Sender::new(world.kube(kube).api.resource_version());
-        let asked = Mutex::default();
-        let living =
-            Arc::new(Self { world: Mutex::new(world), kube, began, factor, version, asked });
-        tokio::spawn(pump(Arc::downgrade(&living)));
-        living
+        let kubes: Vec<KubeId> = world.kube_ids().collect();
+        for id in &kubes {
+            // Watches from outside read them.
+            world.kube_mut(*id).history = REMEMBERED;
+        }
+        let version = |id| watch::Sender::new(world.kube(id).api.resource_version());
+        let shared = Arc::new(Shared {
+            versions: kubes.into_iter().map(version).collect(),
+            began: (Instant::now(), world.now()),
+            factor,
+            world: Mutex::new(world),
+            stirred: Arc::default(),
+        });
+        tokio::spawn(pump(Arc::downgrade(&shared), shared.stirred.clone()));
+        Arc::new(Self { shared, kube })
+    }
+
+    /// Another Kubernetes of the same world.
+    #[must_use]
+    pub fn beside(&self, kube: KubeId) -> Arc<Self> {
+        Arc::new(Self { shared: self.shared.clone(), kube })
+    }
+
+    /// What time it is in the world.
+    #[must_use]
+    pub fn time(&self) -> Time {
+        self.shared.time()
+    }
+
+    /// The same, as objects have it.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.time().timestamp()
+    }
+
+    /// When tokio's clock will have come to a moment of the world.
+    #[must_use]
+    pub fn instant(&self, at: Time) -> Instant {
+        self.shared.instant(at)
+    }
+
+    /// Looks at the world as it is now, or changes it.
+    pub fn with<T>(&self, work: impl FnOnce(&mut World, KubeId) -> T) -> T {
+        let done = self.shared.with(|world| work(world, self.kube));
+        self.shared.stirred.notify_one();
+        done
+    }
+
+    /// The version of the newest object: whoever watches looks when it moves.
+    #[must_use]
+    pub fn version(&self) -> watch::Receiver<u64> {
+        self.shared.versions[usize::from(self.kube.0)].subscribe()
+    }
+
+    /// Sends a request through the world's pipeline in somebody's name, by which rules of faults know it, and waits
+    /// for the answer.
+    ///
+    /// # Errors
+    /// With the API server's refusal.
+    pub async fn request(&self, by: &str, request: Request) -> Response {
+        match self.ask(by, Ask::Request(request)).await {
+            Some(Answer::Response(response)) => *response,
+            _ => Err(Status::timeout("the world gave no answer")),
+        }
+    }
+
+    /// Runs a command in a container of the world, in somebody's name.
+    ///
+    /// # Errors
+    /// If it did not come to its end.
+    pub async fn exec(
+        &self,
+        by: &str,
+        target: &Target,
+        command: &Command,
+        deadline: Span,
+    ) -> Result<Output, CallError> {
+        match self.ask(by, Ask::Exec(target.clone(), command.clone(), deadline)).await {
+            Some(Answer::Output(output)) => output,
+            _ => Err(CallError::TimedOut),
+        }
+    }
+
+    async fn ask(&self, by: &str, ask: Ask) -> Option<Answer> {
+        let (answer, mut answered) = mpsc::unbounded_channel();
+        let messenger = Messenger { name: by.to_owned(), ask: Some(ask), answer };
+        self.with(|world, kube| world.spawn(kube, Arc::new(messenger), None, None));
+        answered.recv().await
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn time(&self) -> Time {
@@ -52,77 +144,32 @@ impl Living {
         self.began.1 + Span::us(i64::try_from(micros).unwrap_or(i64::MAX))
     }
 
-    /// What time it is in the world.
-    #[must_use]
-    pub fn now(&self) -> Timestamp {
-        self.time().timestamp()
+    fn instant(&self, at: Time) -> Instant {
+        let micros = u64::try_from((at - self.began.1).0).unwrap_or_default();
+        self.began.0 + Duration::from_micros(micros.div_ceil(u64::from(self.factor)))
     }
 
-    fn lock(&self) -> MutexGuard<'_, World> {
-        self.world.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Looks at the world as it is now, or changes it.
-    pub fn with<T>(&self, work: impl FnOnce(&mut World, KubeId) -> T) -> T {
+    fn with<T>(&self, work: impl FnOnce(&mut World) -> T) -> T {
         let mut world = self.lock();
         world.advance_to(self.time());
-        let done = work(&mut world, self.kube);
-        let version = world.kube(self.kube).api.resource_version();
-        self.version.send_if_modified(|v| std::mem::replace(v, version) != version);
+        let done = work(&mut world);
+        for (id, sender) in world.kube_ids().zip(&self.versions) {
+            let version = world.kube(id).api.resource_version();
+            sender.send_if_modified(|v| std::mem::replace(v, version) != version);
+        }
         done
-    }
-
-    /// The version of the newest object: whoever watches looks when it moves.
-    #[must_use]
-    pub fn version(&self) -> watch::Receiver<u64> {
-        self.version.subscribe()
-    }
-
-    /// Sends a request through the world's pipeline, and waits for the answer.
-    ///
-    /// # Errors
-    /// With the API server's refusal.
-    pub async fn request(&self, request: Request) -> Response {
-        match self.ask(Ask::Request(request)).await {
-            Some(Answer::Response(response)) => *response,
-            _ => Err(Status::timeout("the world gave no answer")),
-        }
-    }
-
-    /// Runs a command in a container of the world.
-    ///
-    /// # Errors
-    /// If it did not come to its end.
-    pub async fn exec(
-        &self,
-        target: &Target,
-        command: &Command,
-        deadline: Span,
-    ) -> Result<Output, CallError> {
-        match self.ask(Ask::Exec(target.clone(), command.clone(), deadline)).await {
-            Some(Answer::Output(output)) => output,
-            _ => Err(CallError::TimedOut),
-        }
-    }
-
-    async fn ask(&self, ask: Ask) -> Option<Answer> {
-        let (answer, mut answered) = mpsc::unbounded_channel();
-        let number = {
-            let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-            *asked += 1;
-            *asked
-        };
-        let messenger = Messenger { name: format!("outside/{number}"), ask: Some(ask), answer };
-        self.with(|world, kube| world.spawn(kube, Arc::new(messenger), None, None));
-        answered.recv().await
     }
 }
 
-async fn pump(living: Weak<Living>) {
-    while let Some(living) = living.upgrade() {
-        living.with(|_, _| ());
-        drop(living);
-        sleep(TICK).await;
+/// Lets happen what is due.
+async fn pump(shared: Weak<Shared>, stirred: Arc<Notify>) {
+    while let Some(alive) = shared.upgrade() {
+        let next = alive.with(|world| world.next_at()).map(|at| alive.instant(at));
+        drop(alive);
+        tokio::select! {
+            () = sleep_until(next.unwrap_or_else(|| Instant::now() + IDLE)) => {}
+            () = stirred.notified() => {}
+        }
     }
 }
 

@@ -35,7 +35,7 @@ pub(crate) fn check(api: &ApiServer, holder: &Holder, asked: &Asked) -> Result<(
             _ => api.get(Kind::Role, &binding.meta.namespace, role),
         };
         let rules = role.and_then(|role| role.at(&["rules"])?.as_array());
-        rules.into_iter().flatten().any(|rule| grants(rule, asked))
+        rules.into_iter().flatten().any(|rule| permits(rule, asked))
     });
     if permitted {
         return Ok(());
@@ -60,7 +60,9 @@ pub(crate) fn check(api: &ApiServer, holder: &Holder, asked: &Asked) -> Result<(
     Err(Status { code: 403, reason: "Forbidden", message, causes: Vec::new() })
 }
 
-fn grants(rule: &Value, asked: &Asked) -> bool {
+/// Whether a rule of a Role permits what is asked.
+#[must_use]
+pub fn permits(rule: &Value, asked: &Asked) -> bool {
     let has = |key: &str, wanted: &str| {
         let list = rule[key].as_array().into_iter().flatten();
         list.filter_map(Value::as_str).any(|word| word == "*" || word == wanted)

@@ -145,12 +145,14 @@ impl Server {
             Call::Exec { argv, container, stdin } => {
                 let opened = self.command(&address, argv, container).and_then(|asker| {
                     let upgrade = upgrade.ok_or_else(|| not_here("upgrade request required"))?;
-                    let (living, outside) = (self.living.clone(), self.outside.clone());
-                    exec::open(Runner { living, outside }, asker, stdin, &parts.headers, upgrade)
+                    let runner = Runner { server: self.clone(), asked: asked.clone(), lost };
+                    exec::open(runner, asker, stdin, &parts.headers, upgrade)
                 });
-                let code = opened.as_ref().map_or_else(|s| s.code, |r| r.status().as_u16());
-                self.tell(&asked, Some(code), true);
-                Ok(opened.unwrap_or_else(|status| refused(&status)))
+                // One that runs is recorded when it has ended.
+                Ok(opened.unwrap_or_else(|status| {
+                    self.tell(&asked, Some(status.code), true);
+                    refused(&status)
+                }))
             }
         }
     }
@@ -185,7 +187,7 @@ impl Server {
 
     async fn request(&self, asked: Asked, request: Request, lost: bool) -> Answer {
         let holder = self.holder();
-        let response = self.living.request(request).await;
+        let response = self.living.request(&asked.by, request).await;
         let code = match &response {
             Ok(reply) => reply.code,
             Err(status) => status.code,

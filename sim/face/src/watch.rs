@@ -1,6 +1,7 @@
 //! The server's side of a watch: a stream of lines that ends when its time is over, when it is told to, or when what
 //! it should tell is forgotten.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,8 +36,11 @@ pub(crate) fn body(living: &Arc<Living>, faults: &Faults, wanted: Wanted) -> Bod
         version: living.version(),
         living: living.clone(),
         ends: faults.ends.subscribe(),
+        lag: faults.lag.subscribe(),
+        late: VecDeque::new(),
         end: Instant::now() + lasts,
         begun: wanted.from != 0 && !wanted.initial,
+        listed: false,
         wanted,
         over: false,
     };
@@ -49,9 +53,14 @@ struct Follower {
     wanted: Wanted,
     version: tokio::sync::watch::Receiver<u64>,
     ends: tokio::sync::watch::Receiver<(u64, End)>,
+    lag: tokio::sync::watch::Receiver<Duration>,
+    /// What is to be told, and when, in order.
+    late: VecDeque<(Instant, String)>,
     end: Instant,
     /// Whether that which there was at the beginning is told.
     begun: bool,
+    /// Whether it has looked once.
+    listed: bool,
     over: bool,
 }
 
@@ -63,14 +72,28 @@ impl Follower {
         loop {
             self.version.mark_unchanged();
             match self.news() {
-                Ok(text) if !text.is_empty() => return Some((Ok(text.into()), self)),
+                Ok(text) if !text.is_empty() => {
+                    // A list is answered at once; only what happens afterwards can be late.
+                    let lag = if self.listed { *self.lag.borrow() } else { Duration::ZERO };
+                    let due = self.late.back().map_or(Instant::now(), |l| l.0);
+                    self.late.push_back((due.max(Instant::now() + lag), text));
+                }
                 Ok(_) => {}
                 Err(text) => {
                     self.over = true;
                     return Some((Ok(text.into()), self));
                 }
             }
+            self.listed = true;
+            let now = Instant::now();
+            if self.late.front().is_some_and(|l| l.0 <= now)
+                && let Some((_, text)) = self.late.pop_front()
+            {
+                return Some((Ok(text.into()), self));
+            }
+            let due = self.late.front().map_or(self.end, |l| l.0);
             tokio::select! {
+                () = sleep_until(due), if due < self.end => {}
                 moved = self.version.changed() => moved.ok()?,
                 () = sleep_until(self.end) => return None,
                 ended = self.ends.changed() => {

@@ -59,7 +59,8 @@ async fn face() -> Face {
             _ => json!({"name": name, "namespace": NAMESPACE}),
         };
         let object = Object::from_value(manifest).expect("a manifest");
-        let made = living.request(Request::new("test", Verb::Create(Arc::new(object)))).await;
+        let made =
+            living.request("test", Request::new("test", Verb::Create(Arc::new(object)))).await;
         made.unwrap_or_else(|status| panic!("{kind} {name}: {status}"));
     }
     let server = Server { outside: Some(Arc::new(Echo)), ..Server::new(living) };

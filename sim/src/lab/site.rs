@@ -20,7 +20,7 @@ use crate::world::call::{Call, CallError, Reply};
 use crate::world::{Actor, ActorId, Cx, Input, KubeId, World};
 
 /// The name of a second operator.
-const SECOND: &str = "second-operator";
+pub const SECOND: &str = "second-operator";
 /// How long a statement by hand may take.
 const STATEMENT: Span = Span::s(10);
 

@@ -16,7 +16,7 @@ use crate::world::journal::{Entry, Milestone};
 use crate::world::{Actor, Cut, Cx, Input, KubeId, Matcher, Point, Rule, World};
 
 /// How long `kubectl` waits for an answer.
-const PATIENCE: Span = Span::s(60);
+pub const PATIENCE: Span = Span::s(60);
 
 /// How late a slow message comes.
 const SLOW: Span = Span::s(3);
@@ -80,74 +80,69 @@ impl<S> WorldDriver<S> {
     }
 }
 
-impl<S: Site> WorldDriver<S> {
-    fn strike(&mut self, kube: KubeId, fault: &Break) -> Result<(), String> {
-        match fault {
-            Break::Partition(a, b) => self.world.partition(kube, a, b),
-            Break::HealNetwork => self.world.heal_network(),
-            Break::ApiOutage(span) => {
-                let from = self.world.now();
-                let down = Status::unavailable("connection refused");
-                let how = Cut::Refuse(Box::new(down));
-                self.world.faults.api_outage("outage", kube, from, *span, how);
-                self.world.end_watches(kube);
-            }
-            Break::Messages(whose, cutting, every, span) => {
-                self.cut_messages(kube, *whose, *cutting, (*every, *span));
-            }
-            Break::Refuse(kind, because, span) => {
-                let status = Status::refused(*kind, because);
-                let what = Matcher { creates: Some(*kind), kube: Some(kube), ..Matcher::default() };
-                self.cut_for(*span, what, Point::Arrived, Cut::Refuse(Box::new(status)), 1);
-            }
-            other => return self.site.fault(&mut self.world, kube, other),
+/// Breaks or heals something in a world and its site, at once.
+///
+/// # Errors
+/// A sentence, when there is nothing to break.
+pub fn strike(
+    world: &mut World,
+    site: &mut impl Site,
+    kube: KubeId,
+    fault: &Break,
+) -> Result<(), String> {
+    match fault {
+        Break::Partition(a, b) => world.partition(kube, a, b),
+        Break::HealNetwork => world.heal_network(),
+        Break::ApiOutage(span) => {
+            let from = world.now();
+            let down = Status::unavailable("connection refused");
+            let how = Cut::Refuse(Box::new(down));
+            world.faults.api_outage("outage", kube, from, *span, how);
+            world.end_watches(kube);
         }
-        Ok(())
+        Break::Messages(whose, cutting, every, span) => {
+            cut_messages(world, kube, *whose, *cutting, (*every, *span));
+        }
+        Break::Refuse(kind, because, span) => {
+            let status = Status::refused(*kind, because);
+            let what = Matcher { creates: Some(*kind), kube: Some(kube), ..Matcher::default() };
+            cut_for(world, *span, what, Point::Arrived, Cut::Refuse(Box::new(status)), 1);
+        }
+        other => return site.fault(world, kube, other),
     }
+    Ok(())
 }
 
-impl<S> WorldDriver<S> {
-    fn cut_messages(
-        &mut self,
-        kube: KubeId,
-        whose: Whose,
-        cutting: Cutting,
-        (every, span): (u32, Span),
-    ) {
-        let refuse = |status: Status| (Point::Arrived, Cut::Refuse(Box::new(status)));
-        let (point, cut) = match cutting {
-            Cutting::Lost => (Point::Applied, Cut::Lose),
-            Cutting::Dropped => (Point::Sent, Cut::Lose),
-            Cutting::Slow => (Point::Sent, Cut::Delay(SLOW)),
-            Cutting::Doubled => (Point::Sent, Cut::Double),
-            Cutting::Conflict => refuse(Status::conflicting()),
-            Cutting::Error => refuse(Status::internal("etcdserver: leader changed")),
-            Cutting::Throttled => refuse(Status::throttled()),
-        };
-        let sender = match whose {
-            Whose::Operator => Some(crate::lab::OPERATOR.into()),
-            Whose::Everybody => None,
-        };
-        let what = Matcher { sender, kube: Some(kube), api: Some(true), ..Matcher::default() };
-        self.cut_for(span, what, point, cut, every);
-    }
+fn cut_messages(
+    world: &mut World,
+    kube: KubeId,
+    whose: Whose,
+    cutting: Cutting,
+    (every, span): (u32, Span),
+) {
+    let refuse = |status: Status| (Point::Arrived, Cut::Refuse(Box::new(status)));
+    let (point, cut) = match cutting {
+        Cutting::Lost => (Point::Applied, Cut::Lose),
+        Cutting::Dropped => (Point::Sent, Cut::Lose),
+        Cutting::Slow => (Point::Sent, Cut::Delay(SLOW)),
+        Cutting::Doubled => (Point::Sent, Cut::Double),
+        Cutting::Conflict => refuse(Status::conflicting()),
+        Cutting::Error => refuse(Status::internal("etcdserver: leader changed")),
+        Cutting::Throttled => refuse(Status::throttled()),
+    };
+    let sender = match whose {
+        Whose::Operator => Some(crate::lab::OPERATOR.into()),
+        Whose::Everybody => None,
+    };
+    let what = Matcher { sender, kube: Some(kube), api: Some(true), ..Matcher::default() };
+    cut_for(world, span, what, point, cut, every);
+}
 
-    fn cut_for(&mut self, span: Span, what: Matcher, point: Point, cut: Cut, every: u32) {
-        let from = self.world.now();
-        let until = Some(from + span);
-        let name = "story".into();
-        self.world.faults.add(Rule {
-            name,
-            from,
-            until,
-            left: None,
-            every,
-            seen: 0,
-            what,
-            point,
-            cut,
-        });
-    }
+fn cut_for(world: &mut World, span: Span, what: Matcher, point: Point, cut: Cut, every: u32) {
+    let from = world.now();
+    let until = Some(from + span);
+    let name = "story".into();
+    world.faults.add(Rule { name, from, until, left: None, every, seen: 0, what, point, cut });
 }
 
 impl<S: Site + Clone + 'static> Driver for WorldDriver<S> {
@@ -164,16 +159,13 @@ impl<S: Site + Clone + 'static> Driver for WorldDriver<S> {
             let (at, kube, fault) = self.later.remove(index);
             self.world.advance_to(at);
             // What is not there any more can't break.
-            let _ = self.strike(kube, &fault);
+            let _ = strike(&mut self.world, &mut self.site, kube, &fault);
         }
         self.world.advance_to(until);
     }
 
     fn ask(&mut self, kube: KubeId, ask: &Ask) -> Result<(), Refusal> {
-        let mut request = Request::new("kubectl", verb(ask));
-        request.manager = Some("kubectl".into());
-        request.unknown_fields = UnknownFields::Strict;
-        let person = Person { request: Some(request), answer: None };
+        let person = Person { request: Some(request(ask)), answer: None };
         let id = self.world.spawn(kube, Arc::new(person), None, None);
         let end = self.world.now() + PATIENCE;
         loop {
@@ -220,7 +212,7 @@ impl<S: Site + Clone + 'static> Driver for WorldDriver<S> {
             // The story decides when the operator runs.
             self.later.retain(|l| !matches!(l.2, Break::Operator(_)));
         }
-        self.strike(kube, fault)
+        strike(&mut self.world, &mut self.site, kube, fault)
     }
 
     fn connect(&mut self, kube: KubeId, client: &ClientSpec) -> Result<(), String> {
@@ -270,6 +262,15 @@ impl<S: Site + Clone + 'static> Driver for WorldDriver<S> {
     }
 }
 
+/// What `kubectl` sends.
+#[must_use]
+pub fn request(ask: &Ask) -> Request {
+    let mut request = Request::new("kubectl", verb(ask));
+    request.manager = Some("kubectl".into());
+    request.unknown_fields = UnknownFields::Strict;
+    request
+}
+
 fn verb(ask: &Ask) -> Verb {
     let target = |r: &Ref| ObjectRef::new(r.kind, &r.namespace, &r.name);
     match ask {
@@ -294,7 +295,9 @@ fn verb(ask: &Ask) -> Verb {
     }
 }
 
-fn refusal(status: Status) -> Refusal {
+/// A refusal in the words of the story's language.
+#[must_use]
+pub fn refusal(status: Status) -> Refusal {
     let fields = status.causes.into_iter();
     Refusal {
         code: status.code,
@@ -302,6 +305,9 @@ fn refusal(status: Status) -> Refusal {
         fields: fields.filter(|c| !c.field.is_empty()).map(|c| (c.field, c.message)).collect(),
     }
 }
+
+/// The name of somebody who asks by hand.
+pub const PERSON: &str = "user/kubectl";
 
 /// Somebody outside who sends one request and waits for its answer.
 #[derive(Clone)]
@@ -312,7 +318,7 @@ struct Person {
 
 impl Actor for Person {
     fn name(&self) -> &str {
-        "user/kubectl"
+        PERSON
     }
 
     fn on(&mut self, cx: &mut Cx<'_>, input: Input) {

@@ -16,26 +16,35 @@ pub(crate) struct Compared {
     pub(crate) excused: Vec<String>,
 }
 
-/// Compares the real run with the simulated one; the flaps of each are what was taken out of it.
-pub(crate) fn compare(
-    (real, real_flaps): (&[Fact], &[Fact]),
-    (simulated, simulated_flaps): (&[Fact], &[Fact]),
-) -> Compared {
+/// One of two runs.
+#[derive(Clone, Copy)]
+pub(crate) struct Side<'a> {
+    /// Where it took place: `on the cluster`, `simulated`.
+    pub(crate) name: &'a str,
+    /// What happened.
+    pub(crate) facts: &'a [Fact],
+    /// What was taken out of it, since it lasted for a moment only.
+    pub(crate) flaps: &'a [Fact],
+}
+
+/// Compares a run with the simulated one.
+pub(crate) fn compare(run: Side<'_>, model: Side<'_>) -> Compared {
+    let (real, simulated) = (run.facts, model.facts);
     let mut found = Compared::default();
     let (here, there) = (numbered(real), numbered(simulated));
     for (key, fact) in &here {
         if !there.contains_key(key) {
             found.add(
-                format!("only on the cluster, at {:.1} s: {}", fact.at_s, fact.text),
-                alone(fact, simulated, simulated_flaps),
+                format!("only {}, at {:.1} s: {}", run.name, fact.at_s, fact.text),
+                alone(fact, simulated, model.flaps),
             );
         }
     }
     for (key, fact) in &there {
         if !here.contains_key(key) {
             found.add(
-                format!("only simulated, at {:.1} s: {}", fact.at_s, fact.text),
-                alone(fact, real, real_flaps),
+                format!("only {}, at {:.1} s: {}", model.name, fact.at_s, fact.text),
+                alone(fact, real, run.flaps),
             );
         }
     }
@@ -212,8 +221,13 @@ mod tests {
         texts.iter().map(fact).collect()
     }
 
+    fn side<'a>(facts: &'a [Fact], flaps: &'a [Fact]) -> Side<'a> {
+        Side { name: "here", facts, flaps }
+    }
+
     fn check(real: &[&str], simulated: &[&str], wrong: usize, excused: usize) {
-        let found = compare((&facts(real), &[]), (&facts(simulated), &[]));
+        let (real_facts, simulated_facts) = (facts(real), facts(simulated));
+        let found = compare(side(&real_facts, &[]), side(&simulated_facts, &[]));
         assert_eq!(
             (found.wrong.len(), found.excused.len()),
             (wrong, excused),
@@ -224,7 +238,7 @@ mod tests {
     #[test]
     fn a_state_that_was_a_flap_in_the_other_world_happened_in_both() {
         let (real, none) = (facts(&["a", "b"]), facts(&["a"]));
-        let wrong = |flaps: &[Fact]| compare((&real, &[]), (&none, flaps)).wrong.len();
+        let wrong = |flaps: &[Fact]| compare(side(&real, &[]), side(&none, flaps)).wrong.len();
         assert_eq!((wrong(&[]), wrong(&facts(&["b"])), wrong(&facts(&["c"]))), (1, 0, 1));
     }
 

@@ -1,4 +1,4 @@
-//! What is kept of a story when its world is gone: the journal, and the clients.
+//! What is kept of a story when its world is gone: the journal, the objects, and the clients.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -7,6 +7,7 @@ use ivory_sim::scenario::driver::{Ask, Break, ClientFacts, Driver, Refusal};
 use ivory_sim::scenario::language::{ClientSpec, SqlAsk};
 use ivory_sim::time::Time;
 use ivory_sim::world::KubeId;
+use ivory_sim::world::fingerprint::Normal;
 use ivory_sim::world::journal::{Entry, Milestone};
 
 use super::psql::App;
@@ -18,6 +19,7 @@ pub(crate) struct Kept(Arc<Mutex<Inner>>);
 #[derive(Default)]
 struct Inner {
     journal: Vec<Entry>,
+    normal: Normal,
     apps: Vec<Arc<App>>,
 }
 
@@ -29,6 +31,16 @@ impl Kept {
     /// All that happened.
     pub(crate) fn happened(&self, journal: &[Entry]) {
         self.with(|i| i.journal = journal.to_vec());
+    }
+
+    /// The objects at the end.
+    pub(crate) fn left(&self, normal: Normal) {
+        self.with(|i| i.normal = normal);
+    }
+
+    /// The objects at the end of a story in the simulator.
+    pub(crate) fn normal(&self) -> Normal {
+        self.with(|i| i.normal.clone())
     }
 
     /// A client was started.
@@ -58,6 +70,9 @@ pub(crate) struct Keeping {
 impl Drop for Keeping {
     fn drop(&mut self) {
         self.kept.happened(self.inner.journal());
+        if let Some(world) = self.inner.world() {
+            self.kept.left(world.normal());
+        }
     }
 }
 

@@ -135,7 +135,7 @@ fn pod_fact(pod: String, what: &str) -> (Track, String) {
 }
 
 /// The timeline of an instance that says that it leads, in the words of either world.
-fn timeline(text: &str) -> Option<&str> {
+pub(crate) fn timeline(text: &str) -> Option<&str> {
     let leads = text.strip_prefix("is the leader (timeline ").and_then(|t| t.strip_suffix(')'));
     leads.or_else(|| text.strip_prefix("promotes: timeline "))
 }

@@ -87,20 +87,9 @@ fn wrote(live: &Live, at: Timestamp, line: &Value) {
     let text = |key: &str| line[key].as_str().unwrap_or_default().to_owned();
     let (verb, object) = (text("verb"), text("object"));
     let at = live.time(at);
-    let verb = match verb.as_str() {
-        "create" if object.starts_with("Event ") => "event",
-        "create" => {
-            live.claim(&object, at, true);
-            "create"
-        }
-        "apply" if live.claim(&object, at, text("because") == format!("{object} is missing")) => {
-            "create"
-        }
-        "delete" => "delete",
-        "status" => "status",
-        "exec" => "exec",
-        _ => "update",
-    };
+    let verb = word(&verb, &object, |sure| {
+        live.claim(&object, at, sure || text("because") == format!("{object} is missing"))
+    });
     let cluster = line.pointer("/span/cluster").and_then(Value::as_str).unwrap_or_default();
     let step = intern(&text("step"));
     let what =
@@ -108,8 +97,25 @@ fn wrote(live: &Live, at: Timestamp, line: &Value) {
     live.note(at, "operator", what);
 }
 
+/// The word of the simulator's journal for what the log says was done. Where an object was created, or may have been,
+/// `made` is asked; it is told whether that is sure.
+pub(crate) fn word(said: &str, object: &str, made: impl FnOnce(bool) -> bool) -> &'static str {
+    match said {
+        "create" if object.starts_with("Event ") => "event",
+        "create" => {
+            made(true);
+            "create"
+        }
+        "apply" if made(false) => "create",
+        "delete" => "delete",
+        "status" => "status",
+        "exec" => "exec",
+        _ => "update",
+    }
+}
+
 /// Steps are few, and the journal wants their names for ever.
-fn intern(step: &str) -> &'static str {
+pub(crate) fn intern(step: &str) -> &'static str {
     static STEPS: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
     let mut steps = STEPS.lock().unwrap_or_else(PoisonError::into_inner);
     match steps.get(step) {

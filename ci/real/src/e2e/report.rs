@@ -6,7 +6,7 @@ use ivory_sim::scenario::transcript::Teller;
 use ivory_sim::world::journal::Entry;
 use serde_json::{Value, json};
 
-use super::compare::{Compared, compare};
+use super::compare::{Compared, Side, compare};
 use super::figures::figures;
 use super::image::{Image, SIZE_MAX_BYTES};
 use super::milestones::{Fact, aliases, milestones};
@@ -121,7 +121,10 @@ impl Result {
         }
         let (here, here_flaps) = milestones(scenario, journal);
         let (there, there_flaps) = milestones(scenario, simulated_journal);
-        let mut compared = compare((&here, &here_flaps), (&there, &there_flaps));
+        let mut compared = compare(
+            Side { name: "on the cluster", facts: &here, flaps: &here_flaps },
+            Side { name: "simulated", facts: &there, flaps: &there_flaps },
+        );
         // A story that broke off has an end of its own.
         if wrong.is_empty() {
             wrong.append(&mut compared.wrong);

@@ -94,7 +94,7 @@ impl Modelled {
             uid: place.pod_uid.clone(),
             container: names::DATABASE_CONTAINER.to_owned(),
         };
-        let output = self.living.exec(&target, command, Span::s(60)).await;
+        let output = self.living.exec("operator", &target, command, Span::s(60)).await;
         output.map_err(|error| anyhow!("{error:?}"))
     }
 

@@ -201,7 +201,7 @@ async fn prepared(cluster: &Cluster, world: &WorldSpec) -> anyhow::Result<Arc<Li
     let living = Living::new(lab.world, kube, 1);
     let create = async |object: &Object| {
         let request = Request::new("kubectl", Verb::Create(Arc::new(object.clone())));
-        let made = living.request(request).await;
+        let made = living.request("kubectl", request).await;
         made.map_err(|status| anyhow!("{object:?}: {status}"))
     };
     for object in &cluster.objects {
@@ -218,7 +218,7 @@ async fn prepared(cluster: &Cluster, world: &WorldSpec) -> anyhow::Result<Arc<Li
             subresource: Subresource::Status,
             body: Body::Merge(Arc::new(status)),
         };
-        let patched = living.request(Request::new("kubelet", patch)).await;
+        let patched = living.request("kubelet", Request::new("kubelet", patch)).await;
         patched.map_err(|status| anyhow!("{}: {status}", member.pod))?;
     }
     Ok(living)
