@@ -1,5 +1,7 @@
 //! Running cargo on a tree and keeping what it says.
 
+use std::process::Command;
+
 use anyhow::{Context as _, bail};
 
 use crate::tree::Tree;
@@ -17,14 +19,34 @@ pub(crate) struct Said {
 /// # Errors
 /// If it can't be started; a failure of cargo's own is in [`Said::ok`].
 pub(crate) fn cargo(tree: &Tree, args: &[&str]) -> anyhow::Result<Said> {
-    let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = std::process::Command::new(program)
+    let mut command = command();
+    command
         .args(args)
         .current_dir(&tree.root)
         .env("CARGO_TARGET_DIR", &tree.target)
-        .env("CARGO_TERM_COLOR", "never")
-        .output()
-        .with_context(|| format!("cargo {}", args.join(" ")))?;
+        .env("CARGO_TERM_COLOR", "never");
+    said(&mut command).with_context(|| format!("cargo {}", args.join(" ")))
+}
+
+/// Cargo, without what `cargo run` says of this program: it is not true of what is built there. With it, build scripts
+/// that read it run anew, and all that depends on them is compiled a second time.
+pub(crate) fn command() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&name);
+        }
+    }
+    command
+}
+
+/// Runs a command to its end.
+///
+/// # Errors
+/// If it can't be started.
+pub(crate) fn said(command: &mut Command) -> anyhow::Result<Said> {
+    let output = command.output()?;
     Ok(Said {
         ok: output.status.success(),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),

@@ -33,7 +33,8 @@ fn help() -> String {
     let head = "Gates, all of them under `all`:\n".to_owned();
     head + &gates.collect::<String>()
         + "\n`selftest` breaks a copy of the tree in every way that a gate is there for, and demands \
-           that the gate sees it.\n\nWith a real Kubernetes (each has its own --help):\n"
+           that the gate sees it.\n`mutants` breaks core in hundreds of ways, and demands that tests, \
+           stories or exploration notice (it has its own --help).\n\nWith a real Kubernetes (each has its own --help):\n"
         + &crate::real::help()
 }
 

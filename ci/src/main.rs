@@ -4,11 +4,13 @@
 mod cargo;
 mod cli;
 mod clippy_toml;
+mod copy;
 mod finding;
 mod fresh;
 mod gates;
 mod graph;
 mod lints;
+mod mutants;
 mod real;
 mod selftest;
 mod tidy;
@@ -16,6 +18,9 @@ mod tree;
 
 fn main() -> std::process::ExitCode {
     if let Some(status) = real::delegated() {
+        return status;
+    }
+    if let Some(status) = mutants::called() {
         return status;
     }
     cli::run(&clap::Parser::parse())

@@ -1,7 +1,9 @@
 //! What needs a real Kubernetes is another program (`ivory-real`, in `ci/real`), because it depends
 //! on everything, and the gates must not. Its commands are called by the same name, here.
 
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
+
+use crate::cargo::command;
 
 /// Its commands, and what each asks.
 const COMMANDS: &[(&str, &str)] = &[
@@ -25,17 +27,8 @@ pub(crate) fn delegated() -> Option<ExitCode> {
     let mut args = std::env::args_os().skip(1).peekable();
     let first = args.peek()?.to_str()?;
     COMMANDS.iter().find(|(name, _)| *name == first)?;
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
+    let mut command = command();
     command.args(["run", "--quiet", "--locked", "-p", "ivory-real", "--"]).args(args);
-    // What `cargo run` says of this program is not true of what is built there: with it, build scripts that read it
-    // run anew, and all that depends on them is compiled a second time.
-    for (name, _) in std::env::vars_os() {
-        let text = name.to_string_lossy();
-        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
-            command.env_remove(&name);
-        }
-    }
     let status = command.status();
     Some(match status {
         Ok(status) => {

@@ -115,3 +115,38 @@ impl Observed {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::labels;
+    use crate::test_support::{CLUSTER, NAMESPACE, World};
+
+    #[test]
+    fn what_could_not_be_read_is_neither_empty_nor_absent() {
+        let list = |kind| ReadKey::Select {
+            kind,
+            namespace: NAMESPACE.to_owned(),
+            selector: Selector::label(labels::CLUSTER, CLUSTER),
+        };
+        // Nobody asks for Jobs by name.
+        let is_unknown = |observed: &Observed| {
+            [
+                matches!(observed.labelled(Kind::Job), Read::Unknown(_)),
+                matches!(observed.owned(Kind::Job, "a"), Read::Unknown(_)),
+                matches!(observed.find(Kind::Job, "a"), Read::Unknown(_)),
+            ]
+        };
+        let mut world = World::settled(1);
+        assert_eq!(is_unknown(&world.observed()), [false; 3]);
+        world.unknown.insert(list(Kind::Job));
+        assert_eq!(is_unknown(&world.observed()), [true; 3]);
+        // As bad: nobody asked for the list.
+        let mut observed = World::settled(1).observed();
+        assert!(observed.objects.remove(&list(Kind::Job)).is_some());
+        assert_eq!(is_unknown(&observed), [true; 3]);
+        // What was read by its name is known, whatever became of the list.
+        world.unknown.insert(list(Kind::Service));
+        assert!(world.observed().find(Kind::Service, "hippo-primary").known().is_some());
+    }
+}

@@ -356,3 +356,116 @@ pub fn would_change(desired: &Object, live: &Object) -> Vec<String> {
         None => Vec::new(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::build::services;
+    use crate::object::OwnerRef;
+    use crate::read::ReadKey;
+    use crate::test_support::{NAMESPACE, World, texts};
+
+    const REPLICAS: &str = "hippo-replicas";
+
+    /// What a pass makes of the Service of the replicas in a world, and what it says.
+    fn ensure(world: &World) -> (Ensured, Plan) {
+        let (observed, context) = (world.observed(), world.context());
+        let cluster = Cluster::read(&world.cluster(), &world.config).expect("a cluster");
+        let mut memo = Memo::default();
+        let mut pass = Pass::new(&observed, &context, &cluster, &mut memo);
+        let ensured = pass.ensure(Step::Services, services::replicas(&cluster));
+        assert_eq!(pass.writes().len(), usize::from(ensured == Ensured::Writes));
+        assert_eq!(pass.writes_to(Kind::Service, REPLICAS), ensured == Ensured::Writes);
+        assert_eq!(pass.writes_in(&[Step::Services]), ensured == Ensured::Writes);
+        assert!(!pass.writes_in(&[Step::Backups]) && !pass.deletes(Kind::Service, REPLICAS));
+        (ensured, pass.finish())
+    }
+
+    #[test]
+    fn what_is_missing_is_made_and_what_is_there_is_left_alone() {
+        let mut world = World::settled(1);
+        assert_eq!(ensure(&world).0, Ensured::InSync);
+        world.remove(Kind::Service, REPLICAS);
+        let (ensured, plan) = ensure(&world);
+        assert_eq!(ensured, Ensured::Writes, "{:?}", texts(&plan));
+        assert_eq!(plan.requeue, None);
+    }
+
+    #[test]
+    fn what_could_not_be_read_is_not_made_and_is_read_again() {
+        let mut world = World::settled(1);
+        world.remove(Kind::Service, REPLICAS);
+        world.unknown.insert(ReadKey::One {
+            kind: Kind::Service,
+            namespace: NAMESPACE.to_owned(),
+            name: REPLICAS.to_owned(),
+        });
+        let (ensured, plan) = ensure(&world);
+        assert_eq!((ensured, plan.requeue), (Ensured::NotNow, Some(UNREADABLE)));
+        assert_eq!(plan.report.lines.len(), 1);
+    }
+
+    #[test]
+    fn a_changed_object_is_written_as_that_very_object() {
+        let mut world = World::settled(1);
+        world.change(Kind::Service, REPLICAS, |s| s["spec"]["type"] = "NodePort".into());
+        let (ensured, plan) = ensure(&world);
+        assert_eq!(ensured, Ensured::Writes);
+        let Op::Apply { object } = &plan.writes[0].op else { panic!("{:?}", texts(&plan)) };
+        assert_eq!(object.meta.uid, world.the(Kind::Service, REPLICAS).meta.uid);
+        assert_eq!(object.meta.resource_version, 0);
+    }
+
+    #[test]
+    fn an_object_of_somebody_else_or_on_its_way_out_is_not_touched() {
+        type Change = fn(&mut Object);
+        let changes: [(Change, &str); 4] = [
+            (|o| o.meta.deleted_at = Some(jiff::Timestamp::UNIX_EPOCH), "Terminating"),
+            (
+                |o| {
+                    let mut other = OwnerRef::controller_of(o);
+                    other.uid = "another".into();
+                    o.meta.owners = vec![other].into();
+                },
+                "NotOurs",
+            ),
+            (
+                |o| {
+                    o.meta.owners = Vec::new().into();
+                    o.meta.labels = Arc::default();
+                },
+                "NotOurs",
+            ),
+            // An orphaning deletion of the cluster leaves this: it is taken over.
+            (|o| o.meta.owners = Vec::new().into(), ""),
+        ];
+        for (change, word) in changes {
+            let mut world = World::settled(1);
+            let mut object = (**world.the(Kind::Service, REPLICAS)).clone();
+            change(&mut object);
+            let cluster = Cluster::read(&world.cluster(), &world.config).expect("a cluster");
+            let (observed, context, mut memo) =
+                (world.observed(), world.context(), Memo::default());
+            let mut pass = Pass::new(&observed, &context, &cluster, &mut memo);
+            let desired = Arc::new(services::replicas(&cluster));
+            let live = world.put(object);
+            let ensured = pass.ensure_live(Step::Services, desired, &live);
+            let expected = if word.is_empty() { Ensured::Writes } else { Ensured::NotNow };
+            assert_eq!(ensured, expected, "{word}");
+            let plan = pass.finish();
+            assert!(plan.report.lines.iter().all(|(_, o)| format!("{o:?}").contains(word)));
+            assert_eq!(plan.report.lines.len(), usize::from(!word.is_empty()), "{word}");
+        }
+    }
+
+    #[test]
+    fn the_soonest_look_again_counts() {
+        let world = World::settled(1);
+        let (observed, context) = (world.observed(), world.context());
+        let cluster = Cluster::read(&world.cluster(), &world.config).expect("a cluster");
+        let mut memo = Memo::default();
+        let mut pass = Pass::new(&observed, &context, &cluster, &mut memo);
+        [5, 3, 7].iter().for_each(|s| pass.look_again(Duration::from_secs(*s)));
+        assert_eq!(pass.finish().requeue, Some(Duration::from_secs(3)));
+    }
+}

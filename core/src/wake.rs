@@ -114,4 +114,36 @@ mod tests {
         assert_eq!(of_root(Some(&one), Some(&root(&[], &json!({"root.crt": "AA=="})))), None);
         assert_eq!((of_root(None, Some(&one)), of_root(Some(&one), None)), (None, None));
     }
+
+    #[test]
+    fn what_is_to_be_deleted_and_who_owns_it_are_facts_and_a_renewed_lease_is_none() {
+        let object = |kind: &str, more: Value| {
+            let mut object = json!({"apiVersion": "v1", "kind": kind, "metadata": {
+                "name": "a", "namespace": "ns", "uid": "u", "resourceVersion": "1",
+                "labels": {crate::labels::PATRONI: "a"}, "annotations": {"leader": "a-0"}}});
+            crate::test_support::merge(&mut object, &more);
+            Object::from_value(object).expect("an object")
+        };
+        let meta = |key: &str, value: Value| json!({"metadata": {key: value}});
+        let owner = json!([{"apiVersion": "v1", "kind": "IvoryCluster", "name": "b", "uid": "2"}]);
+        for (kind, change, expected) in [
+            ("Pod", json!({}), false),
+            ("Pod", meta("resourceVersion", json!("2")), false),
+            ("Pod", meta("uid", json!("v")), true),
+            ("Pod", meta("labels", json!({"more": "a"})), true),
+            ("Pod", meta("deletionTimestamp", json!("2026-03-01T12:00:00Z")), true),
+            ("Pod", meta("ownerReferences", owner), true),
+            ("Pod", meta("finalizers", json!(["a/b"])), true),
+            ("Pod", meta("annotations", json!({"note": "b"})), false),
+            ("Pod", json!({"status": {"phase": "Failed"}}), true),
+            ("ConfigMap", meta("annotations", json!({"note": "b"})), true),
+            ("ConfigMap", json!({"data": {"a": "b"}}), true),
+            ("Endpoints", meta("annotations", json!({"renewTime": "now"})), false),
+            ("Endpoints", meta("annotations", json!({"leader": "b-0"})), true),
+            ("Endpoints", json!({"subsets": []}), false),
+        ] {
+            let (old, new) = (object(kind, json!({})), object(kind, change.clone()));
+            assert_eq!(matters(&old, &new), expected, "{kind} {change}");
+        }
+    }
 }

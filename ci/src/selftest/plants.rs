@@ -2,8 +2,8 @@
 
 use anyhow::ensure;
 
-use super::copy::Copy;
 use crate::cargo::cargo;
+use crate::copy::Copy;
 
 /// A word that stands nowhere in a sound tree but in this folder.
 pub(super) const MARK: &str = "planted";

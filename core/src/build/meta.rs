@@ -87,3 +87,28 @@ fn quantities(value: Value) -> Value {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::canonical;
+
+    #[test]
+    fn quantities_are_written_as_the_server_keeps_them_and_nulls_are_not() {
+        let written = json!({
+            "requests": {"cpu": "1000m", "memory": "1024Mi", "storage": 1024},
+            "limits": {"cpu": 2, "memory": "much"},
+            "list": [{"requests": {"cpu": "0.5"}, "none": null}],
+            "cpu": "1000m",
+            "none": null,
+        });
+        let kept = json!({
+            "requests": {"cpu": "1", "memory": "1Gi", "storage": "1024"},
+            "limits": {"cpu": "2", "memory": "much"},
+            "list": [{"requests": {"cpu": "500m"}}],
+            "cpu": "1000m",
+        });
+        assert_eq!(canonical(written), kept);
+    }
+}

@@ -12,3 +12,6 @@ pub mod repo_host;
 pub mod secrets;
 pub mod services;
 pub mod volumes;
+
+#[cfg(test)]
+mod tests;

@@ -91,4 +91,17 @@ mod tests {
         world.now += jiff::SignedDuration::from_mins(55);
         world.settle_with(|_, plan| assert!(deletes(plan).is_empty()));
     }
+
+    #[test]
+    fn an_account_on_its_way_out_renews_nobody() {
+        let mut world = World::settled(1);
+        world.now += jiff::SignedDuration::from_mins(5);
+        let mut account = (**world.the(Kind::ServiceAccount, "hippo-instance")).clone();
+        account.meta.created_at = Some(world.now);
+        world.put(account.clone());
+        assert_eq!(deletes(&world.plan()), [format!("Pod {}-0", world.leader())]);
+        account.meta.deleted_at = Some(world.now);
+        world.put(account);
+        assert_eq!(deletes(&world.plan()), [""; 0]);
+    }
 }

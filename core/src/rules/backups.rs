@@ -273,4 +273,65 @@ mod tests {
             Some("True")
         );
     }
+
+    #[test]
+    fn the_first_backup_is_made_once_whatever_becomes_of_its_job() {
+        let mut world = World::settled(1);
+        let job = world.all(Kind::Job)[0].clone();
+        world.remove(Kind::Job, &job.meta.name);
+        world.settle();
+        assert!(world.all(Kind::Job).is_empty());
+    }
+
+    /// A settled cluster that remembers no backup, and whose Job for it is changed.
+    fn without_backup(change: impl FnOnce(&mut serde_json::Value)) -> (World, String) {
+        let mut world = World::settled(1);
+        let job = world.all(Kind::Job)[0].meta.name.to_string();
+        world.change(Kind::Job, &job, change);
+        world.change(Kind::IvoryCluster, "hippo", |c| {
+            c["status"]["pgbackrest"]["repos"][0]["replicaCreateBackupComplete"] = json!(null);
+        });
+        (world, job)
+    }
+
+    #[test]
+    fn a_job_counts_for_the_settings_and_the_volume_that_it_was_made_for() {
+        let annotation = |key: &'static str| {
+            move |job: &mut serde_json::Value| job["metadata"]["annotations"][key] = "other".into()
+        };
+        for key in [labels::APPLIED, labels::PGBACKREST_HASH, labels::PGBACKREST_CONFIG] {
+            let (mut world, job) = without_backup(annotation(key));
+            let plan = world.plan();
+            assert_eq!(deletes(&plan), [format!("Job {job}")], "{key}");
+            let said = plan.report.lines.iter().map(|(_, o)| o.to_string()).collect::<String>();
+            assert!(said.contains("was made for other settings"), "{said}");
+        }
+        // One that the Go operator made says nothing of its volume.
+        let (mut world, _) = without_backup(|job| {
+            let annotations = job["metadata"]["annotations"].as_object_mut().expect("a map");
+            annotations.remove(labels::APPLIED).expect("a volume");
+        });
+        assert_eq!(deletes(&world.plan()), [""; 0]);
+    }
+
+    #[test]
+    fn what_a_failed_job_is_said_to_be() {
+        let (mut world, job) = without_backup(|job| {
+            job["status"] = json!({"conditions": [{"type": "Failed", "status": "True"}]});
+        });
+        let plan = world.plan();
+        let said = plan.report.lines.iter().map(|(_, o)| o.to_string()).collect::<String>();
+        assert!(said.contains(&format!("backup Job {job} failed")), "{said}");
+    }
+
+    #[test]
+    fn nothing_is_backed_up_before_the_host_is_ready_and_its_volume_known() {
+        let mut world = World::new(spec(1));
+        world.dead.insert(names::instance_pod(&names::repo_host("hippo")));
+        (0..12).for_each(|_| {
+            world.round();
+        });
+        assert!(!world.commands.iter().any(|(_, c)| matches!(c, Command::StanzaCreate { .. })));
+        assert!(world.all(Kind::Job).is_empty());
+    }
 }

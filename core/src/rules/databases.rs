@@ -57,3 +57,27 @@ fn revision_in(system: Option<&str>, command: &Command) -> String {
     let digest = crate::hash::digest(&(rendered.argv, stdin)).to_string();
     safe_hash([system.unwrap_or_default(), &*digest])
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::command::Command;
+    use crate::test_support::{World, spec};
+
+    #[test]
+    fn spatial_extensions_come_with_a_postgis_version() {
+        for (version, spatial) in [(None, false), (Some("3.5"), true)] {
+            let mut spec = spec(1);
+            spec["postGISVersion"] = version.into();
+            let mut world = World::new(spec);
+            world.settle();
+            let set = world.commands.iter().find_map(|(_, command)| match command {
+                Command::Databases { databases, extensions } => Some((databases, extensions)),
+                _ => None,
+            });
+            let (databases, extensions) = set.expect("databases");
+            assert_eq!(*databases, ["zoo"]);
+            assert!(extensions.iter().any(|e| e == "pgaudit"));
+            assert_eq!(extensions.iter().any(|e| e == "postgis"), spatial, "{extensions:?}");
+        }
+    }
+}

@@ -34,3 +34,20 @@ pub fn ensure(pass: &mut Pass<'_>) {
         pass.ensure_shared(Step::Disruption, object);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::Kind;
+    use crate::test_support::World;
+
+    #[test]
+    fn a_set_has_a_budget_while_it_wants_one() {
+        let budgets = |world: &World| world.all(Kind::PodDisruptionBudget).len();
+        assert_eq!(budgets(&World::settled(1)), 0, "it would keep the one from ever moving");
+        let mut world = World::settled(2);
+        assert_eq!(budgets(&world), 1);
+        world.edit(|s| s["instances"][0]["minAvailable"] = 0.into());
+        world.settle();
+        assert_eq!(budgets(&world), 0);
+    }
+}

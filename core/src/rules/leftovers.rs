@@ -96,4 +96,19 @@ mod tests {
         world.put(claim);
         assert_eq!(taken(&world.plan()), [""; 0]);
     }
+
+    #[test]
+    fn before_the_first_database_there_is_nothing_to_keep() {
+        let mut world = World::new(crate::test_support::spec(1));
+        let plan = world.plan();
+        world.execute(&plan, usize::MAX).expect("no refusal");
+        let plan = world.plan();
+        world.execute(&plan, usize::MAX).expect("no refusal");
+        let begun = world.instances();
+        let [begun] = &begun[..] else { panic!("{begun:?}") };
+        world.remove(Kind::StatefulSet, begun);
+        world.edit(|s| s["instances"][0]["name"] = "other".into());
+        let all = format!("{:?}", taken(&world.plan()));
+        assert!(all.contains(&names::data_volume(begun)), "{all}");
+    }
 }

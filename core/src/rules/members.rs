@@ -357,4 +357,33 @@ mod tests {
         assert!(!bootstrapped(false, known));
         assert!(!bootstrapped(true, json!({})));
     }
+
+    fn read(world: &World) -> Members {
+        let cluster = Cluster::read(&world.cluster(), &Config::default()).expect("a cluster");
+        Members::read(&world.observed(), &cluster).expect("read")
+    }
+
+    #[test]
+    fn of_several_pods_none_is_the_instances_own() {
+        let mut members = read(&World::settled(1));
+        let member = members.all.values_mut().next().expect("an instance");
+        assert!(member.pod().is_some() && member.ready() && member.running());
+        let mut other = (*member.pods[0]).clone();
+        other.meta.uid = "another".into();
+        member.pods.push(Arc::new(other));
+        assert_eq!(member.pod(), None);
+        assert!(!member.ready() && !member.running() && member.serves());
+    }
+
+    #[test]
+    fn who_holds_the_lease_leads_only_while_it_runs() {
+        let mut world = World::settled(2);
+        let leader = world.leader();
+        let found = |world: &World| read(world).leader().map(|m| m.name.clone());
+        assert_eq!(found(&world), Some(leader.clone()));
+        world.change(Kind::Pod, &names::instance_pod(&leader), |pod| {
+            pod["status"]["containerStatuses"][0]["state"] = json!({"terminated": {}});
+        });
+        assert_eq!(found(&world), None, "the lease outlives its holder");
+    }
 }

@@ -113,6 +113,7 @@ mod tests {
         for (reason, expected) in [
             (json!({"max_connections": change("100", "200")}), "replica"),
             (json!({"max_connections": change("200", "100")}), "leader"),
+            (json!({"max_connections": change("100", "100")}), "replica"),
             (json!({"shared_buffers": change("256MB", "128MB")}), "replica"),
             (json!({"wal_level": change("a", "b"), "max_wal_senders": change("9", "8")}), "leader"),
             (json!({"max_worker_processes": {"old_value": 8, "new_value": 16}}), "replica"),
@@ -132,6 +133,30 @@ mod tests {
             let status = json!({"role": "replica", "state": "starting"}).to_string();
             pod["metadata"]["annotations"]["status"] = status.into();
         });
+        assert_eq!(commands(&world.plan()), []);
+    }
+
+    #[test]
+    fn who_says_nothing_of_itself_waits_for_nothing() {
+        let mut world = World::settled(2);
+        let leader = names::instance_pod(&world.leader());
+        world.change(Kind::Pod, &leader, |pod| {
+            pod["metadata"]["annotations"].as_object_mut().expect("a map").remove("status");
+        });
+        assert_eq!(commands(&world.plan()), []);
+    }
+
+    #[test]
+    fn while_a_pod_is_to_be_renewed_nobody_is_restarted_in_place() {
+        let mut world = World::settled(2);
+        let (leader, replica) = (world.leader(), world.replicas()[0].clone());
+        wait(&mut world, std::slice::from_ref(&replica), &Value::Null);
+        let reason =
+            world.plan().report.lines.iter().map(|(_, o)| o.to_string()).collect::<String>();
+        assert!(reason.contains(&format!("a parameter of instance {replica}")), "{reason}");
+        // The leader waits for a renewed replica, so nothing is written for the rollout.
+        world.change(Kind::StatefulSet, &leader, |s| s["status"]["updateRevision"] = "new".into());
+        world.change(Kind::StatefulSet, &replica, |s| s["status"]["observedGeneration"] = 0.into());
         assert_eq!(commands(&world.plan()), []);
     }
 }

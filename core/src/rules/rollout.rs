@@ -84,6 +84,7 @@ mod tests {
     use serde_json::Value;
 
     use crate::command::Command;
+    use crate::plan::Op;
     use crate::test_support::{World, commands, deletes};
     use crate::{Kind, names};
 
@@ -225,5 +226,21 @@ mod tests {
             p["metadata"]["labels"][crate::labels::ROLE] = "master".into()
         });
         assert_eq!(deletes(&world.plan()), [""; 0]);
+    }
+
+    #[test]
+    fn a_pod_goes_only_as_it_was_read() {
+        let mut world = World::settled(2);
+        world.edit(|s| restart(s, "once"));
+        world.round();
+        let plan = world.plan();
+        let found = plan.writes.iter().find_map(|w| match &w.op {
+            Op::Delete { name, uid, resource_version, .. } => Some((name, uid, resource_version)),
+            _ => None,
+        });
+        let (name, uid, version) = found.expect("a renewal");
+        let pod = world.the(Kind::Pod, name);
+        let version = version.expect("anything that happened since may have made it the leader");
+        assert_eq!((uid, version), (&pod.meta.uid, pod.meta.resource_version));
     }
 }

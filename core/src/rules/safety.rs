@@ -101,6 +101,7 @@ impl std::fmt::Display for Hold {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::sync::Arc;
 
     use serde_json::json;
@@ -146,6 +147,57 @@ mod tests {
                 ..Members::default()
             };
             assert_eq!(may_restart(&members, &members.all[victim]), expected, "{leader} {victim}");
+        }
+    }
+
+    /// One that says this of its replication.
+    fn replica(name: &str, replication: &str) -> (String, Member) {
+        let (name, mut member) = member(name, "replica");
+        let said = json!({"role": "replica", "state": "running", "replication_state": replication});
+        member.patroni = Status::parse(&said.to_string());
+        (name, member)
+    }
+
+    #[test]
+    fn only_who_streams_and_keeps_its_data_is_an_heir() {
+        let heir = |b: &str, c: &str, condemned: bool| {
+            let mut all =
+                BTreeMap::from([member("a", "primary"), replica("b", b), replica("c", c)]);
+            let claim = Object::new(Kind::PersistentVolumeClaim, "db", "b-data");
+            let member = all.get_mut("b").expect("b");
+            let claim = member.data_claim.insert(Arc::new(claim));
+            Arc::make_mut(claim).meta.deleted_at = condemned.then_some(jiff::Timestamp::UNIX_EPOCH);
+            let members = Members { all, lease: Some("a-0".to_owned()), ..Members::default() };
+            super::heir(&members, &members.all["a"], |_| true)
+        };
+        let (streams, lags) = ("streaming", "in archive recovery");
+        assert_eq!(heir(streams, streams, false), Some(None), "Patroni may choose");
+        assert_eq!(heir(lags, streams, false), Some(Some("c-0".to_owned())));
+        assert_eq!(heir(streams, lags, false), Some(Some("b-0".to_owned())));
+        assert_eq!(heir(streams, streams, true), Some(Some("c-0".to_owned())));
+        assert_eq!(heir(lags, lags, false), None);
+        assert_eq!(heir(streams, lags, true), None);
+    }
+
+    #[test]
+    fn nobody_goes_while_another_is_down() {
+        let down = |name: &str| Err(Hold::AnotherIsDown(name.to_owned()));
+        for (b, c, victim, expected) in [
+            ("streaming", "streaming", "b", Ok(())),
+            ("streaming", "streaming", "a", Ok(())),
+            ("streaming", "starting", "b", down("c")),
+            ("streaming", "starting", "a", down("c")),
+            ("starting", "streaming", "b", Ok(())),
+        ] {
+            let members = Members {
+                all: [member("a", "primary"), replica("b", b), replica("c", c)].into(),
+                lease: Some("a-0".to_owned()),
+                system_identifier: Some("7".to_owned()),
+                ..Members::default()
+            };
+            let case = format!("{victim} of b {b}, c {c}");
+            assert_eq!(may_restart(&members, &members.all[victim]), expected, "{case}");
+            assert_eq!(may_remove(&members, &members.all[victim]), expected, "{case}");
         }
     }
 }

@@ -295,4 +295,14 @@ mod tests {
         });
         assert_eq!(world.instances().len(), 1);
     }
+
+    #[test]
+    fn what_goes_already_is_not_counted_as_one_too_many() {
+        let mut world = scaled(3, 2);
+        let going = world.replicas()[0].clone();
+        let mut set = (**world.the(Kind::StatefulSet, &going)).clone();
+        set.meta.deleted_at = Some(world.now);
+        world.put(set);
+        assert_eq!(deleted_sets(&mut world), [""; 0]);
+    }
 }

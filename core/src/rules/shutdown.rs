@@ -244,4 +244,26 @@ mod tests {
         world.settle();
         assert_eq!(world.condition("Ready").map(|c| c.0).as_deref(), Some("True"));
     }
+
+    #[test]
+    fn the_repository_host_outlives_the_instances_and_no_more() {
+        let mut world = World::settled(2);
+        let host = names::repo_host(CLUSTER);
+        assert_eq!(asked(&world, &host), 1);
+        world.edit(|s| s["shutdown"] = true.into());
+        world.settle_with(|world, plan| {
+            let stops = plan.writes.iter().any(|w| match &w.op {
+                crate::plan::Op::Apply { object } => {
+                    *object.meta.name == *host && object.i64_at(&["spec", "replicas"]) == Some(0)
+                }
+                _ => false,
+            });
+            let runs = world
+                .instances()
+                .iter()
+                .any(|i| world.get(Kind::Pod, &names::instance_pod(i)).is_some());
+            assert!(!(stops && runs), "the last WAL is archived while the leader stops");
+        });
+        assert_eq!(asked(&world, &host), 0);
+    }
 }

@@ -506,4 +506,62 @@ mod tests {
         let plan = world.plan();
         assert!(plan.writes.iter().all(|w| !text(w).contains("event")));
     }
+
+    #[test]
+    fn a_quiet_cluster_says_of_each_set_and_of_the_repository_what_is_there() {
+        use crate::test_support::{World, claim, spec};
+        let mut wanted = spec(2);
+        let more = json!({"name": "more", "dataVolumeClaimSpec": claim("1Gi")});
+        wanted["instances"].as_array_mut().expect("sets").push(more);
+        let mut world = World::new(wanted);
+        world.settle();
+        let of = |n: i64, name: &str| json!({"name": name, "replicas": n, "readyReplicas": n, "updatedReplicas": n});
+        let sets = json!([of(2, "instance1"), of(1, "more")]);
+        assert_eq!(world.cluster().at(&["status", "instances"]), Some(&sets));
+        let said =
+            [kinds::REPO_HOST, kinds::STANZA, kinds::FIRST_BACKUP].map(|k| world.condition(k));
+        let expected = ["RepoHostReady", "StanzaCreated", "RepoBackupComplete"];
+        assert_eq!(said, expected.map(|reason| Some(("True".to_owned(), reason.to_owned()))));
+        assert_eq!(world.plan().writes.len(), 0);
+        world.change(Kind::StatefulSet, &crate::names::repo_host("hippo"), |s| {
+            s["status"]["readyReplicas"] = 0.into();
+        });
+        let plan = world.plan();
+        world.execute(&plan, usize::MAX).expect("no refusal");
+        let said = world.condition(kinds::REPO_HOST);
+        assert_eq!(said, Some(("False".to_owned(), "RepoHostNotReady".to_owned())));
+    }
+
+    #[test]
+    fn a_pod_that_can_not_start_by_itself_is_named_and_one_that_crashes_is_not() {
+        use crate::test_support::World;
+        let said = |scheduled: &str, waiting: &str| {
+            let mut world = World::settled(1);
+            let pod = crate::names::instance_pod(&world.leader());
+            world.change(Kind::Pod, &pod, |p| {
+                p["status"] = json!({
+                    "conditions": [
+                        {"type": "Ready", "status": "False"},
+                        {"type": "PodScheduled", "status": scheduled, "message": "no room"},
+                    ],
+                    "containerStatuses": [
+                        {"name": "database", "state": {"waiting": {"reason": waiting}}},
+                    ],
+                });
+            });
+            let plan = world.plan();
+            world.execute(&plan, usize::MAX).expect("no refusal");
+            let cluster = world.cluster();
+            cluster.condition("Reconciled").expect("it is")["message"].to_string()
+        };
+        assert!(said("True", "ErrImagePull").contains("its image can't be pulled"));
+        let (room, image) = ("can't be scheduled: no room", "its image");
+        let unscheduled = said("False", "ContainerCreating");
+        assert!(unscheduled.contains(room) && !unscheduled.contains(image), "{unscheduled}");
+        for ordinary in ["CrashLoopBackOff", "ContainerCreating"] {
+            let text = said("True", ordinary);
+            let parts = text.matches("; ").count();
+            assert!(!text.contains(image) && parts == 0, "{text}");
+        }
+    }
 }

@@ -358,4 +358,22 @@ mod tests {
             assert_eq!(reason, "Switchover", "{status}");
         }
     }
+
+    #[test]
+    fn nothing_is_changed_before_somebody_leads_and_says_its_timeline() {
+        let mut world = World::settled(2);
+        let leader = names::instance_pod(&world.leader());
+        ask(&mut world, json!({"enabled": true}), "one");
+        let mut says = |status: Value| {
+            world.change(Kind::Pod, &leader, |p| {
+                p["metadata"]["annotations"]["status"] = status.to_string().into();
+            });
+            let report = world.plan().report;
+            report.lines.iter().map(|(_, o)| format!("{o}; ")).collect::<String>()
+        };
+        let nobody = says(json!({"role": "replica", "state": "running", "timeline": 1}));
+        assert!(nobody.contains("a switchover waits: no instance leads"), "{nobody}");
+        let silent = says(json!({"role": "primary", "state": "running"}));
+        assert!(silent.contains("the primary does not say its timeline yet"), "{silent}");
+    }
 }

@@ -229,4 +229,19 @@ mod tests {
             assert_eq!(complaint(|s, c| change(s, c)).as_deref(), Some(word));
         }
     }
+
+    #[test]
+    fn an_image_that_nobody_names_is_missed() {
+        let mut world = World::settled(1);
+        let missing = |world: &mut World| {
+            let report = world.plan().report;
+            let said = |part: &str| report.lines.iter().any(|(_, o)| o.to_string().contains(part));
+            ["no image for the database", "no image for pgBackRest"].map(said)
+        };
+        assert_eq!(missing(&mut world), [false, false]);
+        world.edit(|s| s["image"] = Value::Null);
+        assert_eq!(missing(&mut world), [true, false]);
+        world.edit(|s| s["backups"]["pgbackrest"]["image"] = Value::Null);
+        assert_eq!(missing(&mut world), [true, true]);
+    }
 }

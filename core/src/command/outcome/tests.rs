@@ -131,3 +131,22 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_refusal_quotes_the_last_line_that_says_something() {
+    let refusal = |stdout: &str, stderr: &str| {
+        let output = Output { exit: 0, stdout: stdout.into(), stderr: stderr.into() };
+        match switchover().outcome(&output) {
+            Err(Failure::Refused(said)) => said,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(refusal("no\n", "first\nlast\n  \n\n"), "last");
+    assert_eq!(refusal("first\nno\n\n", "\n"), "no");
+}
+
+#[test]
+fn what_only_asks_is_a_query() {
+    assert!(Command::WalDirectory.is_query() && Command::BackupInfo.is_query());
+    assert!(!switchover().is_query() && !stanza().is_query());
+}
