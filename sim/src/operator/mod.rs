@@ -25,8 +25,9 @@ use run::{Run, age_s};
 
 /// How long after a failed pass the next one begins; doubled with every failure in a row.
 const BACKOFF: Span = Span::ms(500);
-/// The longest such pause.
-const BACKOFF_MAX: Span = Span::s(300);
+/// The longest such pause: after a minute in which an API server answered nothing but errors, a cluster is looked after within
+/// another.
+const BACKOFF_MAX: Span = Span::s(60);
 /// How soon after a change a pass begins, so that changes that come together are seen together.
 const DEBOUNCE: Span = Span::ms(20);
 
