@@ -46,8 +46,8 @@ const VOLATILE: &[&str] = &[
 /// Keys of which only matters that they are there: which of equal nodes a Pod comes to is nobody's promise.
 const PLACES: &[&str] = &["nodeName", "hostIP", "volume.kubernetes.io/selected-node"];
 
-/// Keys of lists whose order means nothing: the controllers write them as they come.
-const UNORDERED: &[&str] = &["endpoints", "addresses", "notReadyAddresses"];
+/// Keys of lists whose order means nothing: whoever writes them does so as they come.
+const UNORDERED: &[&str] = &["endpoints", "addresses", "notReadyAddresses", "conditions"];
 
 /// The symbols of drawn name endings: no vowels.
 const SYMBOLS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
