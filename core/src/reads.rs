@@ -71,9 +71,9 @@ pub fn reads(cluster: &Object) -> Vec<ReadKey> {
 }
 
 /// What the first look calls for: StatefulSet and Pod of each instance of which another object was seen, and the
-/// repository host's Pod, when they were not seen themselves. They may not be there; or a stranger took away the label by which they are listed, and
-/// only a read by name can tell. A Pod without that label is nobody's: its StatefulSet lets it go and can't
-/// make another.
+/// repository host's Pod, when they were not seen themselves. They may not be there; or a stranger took away the
+/// label by which they are listed, and only a read by name can tell. A Pod without that label is nobody's: its
+/// StatefulSet lets it go and can't make another.
 #[must_use]
 pub fn second_look(observed: &Observed) -> Vec<ReadKey> {
     let listed = |kind| observed.labelled(kind).known().copied();

@@ -1,5 +1,6 @@
 //! The simulated API server as clients meet it: over HTTP. Bytes become requests in one place ([`wire`]), whoever
-//! sent them: a client in the same process comes by a pipe ([`pipe()`]), any other program by TLS ([`Face`]). The world's clock follows tokio's, times a factor ([`Living`]).
+//! sent them: a client in the same process comes by a pipe ([`pipe()`]), any other program by TLS ([`Face`]). The
+//! world's clock follows tokio's, times a factor ([`Living`]).
 //!
 //! What a request does is the simulator's business, which knows no sockets and no async code.
 
