@@ -4,6 +4,7 @@
 //! `queries` what to ask inside pods, and `plan` what to do. Nothing here knows a clock, a random
 //! source, a network or a file; time and entropy are handed in.
 
+pub mod answers;
 pub mod api;
 pub mod build;
 pub mod check;

@@ -1,11 +1,12 @@
 //! One pass over one cluster: see, ask, plan, check, carry out.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use ivory_core::answers::Answers;
 use ivory_core::check::{Finding, check};
 use ivory_core::context::{Config, Context, Entropy};
 use ivory_core::grants::Grant;
@@ -17,7 +18,6 @@ use ivory_core::read::{Answer, Query, Read, Target};
 use ivory_core::report::{Outcome, Report};
 use ivory_core::rules::events;
 use ivory_core::{Kind, Object, Sensitive, grants};
-use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::Instant;
@@ -93,7 +93,7 @@ impl Shell {
 #[derive(Default)]
 pub struct Memory {
     memos: Memos,
-    answers: BTreeMap<Query, (Timestamp, Read<Answer>)>,
+    answers: Answers,
     written: Vec<Written>,
     /// What writes and commands lacked permission for when they were last tried.
     denied: BTreeSet<Grant>,
@@ -172,8 +172,7 @@ pub async fn pass(shell: &Shell, key: &Key, mut memory: Memory) -> (Memory, End)
     if matches!(end, End::Quiet(_)) {
         // Nothing will be asked of them for long, and for a thousand clusters they are what is biggest.
         memory.memos = Memos::default();
-        let now = shell.clock.now();
-        memory.answers.retain(|query, (at, found)| query.serves(found, age_s(*at, now)));
+        memory.answers.tidy(shell.clock.now());
     }
     (memory, end)
 }
@@ -191,8 +190,7 @@ async fn ask(shell: &Shell, memory: &mut Memory, observed: &mut Observed) {
         let mut out = JoinSet::new();
         let now = shell.clock.now();
         for query in wanted {
-            let known = memory.answers.get(&query);
-            if let Some((_, found)) = known.filter(|(at, f)| query.serves(f, age_s(*at, now))) {
+            if let Some(found) = memory.answers.to(&query, now) {
                 observed.answers.insert(query, found.clone());
                 continue;
             }
@@ -222,16 +220,10 @@ async fn ask(shell: &Shell, memory: &mut Memory, observed: &mut Observed) {
                     Read::Unknown(fault.text.into())
                 }
             };
-            let known = (shell.clock.now(), answer.clone());
-            memory.answers.insert(query.clone(), known);
+            memory.answers.keep(&query, shell.clock.now(), &answer);
             observed.answers.insert(query, answer);
         }
     }
-}
-
-/// How old something is, in seconds.
-fn age_s(at: Timestamp, now: Timestamp) -> i64 {
-    now.as_second() - at.as_second()
 }
 
 /// Makes the plan and has it checked, on a thread of its own: a plan that would not end holds up nobody.

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
     Capabilities, Container, EmptyDirVolumeSource, EnvVar, EnvVarSource, ObjectFieldSelector,
-    PodSecurityContext, PodSpec, ResourceRequirements, SeccompProfile, SecurityContext,
-    TopologySpreadConstraint, Volume, VolumeMount,
+    PodSecurityContext, PodSpec, ProjectedVolumeSource, ResourceRequirements, SeccompProfile,
+    SecurityContext, TopologySpreadConstraint, Volume, VolumeMount, VolumeProjection,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
@@ -127,6 +127,23 @@ pub fn add_nss_wrapper(pod: &mut PodSpec, mut init: Container) {
 /// Adds a volume to a Pod.
 pub fn push_volume(pod: &mut PodSpec, volume: Volume) {
     pod.volumes.get_or_insert_default().push(volume);
+}
+
+/// A volume of several sources. Kubernetes takes the list of them as one value, so the defaults that it would set
+/// inside are written here: left out, the list would differ from what is there for ever.
+#[must_use]
+pub fn projected(name: &str, mut sources: Vec<VolumeProjection>, mode: Option<i32>) -> Volume {
+    for source in &mut sources {
+        if let Some(token) = &mut source.service_account_token {
+            token.expiration_seconds.get_or_insert(3600);
+        }
+        let items = source.downward_api.iter_mut().flat_map(|d| d.items.iter_mut().flatten());
+        for field in items.filter_map(|item| item.field_ref.as_mut()) {
+            field.api_version.get_or_insert_with(|| "v1".into());
+        }
+    }
+    let source = ProjectedVolumeSource { default_mode: mode, sources: Some(sources) };
+    Volume { name: name.into(), projected: Some(source), ..Volume::default() }
 }
 
 /// Mounts a volume in a container.

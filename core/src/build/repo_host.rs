@@ -4,12 +4,12 @@
 use k8s_openapi::api::apps::v1::StatefulSetSpec;
 use k8s_openapi::api::core::v1::{
     ConfigMapProjection, Container, ExecAction, KeyToPath, PersistentVolumeClaimVolumeSource,
-    PodSpec, PodTemplateSpec, Probe, ProjectedVolumeSource, ResourceRequirements, SecretProjection,
-    Volume, VolumeProjection,
+    PodSpec, PodTemplateSpec, Probe, ResourceRequirements, SecretProjection, Volume,
+    VolumeProjection,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 
-use crate::build::furniture::{self, label_map, mount, push_volume, resources};
+use crate::build::furniture::{self, label_map, mount, projected, push_volume, resources};
 use crate::build::meta::{annotations_of, labels_of, owned};
 use crate::cluster::Cluster;
 use crate::kind::Kind;
@@ -129,7 +129,7 @@ pub fn add_server_volume(pod: &mut PodSpec, secret_name: &str, prefix: &str) {
     let mut private = key(&format!("{prefix}.key"), "server-tls.key");
     private.mode = Some(0o600);
     let items = vec![key(&format!("{prefix}.crt"), "server-tls.crt"), private];
-    push_volume(pod, projected("pgbackrest-server", vec![secret(secret_name, items, None)]));
+    push_volume(pod, projected("pgbackrest-server", vec![secret(secret_name, items, None)], None));
     for container in &mut pod.containers {
         if ["pgbackrest", "pgbackrest-config"].contains(&&*container.name) {
             mount(container, "pgbackrest-server", "/etc/pgbackrest/server", true);
@@ -155,17 +155,12 @@ pub fn add_config_volume(pod: &mut PodSpec, cluster: &Cluster, file: &str) {
         ];
         sources.push(secret(&names::pgbackrest_secret(&cluster.name), items, Some(true)));
     }
-    push_volume(pod, projected("pgbackrest-config", sources));
+    push_volume(pod, projected("pgbackrest-config", sources, None));
     for container in &mut pod.containers {
         if ["database", "pgbackrest", "pgbackrest-config"].contains(&&*container.name) {
             mount(container, "pgbackrest-config", "/etc/pgbackrest/conf.d", true);
         }
     }
-}
-
-fn projected(name: &str, sources: Vec<VolumeProjection>) -> Volume {
-    let source = ProjectedVolumeSource { sources: Some(sources), default_mode: None };
-    Volume { name: name.into(), projected: Some(source), ..Volume::default() }
 }
 
 /// One key of a ConfigMap or Secret as a file.

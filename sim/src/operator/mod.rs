@@ -8,20 +8,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ivory_core::Kind;
+use ivory_core::answers::Answers;
 use ivory_core::check::check;
 use ivory_core::context::{Config, Context, Entropy};
 use ivory_core::memo::Memos;
 use ivory_core::object::Object;
 use ivory_core::observed::Observed;
 use ivory_core::plan::Plan;
-use ivory_core::read::{Answer, Query, Read};
 use ivory_core::{Sensitive, steps, wake};
 
 use crate::actor_boilerplate;
 use crate::time::{Span, Time};
 use crate::world::journal::Milestone;
 use crate::world::{Actor, Cx, Informer, Input, Key, Learned, Ticket};
-use run::{Run, age_s};
+use run::Run;
 
 /// How long after a failed pass the next one begins; doubled with every failure in a row.
 const BACKOFF: Span = Span::ms(500);
@@ -80,8 +80,7 @@ struct ClusterState {
     last_error: Option<String>,
     /// Each cluster's own: what all share fills up with many clusters, and is forgotten as a whole then.
     memos: Arc<Memos>,
-    /// What came of questions whose answers serve for a while, and when.
-    answers: BTreeMap<Query, (Time, Read<Answer>)>,
+    answers: Answers,
 }
 
 impl Operator {
@@ -255,7 +254,7 @@ impl Operator {
         let now = cx.now();
         let wrote = !plan.writes.is_empty();
         let state = self.state(key);
-        state.answers.retain(|query, (at, found)| query.serves(found, age_s(*at, now)));
+        state.answers.tidy(now.timestamp());
         state.run = None;
         state.failures = 0;
         state.last_error = None;

@@ -45,11 +45,6 @@ pub(super) struct Course {
     fault: Option<(String, String)>,
 }
 
-/// How old something is, in seconds.
-pub(super) fn age_s(at: Time, now: Time) -> i64 {
-    now.timestamp().as_second() - at.timestamp().as_second()
-}
-
 impl Run {
     pub(super) fn awaits(&self, ticket: Ticket) -> bool {
         match self {
@@ -68,14 +63,14 @@ impl Operator {
     fn ask_more(&mut self, cx: &mut Cx<'_>, key: &Key, mut observed: Observed, round: u32) {
         let mut wanted = queries(&observed, self.config());
         wanted.retain(|q| !observed.answers.contains_key(q));
-        let now = cx.now();
+        let now = cx.now().timestamp();
         let known = &self.state(key).answers;
-        wanted.retain(|query| match known.get(query) {
-            Some((at, found)) if query.serves(found, age_s(*at, now)) => {
+        wanted.retain(|query| match known.to(query, now) {
+            Some(found) => {
                 observed.answers.insert(query.clone(), found.clone());
                 false
             }
-            _ => true,
+            None => true,
         });
         if wanted.is_empty() || round >= ROUNDS_MAX {
             return self.plan(cx, key, &observed);
@@ -179,10 +174,7 @@ impl Operator {
                         Ok(output) => Read::Unknown(format!("exit status {}", output.exit).into()),
                         Err(error) => Read::Unknown(format!("{error:?}").into()),
                     };
-                    if query.max_age_s > 0 {
-                        let known = (cx.now(), answer.clone());
-                        self.state(&key).answers.insert(query.clone(), known);
-                    }
+                    self.state(&key).answers.keep(&query, at, &answer);
                     observed.answers.insert(query, answer);
                 }
                 if out.is_empty() {

@@ -2,20 +2,20 @@
 
 use k8s_openapi::api::core::v1::{
     DownwardAPIVolumeFile, DownwardAPIVolumeSource, EmptyDirVolumeSource, KeyToPath,
-    ObjectFieldSelector, PersistentVolumeClaimVolumeSource, PodSpec, ProjectedVolumeSource,
-    ResourceFieldSelector, SecretProjection, Volume, VolumeProjection,
+    ObjectFieldSelector, PersistentVolumeClaimVolumeSource, PodSpec, ResourceFieldSelector,
+    SecretProjection, Volume, VolumeProjection,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 use super::Instance;
 use crate::build::config_maps::{CLUSTER_KEY, INSTANCE_KEY};
-use crate::build::furniture::{mount, push_volume};
+use crate::build::furniture::{mount, projected, push_volume};
 use crate::build::repo_host::{add_config_volume, add_server_volume, config_map, key, secret};
 use crate::cluster::{Cluster, Set};
 use crate::names;
 
 pub(super) fn add(pod: &mut PodSpec, cluster: &Cluster, set: &Set<'_>, instance: &Instance) {
-    projected(pod, "cert-volume", certificates(cluster), Some(0o600));
+    push_volume(pod, projected("cert-volume", certificates(cluster), Some(0o600)));
     mount_in(
         pod,
         &["database", "replication-cert-copy", "ivory-startup"],
@@ -33,7 +33,7 @@ pub(super) fn add(pod: &mut PodSpec, cluster: &Cluster, set: &Set<'_>, instance:
         mount_in(pod, &data, &volume, &format!("/tablespaces/{}", tablespace.name), false);
     }
     if !cluster.spec.config.files.is_empty() {
-        projected(pod, "ivory-config", cluster.spec.config.files.clone(), None);
+        push_volume(pod, projected("ivory-config", cluster.spec.config.files.clone(), None));
         mount_in(pod, &["database"], "ivory-config", "/etc/postgres", true);
     }
     if let Some(wal) = &instance.wal_claim {
@@ -55,11 +55,6 @@ fn mount_in(pod: &mut PodSpec, containers: &[&str], volume: &str, path: &str, re
     for container in all.filter(|c| containers.contains(&&*c.name)) {
         mount(container, volume, path, read_only);
     }
-}
-
-fn projected(pod: &mut PodSpec, name: &str, sources: Vec<VolumeProjection>, mode: Option<i32>) {
-    let source = ProjectedVolumeSource { default_mode: mode, sources: Some(sources) };
-    push_volume(pod, Volume { name: name.into(), projected: Some(source), ..Volume::default() });
 }
 
 fn claim(pod: &mut PodSpec, name: &str, claim: &str) {
@@ -149,6 +144,6 @@ fn patroni(pod: &mut PodSpec, cluster: &Cluster, instance: &Instance) {
             None,
         ),
     ];
-    projected(pod, "patroni-config", sources, None);
+    push_volume(pod, projected("patroni-config", sources, None));
     mount_in(pod, &["database"], "patroni-config", "/etc/patroni", true);
 }

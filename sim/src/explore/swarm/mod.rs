@@ -74,7 +74,11 @@ pub fn story(seed: u64) -> Value {
         spec.settle();
         steps.push(json!({"apply": spec.manifest()}));
     }
-    let end = json!({"ready": true, "client": {"writes": true}, "primary": "one"});
+    // Of archiving one hears a minute later only.
+    let archives = json!({"type": "ContinuousArchiving", "status": true});
+    let end = json!({
+        "ready": true, "client": {"writes": true}, "primary": "one", "condition": archives,
+    });
     steps.push(json!({"wait": end, "within": HEALS}));
     let mut expect = json!({"ready": true, "writes_when_quiet": 0});
     if !lossy || spec.synchronous() {
