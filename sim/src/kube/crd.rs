@@ -26,8 +26,9 @@ pub(crate) struct CustomKind {
     version: usize,
     rules: CompiledSchema,
     has_rules: bool,
-    /// Whether all rules stand in the specification, so that a status is judged by the schema alone.
-    rules_of_spec: bool,
+    /// Whether all rules stand at the root or in the spec, and those of the root by themselves.
+    rules_above: bool,
+    rules_of_root: CompiledSchema,
     /// The rules that blame a field below the value that they judge.
     blaming: BTreeSet<String>,
     validator: Validator,
@@ -142,8 +143,9 @@ impl CustomKind {
             version: at,
             blaming: blaming(open_api),
             rules,
+            rules_of_root: compile_schema(&root_of(open_api)),
             has_rules,
-            rules_of_spec: rules_of_spec(open_api),
+            rules_above: rules_above(open_api),
             validator: Validator::new(),
         };
         Some((kind, custom))
@@ -166,29 +168,34 @@ impl CustomKind {
         unknown
     }
 
-    /// Whether nothing is wrong with a new status, when all else is as in the old version, which was judged by this
-    /// very definition.
-    pub(crate) fn status_is_right(&self, new: &Object, old: &Object) -> bool {
+    /// Whether all but metadata and status is as in the old version, which this very definition has judged.
+    fn is_judged(&self, new: &Object, old: &Object) -> bool {
         let rest = |o: &Object| o.body.len() - usize::from(o.body.contains_key("status"));
         let same =
             |(key, value): (&String, &Value)| key == "status" || old.body.get(key) == Some(value);
-        let schema = self.open_api().get("properties").and_then(|all| all.get("status"));
-        let (Some(schema), Some(status)) = (schema, new.body.get("status")) else {
-            return false;
-        };
-        if !self.rules_of_spec || rest(new) != rest(old) || !new.body.iter().all(same) {
-            return false;
-        }
-        let mut errors = Vec::new();
-        check::check(schema, status, "status", &mut errors);
-        errors.is_empty()
+        rest(new) == rest(old) && new.body.iter().all(same)
     }
 
-    /// Validates by schema, and then by rules if nothing stands in their way.
-    pub(crate) fn validate(&self, new: &Object, old: Option<&Object>, out: &mut Vec<FieldError>) {
-        let whole = without_managed(new);
+    /// Validates by schema, and then by rules if nothing stands in their way. Of an object whose spec this definition
+    /// has `judged` before, only what may have changed: its status, and the rules that look at the whole.
+    pub(crate) fn validate(
+        &self,
+        new: &Object,
+        old: Option<&Object>,
+        judged: bool,
+        out: &mut Vec<FieldError>,
+    ) {
+        let judged = judged && self.rules_above && old.is_some_and(|old| self.is_judged(new, old));
         let before = out.len();
-        check::check(self.open_api(), &whole, "", out);
+        let whole = without_managed(new);
+        if judged {
+            let schema = self.open_api().get("properties").and_then(|all| all.get("status"));
+            if let (Some(schema), Some(status)) = (schema, new.body.get("status")) {
+                check::check(schema, status, "status", out);
+            }
+        } else {
+            check::check(self.open_api(), &whole, "", out);
+        }
         let blocking = |e: &FieldError| {
             matches!(
                 e.wrong,
@@ -211,7 +218,8 @@ impl CustomKind {
             return;
         }
         let previous = old.map(without_managed);
-        let found = self.validator.validate_compiled(&self.rules, &whole, previous.as_ref());
+        let rules = if judged { &self.rules_of_root } else { &self.rules };
+        let found = self.validator.validate_compiled(rules, &whole, previous.as_ref());
         for error in found.err().into_iter().flat_map(|e| e.into_vec()) {
             let field = error.field_path.trim_start_matches('.').to_owned();
             // Messages show the value that was judged, whichever field is blamed; only maps have fields to blame.
@@ -248,10 +256,32 @@ fn has_rules(schema: &Value) -> bool {
     }
 }
 
-fn rules_of_spec(schema: &Value) -> bool {
+/// Whether all rules stand at the root or in the spec.
+fn rules_above(schema: &Value) -> bool {
     let properties = schema.get("properties").and_then(Value::as_object);
     let mut others = properties.into_iter().flatten().filter(|(key, _)| *key != "spec");
-    schema.get("x-kubernetes-validations").is_none() && !others.any(|(_, below)| has_rules(below))
+    !others.any(|(_, below)| has_rules(below))
+}
+
+/// A schema whose only rules are those of its root.
+fn root_of(schema: &Value) -> Value {
+    let mut root = schema.clone();
+    let properties = root.get_mut("properties").and_then(Value::as_object_mut);
+    for (_, below) in properties.into_iter().flatten() {
+        without_rules(below);
+    }
+    root
+}
+
+fn without_rules(schema: &mut Value) {
+    match schema {
+        Value::Object(map) => {
+            map.remove("x-kubernetes-validations");
+            map.values_mut().for_each(without_rules);
+        }
+        Value::Array(list) => list.iter_mut().for_each(without_rules),
+        _ => {}
+    }
 }
 
 fn blaming(schema: &Value) -> BTreeSet<String> {

@@ -44,9 +44,8 @@ impl ApiServer {
             immutable::body(old, new, &mut out);
         } else if subresource == Subresource::Status
             && let Some(custom) = self.custom.get(&new.kind)
-            && (self.redefined || !custom.status_is_right(new, old))
         {
-            custom.validate(new, Some(old), &mut out);
+            custom.validate(new, Some(old), !self.redefined, &mut out);
         }
         out
     }
@@ -56,7 +55,7 @@ impl ApiServer {
         match new.kind {
             Kind::IvoryCluster | Kind::IvyUpgrade => {
                 if let Some(custom) = self.custom.get(&new.kind) {
-                    custom.validate(new, old, out);
+                    custom.validate(new, old, !self.redefined, out);
                 }
             }
             Kind::Pod if old.is_none() => pod(spec, "spec", &[], out),

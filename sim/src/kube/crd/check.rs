@@ -1,6 +1,7 @@
 //! Validation of a value by an OpenAPI schema, in the real server's words.
 
-use std::collections::BTreeSet;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 
 use regex::Regex;
 use serde_json::{Map, Value};
@@ -83,7 +84,7 @@ fn string(schema: &Value, text: &str, here: &str, out: &mut Vec<FieldError>) {
         out.push(invalid(here, text, &what));
     }
     if let Some(pattern) = schema.get("pattern").and_then(Value::as_str)
-        && Regex::new(pattern).is_ok_and(|regex| !regex.is_match(text))
+        && !matches(pattern, text)
     {
         out.push(invalid(here, text, &format!("should match '{pattern}'")));
     }
@@ -93,6 +94,20 @@ fn string(schema: &Value, text: &str, here: &str, out: &mut Vec<FieldError>) {
         let what = format!("must be of type date-time: {text:?}");
         out.push(invalid(here, text, &what));
     }
+}
+
+/// Whether a text matches. A pattern that is none matches everything.
+fn matches(pattern: &str, text: &str) -> bool {
+    thread_local! {
+        // Compiling a pattern takes longer than all that it is ever asked for.
+        static COMPILED: RefCell<BTreeMap<String, Option<Regex>>> = RefCell::default();
+    }
+    COMPILED.with_borrow_mut(|compiled| {
+        if !compiled.contains_key(pattern) {
+            compiled.insert(pattern.to_owned(), Regex::new(pattern).ok());
+        }
+        compiled.get(pattern).and_then(Option::as_ref).is_none_or(|regex| regex.is_match(text))
+    })
 }
 
 fn number(schema: &Value, value: &Value, number: f64, here: &str, out: &mut Vec<FieldError>) {
