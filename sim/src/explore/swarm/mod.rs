@@ -54,12 +54,14 @@ pub fn story(seed: u64) -> Value {
                 lossy |= blow.lossy;
             }
         }
-        // Often right after, when the operator is in the middle of something; sometimes when all has settled.
-        let pause = match dice.below(4) {
-            0 => "0s".to_owned(),
-            1 => format!("{}ms", dice.between(1, 3000)),
-            2 => format!("{}s", dice.between(1, 30)),
-            _ => format!("{}s", dice.between(30, 300)),
+        // Often right after, when the operator is in the middle of something; sometimes when all has settled, or when
+        // what is looked at by the hour was looked at again.
+        let pause = match dice.below(16) {
+            0..4 => "0s".to_owned(),
+            4..8 => format!("{}ms", dice.between(1, 3000)),
+            8..12 => format!("{}s", dice.between(1, 30)),
+            12..15 => format!("{}s", dice.between(30, 300)),
+            _ => format!("{}m", dice.between(5, 100)),
         };
         steps.push(json!({"advance": pause}));
     }
