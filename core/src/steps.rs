@@ -129,6 +129,9 @@ fn steps(pass: &mut Pass<'_>) {
     };
     disruption::ensure(pass);
     if phase != Phase::Runs {
+        if matches!(phase, Phase::Starts(_)) {
+            rollout::broken(pass, &members);
+        }
         return status::write(pass, &members);
     }
 

@@ -59,6 +59,19 @@ pub fn one(pass: &mut Pass<'_>, members: &Members) {
     }
 }
 
+/// Renews one that was made from an older template and does not even run. The only renewal of a cluster that starts:
+/// the first to start may have been given an image that does not exist, and nobody else starts before it leads.
+pub fn broken(pass: &mut Pass<'_>, members: &Members) {
+    if pass.writes_in(&[Step::Instances]) {
+        return;
+    }
+    let stuck = |m: &&Member| m.up_to_date() == Some(false) && !m.condemned() && !m.running();
+    let found = members.with_workload().find(stuck).and_then(|m| Some((m, m.pod()?.clone())));
+    if let Some((member, pod)) = found {
+        renew(pass, member, &pod);
+    }
+}
+
 fn renew(pass: &mut Pass<'_>, member: &Member, pod: &Object) {
     let text = format!("instance {} was made from an older template", member.name);
     delete(pass, pod, Reason::Because { word: "Renew", text });
@@ -193,6 +206,24 @@ mod tests {
             assert_eq!(broken(&world), 0, "of {replicas}");
             assert_eq!(world.condition("Ready").map(|c| c.0).as_deref(), Some("True"));
         }
+    }
+
+    #[test]
+    fn a_bad_image_at_the_start_of_a_stopped_cluster_heals_by_reverting() {
+        let mut world = World::settled(2);
+        world.edit(|s| s["shutdown"] = true.into());
+        world.settle();
+        world.edit(|s| {
+            s["shutdown"] = false.into();
+            s["image"] = "bad".into();
+        });
+        (0..15).for_each(|_| {
+            world.round();
+        });
+        assert_eq!(world.condition("Reconciled").map(|c| c.1).as_deref(), Some("Startup"));
+        world.edit(|s| s["image"] = "example.org/database:1".into());
+        world.settle();
+        assert_eq!(world.condition("Ready").map(|c| c.0).as_deref(), Some("True"));
     }
 
     #[test]
