@@ -5,6 +5,7 @@
 mod archive;
 pub mod init_sql;
 mod outcome;
+mod parameters;
 mod parse;
 mod render;
 mod source;
@@ -12,6 +13,7 @@ mod standby;
 
 pub use archive::ArchiveState;
 pub use outcome::Failure;
+pub use parameters::{ParameterState, Setting};
 pub use source::SourceState;
 pub use standby::StandbyState;
 
@@ -85,6 +87,11 @@ pub enum Command {
     },
     /// Query: how archiving goes ([`ArchiveState`]).
     ArchiveState,
+    /// Query: what the server has made of the parameters in its files ([`ParameterState`]).
+    ParameterState {
+        /// Which configuration it should have: another one is another question.
+        configuration: String,
+    },
     /// Query: where `pg_wal` really is.
     WalDirectory,
     /// Starts psql with the user's own SQL, as superuser in the maintenance database, and leaves it alone. Does
@@ -120,6 +127,7 @@ impl Command {
             self,
             Self::ArchiveState
                 | Self::BackupInfo
+                | Self::ParameterState { .. }
                 | Self::WalDirectory
                 | Self::InitSqlState { .. }
                 | Self::SourceState { .. }

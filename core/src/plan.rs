@@ -208,6 +208,7 @@ impl Command {
             | Command::StanzaUpgrade { .. }
             | Command::BackupInfo
             | Command::ArchiveState
+            | Command::ParameterState { .. }
             | Command::StandbyState
             | Command::Checkpoint { .. }
             | Command::WalDirectory

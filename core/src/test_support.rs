@@ -64,6 +64,9 @@ pub struct World {
     pub source: &'static str,
     /// What reaches a standby cluster: whether it streams, and the time of its newest transaction (seconds since 1970).
     pub standby: (bool, i64),
+    /// What is wrong with parameters: an error of PostgreSQL's by the name, or `missing` for a library of that name, or
+    /// `left out`.
+    pub parameters: BTreeMap<&'static str, &'static str>,
     /// How archiving goes: since when finished WAL waits, when some was archived last (seconds since 1970, 0 for
     /// never), and what the last try came to.
     pub archive: (i64, i64, &'static str),
@@ -119,6 +122,7 @@ impl World {
             old: BTreeMap::new(),
             source: "unknown not-streaming",
             standby: (true, 0),
+            parameters: BTreeMap::new(),
             archive: (0, 0, "works"),
             init_sql: BTreeMap::new(),
             wal_directory: "/pgwal/pg18_wal",
@@ -300,6 +304,7 @@ impl World {
                 let (files, now) = (i64::from(since > 0), self.now.as_second());
                 format!("{files} {} {since} {archived} {now} {last}\n", files << 24)
             }
+            Command::ParameterState { .. } => self.parameter_state(),
             Command::StandbyState => {
                 let word = if self.standby.0 { "streaming" } else { "not-streaming" };
                 format!("{word} {} {}\n", self.standby.1, self.now.as_second())
@@ -313,6 +318,26 @@ impl World {
         };
         let output = Output { exit: 0, stdout: stdout.into(), stderr: "".into() };
         Read::Known(Answer { output, at: self.now })
+    }
+
+    /// What the spec sets, as the server's files would have it.
+    fn parameter_state(&self) -> String {
+        let cluster = crate::cluster::Cluster::read(&self.cluster(), &self.config);
+        let Ok(cluster) = cluster else { return String::new() };
+        let made = crate::rules::config::dynamic(&cluster);
+        let made = made["postgresql"]["parameters"].as_object().cloned().unwrap_or_default();
+        let is = |name: &str, word: &str| self.parameters.get(name).is_some_and(|w| *w == word);
+        let there = made.into_iter().filter(|(name, _)| !is(name, "left out"));
+        let settings: serde_json::Map<_, _> = there
+            .map(|(name, value)| {
+                let error = self.parameters.get(&*name).unwrap_or(&"");
+                let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                (name.clone(), json!({"value": value, "error": error}))
+            })
+            .collect();
+        let missing: Vec<_> =
+            self.parameters.keys().filter(|name| is(name, "missing")).copied().collect();
+        json!({"settings": settings, "missing": missing}).to_string()
     }
 
     /// Time and entropy of a pass.

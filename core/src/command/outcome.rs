@@ -107,6 +107,7 @@ impl Command {
             Self::SourceState { host, port } => format!("ask whether {host}:{port} accepts writes"),
             Self::StandbyState => "ask what reaches the standby".to_owned(),
             Self::ArchiveState => "ask how archiving goes".to_owned(),
+            Self::ParameterState { .. } => "ask what became of the parameters".to_owned(),
             Self::WalDirectory => "ask where pg_wal is".to_owned(),
         }
     }

@@ -47,6 +47,9 @@ fn guess(words: &[&str], input: Option<&str>) -> Option<Command> {
             Some(users) => Command::Users { users },
             None if input?.contains("pg_stat_wal_receiver") => Command::StandbyState,
             None if input?.contains("pg_stat_archiver") => Command::ArchiveState,
+            None if input?.contains("pg_file_settings") => {
+                Command::ParameterState { configuration: super::parameters::parse(input?)? }
+            }
             None => Command::Checkpoint { timeout_s: checkpoint_timeout_s(input?)? },
         },
         ["patronictl", "edit-config", ..] => {

@@ -1,6 +1,6 @@
 //! Commands as argument vectors and standard input.
 
-use super::{Command, Rendered, archive, init_sql, source, standby};
+use super::{Command, Rendered, archive, init_sql, parameters, source, standby};
 use crate::names::{MAINTENANCE_DATABASE, STANZA};
 use crate::pgbackrest::config::CONFIG_HASH_PATH;
 use crate::postgres::sql;
@@ -100,6 +100,7 @@ impl Command {
             Self::Checkpoint { timeout_s } => psql(checkpoint(*timeout_s)),
             Self::StandbyState => psql(standby::script()),
             Self::ArchiveState => psql(archive::script()),
+            Self::ParameterState { configuration } => psql(parameters::script(configuration)),
             Self::WalDirectory => bash(WAL_SCRIPT, &[]),
             Self::StartInitSql { token, sql } => {
                 Rendered { stdin: Some(sql.clone()), ..bash(&init_sql::start(), &[token]) }

@@ -52,7 +52,7 @@ fn compare(path: &str, user: &Value, made: Option<&Value>, found: &mut Vec<Strin
 }
 
 /// Whether PostgreSQL or Patroni would take both for the same.
-fn same(user: &Value, made: &Value) -> bool {
+pub(crate) fn same(user: &Value, made: &Value) -> bool {
     let truth = |value: &Value| match &*text(value).to_lowercase() {
         "on" | "true" | "yes" | "1" => Some(true),
         "off" | "false" | "no" | "0" => Some(false),

@@ -13,7 +13,7 @@ use crate::pass::Pass;
 use crate::patroni::kept::kept;
 use crate::plan::{Op, Write};
 use crate::report::{Outcome, Reason, Step};
-use crate::rules::{archiving, expiry, standby_lag};
+use crate::rules::{archiving, expiry, parameters, standby_lag};
 use crate::unbuilt;
 
 /// Events for conditions that begin to say something else, and for fields that are not built yet.
@@ -38,8 +38,9 @@ pub fn of_changed_conditions(pass: &Pass<'_>) -> Vec<Write> {
     };
     // That it works is news only after it did not.
     let flows = |c: &Condition| {
-        [archiving::TYPE, standby_lag::TYPE].contains(&&*c.type_)
-            && (c.status == "False" || old(c).is_some())
+        [archiving::TYPE, parameters::TYPE, standby_lag::TYPE].contains(&&*c.type_)
+            && c.status != "Unknown"
+            && (c.status == "False" || old(c).is_some_and(|o| o.status != "Unknown"))
     };
     let expiring = |c: &Condition| c.type_ == expiry::TYPE;
     let told = changed

@@ -16,6 +16,7 @@ pub mod instance_names;
 pub mod instances;
 pub mod leftovers;
 pub mod members;
+pub mod parameters;
 pub mod pending_restart;
 pub mod permissions;
 pub mod pki;

@@ -9,7 +9,7 @@ use crate::pass::Pass;
 use crate::patroni::status::Waiting;
 use crate::report::{Reason, Step};
 use crate::rules::members::{Member, Members};
-use crate::rules::safety;
+use crate::rules::{parameters, safety};
 
 /// What a standby needs at least as much of as its primary.
 const ORDERED: [&str; 5] = [
@@ -53,6 +53,10 @@ pub fn one(pass: &mut Pass<'_>, members: &Members) {
     let what = if names.is_empty() { "a parameter".to_owned() } else { names.join(", ") };
     if let Err(hold) = safety::may_restart(members, next) {
         let text = format!("{what} of instance {} changes later: {hold}", next.name);
+        return pass.wait(Step::Patroni, "RestartPending", text);
+    }
+    if let Some(why) = parameters::hold(pass, members) {
+        let text = format!("{what} of instance {} changes later: {why}", next.name);
         return pass.wait(Step::Patroni, "RestartPending", text);
     }
     let text = format!("{what} of instance {} changes by a restart of PostgreSQL", next.name);

@@ -7,7 +7,7 @@ use crate::pass::Pass;
 use crate::plan::{Op, Propagation};
 use crate::report::{Outcome, Reason, Step};
 use crate::rules::members::{Member, Members};
-use crate::rules::safety;
+use crate::rules::{parameters, safety};
 
 /// How long a checkpoint before the restart of a lone instance may take: the Pod's own grace period.
 const CHECKPOINT_S: u32 = 30;
@@ -28,6 +28,12 @@ pub fn one(pass: &mut Pass<'_>, members: &Members) {
     let Some(pod) = next.pod().cloned() else { return };
     if let Err(hold) = safety::may_restart(members, next) {
         let text = format!("instance {} is renewed later: {hold}", next.name);
+        return pass.wait(Step::Rollout, "Rollout", text);
+    }
+    if next.ready()
+        && let Some(why) = parameters::hold(pass, members)
+    {
+        let text = format!("instance {} is renewed later: {why}", next.name);
         return pass.wait(Step::Rollout, "Rollout", text);
     }
     if leader.as_ref() != Some(&next.name) {

@@ -69,6 +69,7 @@ pub fn write(pass: &mut Pass<'_>, members: &Members) {
     ready(pass, members);
     backups(pass);
     super::archiving::tell(pass, members);
+    super::parameters::tell(pass, members);
     super::standby_lag::tell(pass, members);
     super::expiry::tell(pass);
     promotion(pass);

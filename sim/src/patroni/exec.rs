@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ivory_core::Sensitive;
 use ivory_core::command::{Command, UserStatement};
 use ivory_core::read::Output;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::patroni::config::Dynamic;
 use crate::patroni::dcs::{Dcs, Slot};
@@ -18,7 +18,7 @@ use crate::patroni::switchover::{failed, printed};
 use crate::pgbackrest::{BackrestReply, BackrestRequest};
 use crate::postgres::server::State;
 use crate::postgres::wal::Change;
-use crate::postgres::{StreamRequest, psql, roles};
+use crate::postgres::{StreamRequest, acceptance, psql, roles};
 use crate::time::Span;
 use crate::world::call::{Call, CallError, Reply};
 use crate::world::{Cx, Ticket};
@@ -59,6 +59,8 @@ impl Member {
             Command::StandbyState => self.no_connection(),
             Command::ArchiveState if self.pg.up() => self.archive_state(cx),
             Command::ArchiveState => self.no_connection(),
+            Command::ParameterState { .. } if self.pg.up() => self.parameter_state(),
+            Command::ParameterState { .. } => self.no_connection(),
             Command::WalDirectory => match self.look(cx) {
                 Some(data) => printed(format!("{}\n", data.wal_directory)),
                 None => failed(1, "realpath: No such file or directory"),
@@ -101,6 +103,21 @@ impl Member {
             Command::RestartPending { member, .. } => self.restart_pending(cx, asker, member),
             _ => {}
         }
+    }
+
+    /// What the server has made of the parameters in its files.
+    fn parameter_state(&self) -> Output {
+        let waits: Vec<&str> = self.pending_restart.iter().map(|w| w.name).collect();
+        let written = self.dynamic.parameters.iter().filter(|(n, v)| acceptance::is_written(n, v));
+        let settings: Map<String, Value> = written
+            .map(|(name, value)| {
+                let error = acceptance::error(name, value).filter(|_| !waits.contains(&&**name));
+                (name.to_lowercase(), json!({"value": value, "error": error.unwrap_or_default()}))
+            })
+            .collect();
+        let libraries = self.dynamic.parameters.get("shared_preload_libraries");
+        let missing = libraries.map(|list| acceptance::missing(list)).unwrap_or_default();
+        printed(json!({"settings": settings, "missing": missing}).to_string())
     }
 
     fn no_connection(&self) -> Output {

@@ -1,6 +1,7 @@
 //! PostgreSQL as a model: timelines, LSNs, roles, databases, parameters, streaming; no pages, no SQL.
 //! This module holds the client contract ([`SqlRequest`], [`SqlReply`]) and the replication protocol.
 
+pub mod acceptance;
 pub mod auth;
 pub mod contents;
 pub mod data;

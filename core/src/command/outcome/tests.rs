@@ -96,6 +96,7 @@ fn commands() -> impl Strategy<Value = Command> {
         (name(), any::<u16>()).prop_map(|(host, port)| Command::SourceState { host, port }),
         "[0-9a-f]{4,12}".prop_map(|token| Command::InitSqlState { token }),
         any::<u32>().prop_map(|timeout_s| Command::Checkpoint { timeout_s }),
+        "[0-9a-f]{4,12}".prop_map(|configuration| Command::ParameterState { configuration }),
         Just(Command::WalDirectory),
         Just(Command::ArchiveState),
         Just(Command::StandbyState),
