@@ -76,7 +76,11 @@ pub fn story(seed: u64) -> Value {
         spec.settle();
         steps.push(json!({"apply": spec.manifest()}));
     }
-    // Of archiving one hears a minute later only.
+    // Of these one hears a minute later only.
+    if spec.sets_parameters() {
+        let accepted = json!({"type": "ParametersAccepted", "status": true});
+        steps.push(json!({"wait": {"condition": accepted}, "within": HEALS}));
+    }
     let archives = json!({"type": "ContinuousArchiving", "status": true});
     let end = json!({
         "ready": true, "client": {"writes": true}, "primary": "one", "condition": archives,

@@ -18,6 +18,10 @@ pub struct Spec {
     expands: bool,
 }
 
+/// Parameters that Patroni leaves out, or that PostgreSQL does not start with.
+const WRONG: [(&str, &str); 3] =
+    [("work_mem", "lots"), ("timezone", "Mars/Phobos"), ("shared_preload_libraries", "nosuch")];
+
 impl Spec {
     /// Draws a first one.
     pub fn draw(dice: &mut Dice, expands: bool) -> Self {
@@ -70,6 +74,18 @@ impl Spec {
         if let Some(patroni) = self.spec["patroni"].as_object_mut() {
             patroni.remove("switchover");
         }
+        let parameters =
+            self.spec.pointer_mut("/patroni/dynamicConfiguration/postgresql/parameters");
+        if let Some(parameters) = parameters.and_then(Value::as_object_mut) {
+            parameters.retain(|name, value| !WRONG.contains(&(name, value.as_str().unwrap_or(""))));
+        }
+    }
+
+    /// Whether it sets parameters of which one hears what became of them.
+    pub fn sets_parameters(&self) -> bool {
+        let all = self.spec.pointer("/patroni/dynamicConfiguration/postgresql/parameters");
+        let all = all.and_then(Value::as_object);
+        all.is_some_and(|all| all.keys().any(|name| name != "max_connections"))
     }
 
     /// Changes something, and returns the step that applies it.
@@ -78,7 +94,7 @@ impl Spec {
         let number = self.edits;
         let sets = self.spec["instances"].as_array().map_or(1, Vec::len) as u64;
         let at = dice.below(sets) as usize;
-        match dice.below(20) {
+        match dice.below(21) {
             0..4 => self.spec["instances"][at]["replicas"] = dice.between(1, 4).into(),
             4 => {
                 let millicores = dice.between(1, 4) * 100;
@@ -133,6 +149,10 @@ impl Spec {
             }
             17 => {
                 self.spec["metadata"] = json!({"annotations": {"restarted": format!("{number}")}})
+            }
+            19 => {
+                let (name, value) = dice.one(&WRONG);
+                self.parameter(name, value);
             }
             18 => self.spec["service"] = json!({"type": dice.one(&["ClusterIP", "NodePort"])}),
             _ => self.spec["metadata"] = json!({"annotations": {"note": format!("n{number}")}}),
