@@ -10,12 +10,14 @@ mod parse;
 mod render;
 mod source;
 mod standby;
+mod volumes;
 
 pub use archive::ArchiveState;
 pub use outcome::Failure;
 pub use parameters::{ParameterState, Setting};
 pub use source::SourceState;
 pub use standby::StandbyState;
+pub use volumes::VolumeTrouble;
 
 use crate::sensitive::Sensitive;
 
@@ -112,6 +114,8 @@ pub enum Command {
     },
     /// Query: what reaches a standby cluster's leader ([`StandbyState`]).
     StandbyState,
+    /// Query: whether an instance's volumes can be written to ([`VolumeTrouble`]).
+    VolumeState,
     /// Query: how far the SQL is that was started ([`init_sql::State`]).
     InitSqlState {
         /// What its traces are called.
@@ -132,6 +136,7 @@ impl Command {
                 | Self::InitSqlState { .. }
                 | Self::SourceState { .. }
                 | Self::StandbyState
+                | Self::VolumeState
         )
     }
 }

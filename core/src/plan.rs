@@ -210,6 +210,7 @@ impl Command {
             | Command::ArchiveState
             | Command::ParameterState { .. }
             | Command::StandbyState
+            | Command::VolumeState
             | Command::Checkpoint { .. }
             | Command::WalDirectory
             | Command::InitSqlState { .. }

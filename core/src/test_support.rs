@@ -74,6 +74,8 @@ pub struct World {
     pub init_sql: BTreeMap<String, (i32, i64)>,
     /// Where pg_wal is said to be.
     pub wal_directory: &'static str,
+    /// What each instance answers that is asked for its volumes.
+    pub volumes: String,
     /// The timeline of the database.
     pub timeline: u64,
     version: u64,
@@ -126,6 +128,7 @@ impl World {
             archive: (0, 0, "works"),
             init_sql: BTreeMap::new(),
             wal_directory: "/pgwal/pg18_wal",
+            volumes: "/pgdata 1000000 rw\n".into(),
             timeline: 1,
             version: 100,
             uids: 0,
@@ -309,6 +312,7 @@ impl World {
                 let word = if self.standby.0 { "streaming" } else { "not-streaming" };
                 format!("{word} {} {}\n", self.standby.1, self.now.as_second())
             }
+            Command::VolumeState => self.volumes.clone(),
             Command::SourceState { .. } => format!("{}\n", self.source),
             Command::InitSqlState { ref token } => match self.init_sql.get(token) {
                 None => "none\n".to_owned(),

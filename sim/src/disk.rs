@@ -6,6 +6,36 @@ use std::sync::Arc;
 
 use crate::pgbackrest::Repository;
 use crate::postgres::DataDirectory;
+use crate::time::Span;
+
+/// Why nothing can be written to a volume.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Trouble {
+    /// Nothing more fits (ENOSPC). Growth ends it.
+    Full,
+    /// Its file system takes no writes (EROFS), as Linux has it after an error of the device.
+    ReadOnly,
+}
+
+impl Trouble {
+    /// In the words of the C library.
+    #[must_use]
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Full => "No space left on device",
+            Self::ReadOnly => "Read-only file system",
+        }
+    }
+
+    /// The number of the error in Linux, as pgBackRest prints it.
+    #[must_use]
+    pub fn number(self) -> u8 {
+        match self {
+            Self::Full => 28,
+            Self::ReadOnly => 30,
+        }
+    }
+}
 
 /// A volume's contents.
 #[derive(Clone, Debug, Default)]
@@ -15,8 +45,10 @@ pub struct Volume {
     /// PostgreSQL data directories by their name at the volume's root: `pg18`, `pg18_bootstrap` (a restored one
     /// that waits for its instance), `pg18.failed`.
     pub directories: BTreeMap<Arc<str>, DataDirectory>,
-    /// Whether nothing more fits (a fault). Growth ends it.
-    pub full: bool,
+    /// Why nothing can be written to it (a fault).
+    pub trouble: Option<Trouble>,
+    /// How much longer a flush takes than on a good disk (a fault).
+    pub slow: Span,
     /// A pgBackRest repository.
     pub repository: Option<Repository>,
 }
@@ -42,7 +74,7 @@ impl Volume {
     /// Feeds what decides the future into a fingerprint.
     pub fn fingerprint(&self, hash: &mut dyn Hasher) {
         let mut hash = hash;
-        (self.capacity_bytes, self.full).hash(&mut hash);
+        (self.capacity_bytes, self.trouble, self.slow).hash(&mut hash);
         for (name, directory) in &self.directories {
             name.hash(&mut hash);
             directory.fingerprint(hash);

@@ -77,7 +77,16 @@ impl Lab {
 /// The operator's settings: images as the release names them.
 #[must_use]
 pub fn config() -> Config {
-    let image = |name: &str| format!("docker.io/ivorysql/{name}");
+    config_of(0)
+}
+
+/// The settings of a release that so many came before: each brings newer images.
+#[must_use]
+pub fn config_of(release: u32) -> Config {
+    let image = |name: &str| {
+        let name = name.strip_suffix('1').unwrap_or(name);
+        format!("docker.io/ivorysql/{name}{}", release + 1)
+    };
     let images = [
         ("RELATED_IMAGE_IVORY_18", image("ivorysql:ubi9-5.4-5.4-1")),
         ("RELATED_IMAGE_IVORY_18_GIS_3.5", image("ivorysql-postgis:ubi9-3.5-5.4-1")),

@@ -108,6 +108,7 @@ impl Command {
             Self::StandbyState => "ask what reaches the standby".to_owned(),
             Self::ArchiveState => "ask how archiving goes".to_owned(),
             Self::ParameterState { .. } => "ask what became of the parameters".to_owned(),
+            Self::VolumeState => "ask whether the volumes can be written to".to_owned(),
             Self::WalDirectory => "ask where pg_wal is".to_owned(),
         }
     }

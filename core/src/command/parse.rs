@@ -25,6 +25,7 @@ fn guess(words: &[&str], input: Option<&str>) -> Option<Command> {
             Some(sql) => Command::StartInitSql { token: owned(token), sql: Sensitive::text(sql) },
             None => Command::InitSqlState { token: owned(token) },
         },
+        ["bash", _, _, _, _, "/pgdata", "/pgwal"] => Command::VolumeState,
         ["bash", _, _, _, _, host, port] if input.is_none() => {
             Command::SourceState { host: owned(host), port: port.parse().ok()? }
         }

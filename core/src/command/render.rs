@@ -1,6 +1,6 @@
 //! Commands as argument vectors and standard input.
 
-use super::{Command, Rendered, archive, init_sql, parameters, source, standby};
+use super::{Command, Rendered, archive, init_sql, parameters, source, standby, volumes};
 use crate::names::{MAINTENANCE_DATABASE, STANZA};
 use crate::pgbackrest::config::CONFIG_HASH_PATH;
 use crate::postgres::sql;
@@ -102,6 +102,7 @@ impl Command {
             Self::ArchiveState => psql(archive::script()),
             Self::ParameterState { configuration } => psql(parameters::script(configuration)),
             Self::WalDirectory => bash(WAL_SCRIPT, &[]),
+            Self::VolumeState => bash(volumes::SCRIPT, &volumes::MOUNTS),
             Self::StartInitSql { token, sql } => {
                 Rendered { stdin: Some(sql.clone()), ..bash(&init_sql::start(), &[token]) }
             }

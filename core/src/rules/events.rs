@@ -13,7 +13,7 @@ use crate::pass::Pass;
 use crate::patroni::kept::kept;
 use crate::plan::{Op, Write};
 use crate::report::{Outcome, Reason, Step};
-use crate::rules::{archiving, expiry, parameters, standby_lag};
+use crate::rules::{archiving, expiry, memory, parameters, standby_lag, volume_state};
 use crate::unbuilt;
 
 /// Events for conditions that begin to say something else, and for fields that are not built yet.
@@ -38,11 +38,13 @@ pub fn of_changed_conditions(pass: &Pass<'_>) -> Vec<Write> {
     };
     // That it works is news only after it did not.
     let flows = |c: &Condition| {
-        [archiving::TYPE, parameters::TYPE, standby_lag::TYPE].contains(&&*c.type_)
+        [archiving::TYPE, parameters::TYPE, standby_lag::TYPE, volume_state::TYPE]
+            .contains(&&*c.type_)
             && c.status != "Unknown"
             && (c.status == "False" || old(c).is_some_and(|o| o.status != "Unknown"))
     };
-    let expiring = |c: &Condition| c.type_ == expiry::TYPE;
+    // What is a warning whenever it is there at all.
+    let expiring = |c: &Condition| [expiry::TYPE, memory::TYPE].contains(&&*c.type_);
     let told = changed
         .into_iter()
         .filter(|(c, _)| c.type_ == "Ready" || flows(c) || expiring(c) || blocked(&c.reason));

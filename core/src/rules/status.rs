@@ -72,6 +72,8 @@ pub fn write(pass: &mut Pass<'_>, members: &Members) {
     super::parameters::tell(pass, members);
     super::standby_lag::tell(pass, members);
     super::expiry::tell(pass);
+    super::volume_state::tell(pass, members);
+    super::memory::tell(pass, members);
     promotion(pass);
     reconciled(pass, Some(members));
     remove(pass, kinds::PROGRESSING);

@@ -3,17 +3,20 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use ivory_core::context::Config;
 use ivory_core::{Kind, labels, names};
 
 use crate::client::{Client, ClientStart, lost_rows};
-use crate::lab::{Lab, OPERATOR, config};
+use crate::disk::Trouble;
+use crate::lab::{Lab, OPERATOR, config_of};
 use crate::node::faults;
 use crate::operator::Operator;
+use crate::patroni::Member;
 use crate::patroni::check::member_of_pod;
 use crate::patroni::fault;
 use crate::postgres::{SqlReply, SqlRequest, Statement};
 use crate::scenario::driver::{Break, ClientFacts, Driver};
-use crate::scenario::language::{ClientSpec, SqlAsk, SqlWhat, WorldSpec};
+use crate::scenario::language::{ClientSpec, Flow, Sick, SqlAsk, SqlWhat, WorldSpec};
 use crate::scenario::world_driver::{Site, WorldDriver};
 use crate::time::Span;
 use crate::world::call::{Call, CallError, Reply};
@@ -29,6 +32,8 @@ const STATEMENT: Span = Span::s(10);
 pub struct LabSite {
     clients: BTreeMap<String, Joined>,
     asked: u32,
+    /// How many newer releases of the operator there were.
+    release: u32,
 }
 
 /// A client that was started.
@@ -67,6 +72,39 @@ impl Site for LabSite {
                 faults::kill_container(world, kube, namespace, pod, container),
                 &format!("container {container} of Pod {pod}"),
             ),
+            Break::OutOfMemory(namespace, pod, container) => found(
+                faults::run_out_of_memory(world, kube, namespace, pod, container),
+                &format!("container {container} of Pod {pod}"),
+            ),
+            Break::KillBackend(namespace, pod) => {
+                let member = member(world, kube, namespace, pod)?;
+                fault::kill_backend(world, member);
+                Ok(())
+            }
+            Break::PauseNode(node, span) => {
+                let done = faults::pause_node(world, kube, node, *span);
+                // Patroni that stood still has yet to learn that its time is over.
+                for process in world.processes_where(kube, |p| done && *p.node == **node) {
+                    if world.actor::<Member>(process).is_some() {
+                        fault::hang_patroni(world, process, span.seconds() as u8);
+                    }
+                }
+                found(done, &format!("node {node}"))
+            }
+            Break::Clock(node, ahead) => {
+                world.set_clock(kube, node, *ahead);
+                Ok(())
+            }
+            Break::Dns(works) => {
+                world.resolve_names(kube, *works);
+                Ok(())
+            }
+            Break::UpgradeOperator => {
+                switch(world, kube, OPERATOR, config_of(self.release), false);
+                self.release += 1;
+                switch(world, kube, OPERATOR, config_of(self.release), true);
+                Ok(())
+            }
             Break::CrashNode(node) => {
                 found(faults::crash_node(world, kube, node), &format!("node {node}"))
             }
@@ -89,17 +127,18 @@ impl Site for LabSite {
                 kill_users_of(world, kube, volume);
                 Ok(())
             }
-            Break::Disk(volume, full) => {
+            Break::Disk(volume, sick) => {
                 let disk = world.kube_mut(kube).volume_mut(volume);
                 let disk = disk.ok_or_else(|| format!("volume {volume} is not there"))?;
-                if disk.repository.is_none() {
-                    return Err(format!("volume {volume} holds no repository"));
+                match *sick {
+                    Sick::Full(full) => disk.trouble = full.then_some(Trouble::Full),
+                    Sick::ReadOnly(only) => disk.trouble = only.then_some(Trouble::ReadOnly),
+                    Sick::Slow(span) => disk.slow = span,
                 }
-                disk.full = *full;
                 Ok(())
             }
             Break::Operator(up) => {
-                switch(world, kube, OPERATOR, *up);
+                switch(world, kube, OPERATOR, config_of(self.release), *up);
                 Ok(())
             }
             Break::Images(image, failing) => {
@@ -132,9 +171,14 @@ impl Site for LabSite {
                 fault::hang_patroni(world, member, span.seconds() as u8);
                 Ok(())
             }
-            Break::Replication(namespace, pod, flows) => {
+            Break::Replication(namespace, pod, how) => {
                 let member = member(world, kube, namespace, pod)?;
-                fault::freeze_replication(world, member, !flows);
+                match *how {
+                    Flow::Flows(flows) => fault::freeze_replication(world, member, !flows),
+                    Flow::Late(span) => {
+                        fault::delay_replication(world, member, span.seconds() as u32);
+                    }
+                }
                 Ok(())
             }
             Break::KillPostgres(namespace, pod) => {
@@ -143,7 +187,7 @@ impl Site for LabSite {
                 Ok(())
             }
             Break::SecondOperator(up) => {
-                switch(world, kube, SECOND, *up);
+                switch(world, kube, SECOND, config_of(self.release), *up);
                 Ok(())
             }
             Break::Partition(..)
@@ -252,11 +296,11 @@ impl Site for LabSite {
 }
 
 /// Starts the operator of a name, or kills it; one that is as it should be is left alone.
-fn switch(world: &mut World, kube: KubeId, name: &str, up: bool) {
+fn switch(world: &mut World, kube: KubeId, name: &str, config: Config, up: bool) {
     match (world.find(kube, name), up) {
         (Some(operator), false) => world.kill(operator, 137),
         (None, true) => {
-            world.spawn(kube, Arc::new(Operator::new(name, config())), None, None);
+            world.spawn(kube, Arc::new(Operator::new(name, config)), None, None);
         }
         _ => {}
     }

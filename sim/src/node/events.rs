@@ -44,7 +44,7 @@ impl Recorder {
         } else {
             about.meta.namespace.clone()
         };
-        let now = time_text(cx.now().timestamp());
+        let now = time_text(cx.clock().timestamp());
         let verb = if let Some((name, count)) = self.known.get_mut(&key) {
             *count += 1;
             let patch = json!({"count": *count, "lastTimestamp": now});

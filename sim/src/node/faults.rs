@@ -10,6 +10,7 @@ use crate::kube::Verb;
 use crate::node::json::{list, text};
 use crate::node::person::Person;
 use crate::node::{Drain, Kubelet, requests};
+use crate::time::Span;
 use crate::world::journal::Milestone;
 use crate::world::{Actor, ActorId, Cx, Input, KubeId, World};
 
@@ -48,8 +49,18 @@ pub fn crash_node(world: &mut World, kube: KubeId, node: &str) -> bool {
     for process in world.processes_where(kube, |p| &*p.node == node) {
         world.kill(process, 137);
     }
+    world.release_machine(kube, node);
     let off = Off { name: format!("off/{node}"), kubelet: Arc::new(state.rebooted(kube)) };
     world.spawn(kube, Arc::new(off), None, None);
+    true
+}
+
+/// Lets a machine stand still for a time. False when there is no such machine, or it is off.
+pub fn pause_node(world: &mut World, kube: KubeId, node: &str, how_long: Span) -> bool {
+    if kubelet(world, kube, node).is_none() {
+        return false;
+    }
+    world.hold_machine(kube, node, world.now() + how_long);
     true
 }
 
@@ -111,7 +122,26 @@ pub fn delete_node(world: &mut World, kube: KubeId, node: &str) {
     insist(world, kube, requests::delete_now(&object));
 }
 
-/// Ends a container's processes by SIGKILL, as the kernel does when memory is short. False when none runs.
+/// The kernel ends a container that has used up its memory: all its processes, since kubelets group them
+/// (`memory.oom.group`, Kubernetes 1.28+ with cgroup v2). The status says `OOMKilled`. False when none runs.
+pub fn run_out_of_memory(
+    world: &mut World,
+    kube: KubeId,
+    namespace: &str,
+    pod: &str,
+    container: &str,
+) -> bool {
+    let inside = |p: &crate::world::Place| {
+        &*p.namespace == namespace && &*p.pod == pod && &*p.container == container
+    };
+    let processes = world.processes_where(kube, inside);
+    for process in &processes {
+        world.kill_for_memory(*process);
+    }
+    !processes.is_empty()
+}
+
+/// Ends a container's processes by SIGKILL. False when none runs.
 pub fn kill_container(
     world: &mut World,
     kube: KubeId,

@@ -277,9 +277,13 @@ impl Actor for Kubelet {
             }
             Input::Response(ticket, response) => self.answered(cx, *ticket, response),
             Input::Exited(process, code) => {
+                let out_of_memory = cx.ran_out_of_memory(*process);
                 if let Some((serial, slot)) = self.shared.processes.remove(process) {
                     self.with(cx, serial, |worker, shared, cx| {
                         worker.ended(shared, cx, slot, *code, String::new());
+                        if out_of_memory {
+                            worker.ran_out_of_memory(slot);
+                        }
                     });
                 }
             }

@@ -285,6 +285,13 @@ impl Worker {
         }
     }
 
+    /// The runtime says that a container which has ended had used up its memory.
+    pub fn ran_out_of_memory(&mut self, slot: usize) {
+        if let State::Ended(ended) = &mut self.containers[slot].state {
+            ended.reason = "OOMKilled";
+        }
+    }
+
     /// A container that ended is started again, at once or after its back-off.
     fn restart(&mut self, node: &mut Shared, cx: &mut Cx<'_>, slot: usize) {
         let container = &mut self.containers[slot];

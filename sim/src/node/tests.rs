@@ -409,6 +409,45 @@ fn a_dead_node_keeps_its_pods_terminating_until_it_is_back() {
 }
 
 #[test]
+fn a_container_that_used_up_its_memory_says_so_and_runs_again() {
+    let mut world = world(1);
+    create_pod(&mut world, "p", "idle", |_| ());
+    wait(&mut world, "p", "Running ready Running/0", 30);
+    let last = |world: &World| {
+        let pod = get(world, "p").expect("a Pod");
+        let statuses = pod.at(&["status", "containerStatuses"]).cloned().expect("statuses");
+        let end = statuses[0]["lastState"]["terminated"].clone();
+        (end["reason"].as_str().map(str::to_owned), end["exitCode"].as_i64())
+    };
+    assert!(faults::run_out_of_memory(&mut world, KUBE, "ns", "p", "idle"));
+    wait(&mut world, "p", "Running ready Running/1", 30);
+    assert_eq!(last(&world), (Some("OOMKilled".to_owned()), Some(137)));
+    assert!(faults::kill_pod(&mut world, KUBE, "ns", "p"));
+    wait(&mut world, "p", "Running ready Running/2", 30);
+    assert_eq!(
+        last(&world),
+        (Some("Error".to_owned()), Some(137)),
+        "another death is another matter"
+    );
+    assert!(!faults::run_out_of_memory(&mut world, KUBE, "ns", "p", "nothing"));
+}
+
+#[test]
+fn a_node_that_stands_still_does_nothing_until_it_goes_on() {
+    let mut world = world(2);
+    create_pod(&mut world, "p", "idle", |_| ());
+    wait(&mut world, "p", "Running ready Running/0", 30);
+    let node = get(&world, "p").and_then(|p| p.str_at(&["spec", "nodeName"]).map(str::to_owned));
+    let node = node.expect("placed");
+    assert!(faults::pause_node(&mut world, KUBE, &node, Span::s(100)));
+    delete(&mut world, "p", None);
+    world.advance(Span::s(90));
+    assert_eq!(line(&world, "p"), "Running terminating ready Running/0");
+    wait(&mut world, "p", "gone", 20);
+    assert!(!faults::pause_node(&mut world, KUBE, "nothing", Span::s(1)));
+}
+
+#[test]
 fn five_replicas_spread_over_three_nodes_and_anti_affinity_says_why_not() {
     let mut world = world(3);
     let constraint = |key: &str| {

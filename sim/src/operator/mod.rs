@@ -341,6 +341,7 @@ impl Actor for Operator {
             | Input::Reply(..)
             | Input::Signal(_)
             | Input::Mounts(_)
+            | Input::Clock(_)
             | Input::Exited(..) => {}
         }
     }

@@ -1,6 +1,7 @@
 //! The one slot for long work beside the loop (patroni.md §2.2-B): bootstrap, starts, promotion, restart,
 //! copies. The loop goes on renewing the key meanwhile.
 
+use crate::disk::Trouble;
 use crate::patroni::clone::Copying;
 use crate::patroni::config::ReplicaMethod;
 use crate::patroni::durations;
@@ -46,6 +47,16 @@ pub(super) struct Action {
     pub alarm: u64,
 }
 
+/// Whether a step of some work ends in a start of PostgreSQL.
+fn starts(kind: &Kind, stage: u8) -> bool {
+    match kind {
+        Kind::Initdb | Kind::Existing | Kind::StartPrimary | Kind::StartStandby => true,
+        Kind::CrashRecovery => true,
+        Kind::Restart(_) => stage > 0,
+        Kind::Failing | Kind::Copy(_) | Kind::Promote | Kind::Demote => false,
+    }
+}
+
 impl Member {
     /// Begins long work; the turn of the loop ends with it.
     pub(super) fn act(&mut self, cx: &mut Cx<'_>, kind: Kind) {
@@ -74,9 +85,11 @@ impl Member {
                 self.pg.state = State::Starting;
                 self.word = Word::Starting;
                 self.start_deadline = Some(cx.now() + self.dynamic.primary_start_timeout);
-                durations::START
+                let failing = self.start_trouble(cx).is_some();
+                let noticed = if failing { durations::START_FAILS } else { durations::START };
+                noticed + self.checkpoint_time(cx)
             }
-            Kind::CrashRecovery => durations::CRASH_RECOVERY,
+            Kind::CrashRecovery => durations::CRASH_RECOVERY + self.checkpoint_time(cx),
             Kind::Promote => {
                 self.action = Some(Action { kind, stage: 0, alarm: 0 });
                 return self.ask_for_timeline(cx);
@@ -111,6 +124,11 @@ impl Member {
             return;
         };
         let (kind, stage) = (action.kind.clone(), action.stage);
+        if starts(&kind, stage)
+            && let Some(trouble) = self.start_trouble(cx)
+        {
+            return self.not_started(cx, &kind, trouble);
+        }
         match kind {
             Kind::Initdb => self.initialized(cx),
             Kind::Existing => self.existing_started(cx),
@@ -142,6 +160,28 @@ impl Member {
             Kind::Promote => self.promoted(cx),
             Kind::Restart(asker) => self.restart_step(cx, asker, stage),
             Kind::Demote => self.stop_begin(cx),
+        }
+    }
+
+    /// A disk keeps PostgreSQL from starting; what is made of that depends on what was to be done.
+    fn not_started(&mut self, cx: &mut Cx<'_>, kind: &Kind, trouble: Trouble) {
+        match kind {
+            Kind::Initdb | Kind::Existing => {
+                self.word =
+                    if *kind == Kind::Initdb { Word::InitdbFailed } else { Word::CustomFailed };
+                self.bootstrap_failed = true;
+                self.say(cx, format!("fails to initialize: {}", trouble.text()));
+                self.done(cx);
+            }
+            Kind::CrashRecovery => self.done(cx),
+            Kind::Restart(asker) => {
+                if let Some(asker) = asker {
+                    let reply = super::rest::RestReply::Code(503, "restart failed".into());
+                    cx.reply(*asker, Reply::Rest(reply));
+                }
+                self.start_failed(cx, trouble);
+            }
+            _ => self.start_failed(cx, trouble),
         }
     }
 
@@ -209,6 +249,9 @@ impl Member {
     }
 
     fn promoted(&mut self, cx: &mut Cx<'_>) {
+        if self.panics(cx) {
+            return self.done(cx);
+        }
         let (now, timeline) = (cx.now(), self.next_timeline);
         if let Some(data) = self.data(cx) {
             data.promote(now, timeline);
@@ -226,7 +269,7 @@ impl Member {
     }
 
     pub(super) fn post_promote_checkpoint(&mut self, cx: &mut Cx<'_>) {
-        if !self.pg.primary() {
+        if !self.pg.primary() || self.panics(cx) {
             return;
         }
         let now = cx.now();

@@ -60,7 +60,7 @@ impl Member {
         if !self.pg.primary() || self.archive.open > 0 {
             return;
         }
-        let now = cx.now();
+        let (now, clock) = (cx.now(), cx.clock());
         let Some(data) = self.data(cx) else {
             return;
         };
@@ -68,9 +68,14 @@ impl Member {
             return;
         }
         if !data.end.is_multiple_of(SEGMENT_BYTES) {
+            if self.panics(cx) {
+                return;
+            }
+            let Some(data) = self.data(cx) else { return };
             data.write(now, Change::Switch);
         }
-        data.ready_since.get_or_insert(now);
+        let Some(data) = self.data(cx) else { return };
+        data.ready_since.get_or_insert(clock);
         self.archive.switched_at = now;
         self.push_log(cx);
         self.archive_push(cx);
@@ -127,7 +132,7 @@ impl Member {
     }
 
     fn archive_tried(&mut self, cx: &mut Cx<'_>, end: Lsn) {
-        let now = cx.now();
+        let now = cx.clock();
         self.archive.fails = self.archive.failed;
         if !self.archive.failed {
             self.archive.archived_at = Some(now);
@@ -161,7 +166,7 @@ impl Member {
             return false;
         }
         self.archive.last_tries = LAST_TRIES;
-        let now = cx.now();
+        let now = cx.clock();
         if let Some(data) = self.data(cx) {
             data.ready_since.get_or_insert(now);
         }
@@ -182,7 +187,7 @@ impl Member {
             files * SEGMENT_BYTES,
             seconds(waits.map(|(since, _)| since)),
             seconds(self.archive.archived_at),
-            seconds(Some(cx.now())),
+            seconds(Some(cx.clock())),
             if self.archive.fails { "fails" } else { "works" },
         ))
     }

@@ -197,6 +197,10 @@ impl Member {
     }
 
     fn place(&mut self, cx: &mut Cx<'_>, copying: &Copying, arrived: &DataDirectory) {
+        if let Some(trouble) = self.start_trouble(cx) {
+            self.say(cx, format!("can't store its copy: {}", trouble.text()));
+            return self.copy_failed(cx, Copying { arrived: None, ..copying.clone() });
+        }
         let directory = self.config.directory.clone();
         let wal = self.config.wal_directory.clone();
         if let Some(volume) = cx.volume(&self.volume) {

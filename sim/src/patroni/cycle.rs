@@ -179,16 +179,18 @@ impl Member {
 
     /// E: an attempt to recover was made.
     fn step_recovering(&mut self, cx: &mut Cx<'_>) {
-        if self.recovering && !self.rewind.pending() {
-            self.recovering = false;
+        if std::mem::take(&mut self.recovering) && !self.rewind.pending() {
             if self.pg.up() {
                 self.crash_recovered = false;
-            } else if self.pg.state == State::Down
-                && self.holds_key(cx.now())
-                && !self.crash_recovered
-            {
-                self.role = Role::Demoted;
-                return self.release(cx, Released::Nothing);
+            } else if self.pg.state == State::Down {
+                if !self.holds_key(cx.now()) {
+                    // "failed to start postgres": the next loop tries again (`post_recover`, Patroni 4.1.4).
+                    return self.finish(cx);
+                }
+                if !self.crash_recovered {
+                    self.role = Role::Demoted;
+                    return self.release(cx, Released::Nothing);
+                }
             }
         }
         self.step_data(cx);
@@ -297,8 +299,8 @@ impl Member {
             self.crash_recovered = true;
             return self.act(cx, Kind::CrashRecovery);
         }
-        self.recovering = true;
         if mine && self.dynamic.standby.is_none() {
+            self.recovering = true;
             return self.act(cx, Kind::StartStandby);
         }
         self.arm_rewind();
@@ -372,7 +374,7 @@ impl Member {
 
     fn renew_request(&self, cx: &Cx<'_>, with_position: bool) -> Request {
         let store = self.store();
-        let mut map = self.lease(cx.now());
+        let mut map = self.lease(cx.clock());
         for key in ["acquireTime", "transitions"] {
             if let Some(kept) = store.annotation(Slot::Leader, key) {
                 map.insert(key.into(), kept.into());
@@ -423,7 +425,7 @@ impl Member {
     /// The write that takes the key.
     pub(super) fn acquire_request(&self, cx: &Cx<'_>) -> Request {
         let store = self.store();
-        let now = cx.now();
+        let now = cx.clock();
         let mut map = self.lease(now);
         map.insert("acquireTime".into(), stamp(now).into());
         let before =
@@ -671,7 +673,7 @@ impl Member {
             newest.timeline,
             newest.switch,
             "no recovery target specified",
-            stamp(cx.now()),
+            stamp(cx.clock()),
             *self.config.name
         ]));
         let mut map = Map::new();

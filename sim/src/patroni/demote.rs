@@ -134,7 +134,7 @@ impl Member {
 
     fn begin_stop(&mut self, cx: &mut Cx<'_>, exit: bool) {
         let now = cx.now();
-        let primary = self.pg.primary();
+        let primary = self.pg.primary() && !self.panics(cx);
         self.word = Word::Stopping;
         if !primary {
             self.stop_now(cx, false, true);
@@ -150,7 +150,7 @@ impl Member {
             data.end
         });
         self.push_log(cx);
-        let wait = durations::NOTICE_SHUTDOWN;
+        let wait = durations::NOTICE_SHUTDOWN + self.checkpoint_time(cx);
         self.stopping = Some(self.stop(now, exit, true, end, wait));
         self.alarm(cx, wait, Alarm::Stop);
     }

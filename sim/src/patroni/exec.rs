@@ -18,7 +18,7 @@ use crate::patroni::switchover::{failed, printed};
 use crate::pgbackrest::{BackrestReply, BackrestRequest};
 use crate::postgres::server::State;
 use crate::postgres::wal::Change;
-use crate::postgres::{StreamRequest, acceptance, psql, roles};
+use crate::postgres::{SqlReply, StreamRequest, acceptance, psql, roles};
 use crate::time::Span;
 use crate::world::call::{Call, CallError, Reply};
 use crate::world::{Cx, Ticket};
@@ -45,7 +45,7 @@ impl Member {
                     }),
                 }
             }
-            Command::Checkpoint { .. } if self.pg.up() => {
+            Command::Checkpoint { .. } if self.pg.up() && !self.panics(cx) => {
                 let now = cx.now();
                 let primary = self.pg.primary();
                 if let (true, Some(data)) = (primary, self.data(cx)) {
@@ -61,6 +61,7 @@ impl Member {
             Command::ArchiveState => self.no_connection(),
             Command::ParameterState { .. } if self.pg.up() => self.parameter_state(),
             Command::ParameterState { .. } => self.no_connection(),
+            Command::VolumeState => self.volume_state(cx),
             Command::WalDirectory => match self.look(cx) {
                 Some(data) => printed(format!("{}\n", data.wal_directory)),
                 None => failed(1, "realpath: No such file or directory"),
@@ -182,8 +183,14 @@ impl Member {
         cx: &mut Cx<'_>,
         work: impl FnOnce(&mut Self, &mut Cx<'_>),
     ) -> Output {
+        if self.pg.primary() && self.panics(cx) {
+            return self.no_connection();
+        }
         match self.pg.state {
             State::Primary => {
+                if let Some(SqlReply::Error { message, .. }) = self.no_room(cx) {
+                    return failed(3, format!("ERROR:  {message}"));
+                }
                 work(self, cx);
                 self.written(cx);
                 printed("")

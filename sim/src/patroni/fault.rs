@@ -1,7 +1,9 @@
 //! Faults inside a member's container that no message could bring: for harnesses.
 
-use crate::patroni::member::{Alarm, Member};
-use crate::time::Span;
+use crate::patroni::durations;
+use crate::patroni::member::{Alarm, Member, Word};
+use crate::postgres::server::State;
+use crate::time::{Span, Time};
 use crate::world::{ActorId, Cx, Input, World};
 
 /// Tokens of timers that a harness sets; far above those of the member's own alarms.
@@ -9,6 +11,11 @@ const CRASH: u64 = u64::MAX;
 const FREEZE: u64 = u64::MAX - 1;
 const THAW: u64 = u64::MAX - 2;
 const HANG: u64 = u64::MAX - 3;
+const BACKEND: u64 = HANG - 256;
+const LATE: u64 = HANG - 1_000;
+
+/// The longest delay of replication, in seconds.
+pub const LATE_MAX_S: u32 = 10_000;
 
 /// Kills the postmaster of a member, as SIGKILL does; Patroni goes on.
 pub fn crash_postmaster(world: &mut World, member: ActorId) {
@@ -20,12 +27,39 @@ pub fn freeze_replication(world: &mut World, member: ActorId, frozen: bool) {
     world.push_timer(world.now(), member, if frozen { FREEZE } else { THAW });
 }
 
+/// Lets a member's standbys have everything so many seconds after it was written, at most [`LATE_MAX_S`]; 0 ends that.
+pub fn delay_replication(world: &mut World, member: ActorId, seconds: u32) {
+    world.push_timer(world.now(), member, LATE - u64::from(seconds.min(LATE_MAX_S)));
+}
+
+/// Kills one server process of a member by SIGKILL, as the kernel does that is short of memory: the postmaster ends all
+/// others, recovers, and goes on in its role (`restart_after_crash`, on by default); Patroni goes on.
+pub fn kill_backend(world: &mut World, member: ActorId) {
+    world.push_timer(world.now(), member, BACKEND);
+}
+
 /// Stops Patroni of a member (SIGSTOP) for a time, in whole seconds below 256; PostgreSQL goes on.
 pub fn hang_patroni(world: &mut World, member: ActorId, seconds: u8) {
     world.push_timer(world.now(), member, HANG - u64::from(seconds));
 }
 
 impl Member {
+    /// The clock of its machine jumps. Patroni compares times of day (`time.time()` in `dcs/kubernetes.py`, `ha.py`,
+    /// `__main__.py`, 4.1.4), so what it remembers is older or younger at once: after a jump forward every leader's key
+    /// seems to have expired; after one back the loop sleeps as long as the jump, once its present nap is over, unless
+    /// an event wakes it.
+    pub(super) fn clock_jumped(&mut self, now: Time, jump: Span) {
+        let shift = |at: Time| Time(at.0 - jump.0);
+        if let Some(dcs) = &mut self.dcs {
+            dcs.seen_at = shift(dcs.seen_at);
+        }
+        self.leader_expiry = self.leader_expiry.map(shift);
+        self.failsafe_until = self.failsafe_until.map(shift);
+        self.last_loop = shift(self.last_loop);
+        // A turn that is overdue comes at once, and the rhythm begins anew with it.
+        self.base = shift(self.base).max(Time(now.0 - self.dynamic.loop_wait.0));
+    }
+
     /// Takes in harness timers, and keeps a hung Patroni from hearing anything; PostgreSQL's part is heard.
     /// True when the input is done with.
     pub(super) fn asleep(&mut self, cx: &mut Cx<'_>, input: &Input) -> bool {
@@ -37,6 +71,15 @@ impl Member {
             }
             Input::Timer(token @ (FREEZE | THAW)) => {
                 self.pg.frozen = *token == FREEZE;
+                self.push_log(cx);
+                return true;
+            }
+            Input::Timer(BACKEND) => {
+                self.reinitialize(cx);
+                return true;
+            }
+            Input::Timer(token) if (LATE - u64::from(LATE_MAX_S)..=LATE).contains(token) => {
+                self.pg.late = Span::s(i64::try_from(LATE - token).unwrap_or(0));
                 self.push_log(cx);
                 return true;
             }
@@ -75,12 +118,45 @@ impl Member {
             ),
             Input::Timer(token) => matches!(
                 self.alarms.get(token),
-                Some(Alarm::Receive | Alarm::Archive | Alarm::CrashPostmaster)
+                Some(
+                    Alarm::Receive
+                        | Alarm::Archive
+                        | Alarm::CrashPostmaster
+                        | Alarm::Flushed(_)
+                        | Alarm::Reinitialized(_)
+                        | Alarm::Late
+                )
             ),
             // The watches' caches are filled by another thread, but it is stopped as well; what
             // comes meanwhile waits in the socket and is read first.
             Input::Listed(..) | Input::Changed(..) => true,
             _ => false,
+        }
+    }
+
+    /// A backend died: everybody's connection breaks, and the postmaster starts its recovery.
+    fn reinitialize(&mut self, cx: &mut Cx<'_>) {
+        if !self.pg.up() {
+            return;
+        }
+        let state = self.pg.state;
+        let upstream = self.receiver.upstream.clone();
+        self.say(cx, "lost a backend: its postmaster recovers");
+        self.stop_now(cx, state == State::Primary, false);
+        self.receiver.upstream = upstream;
+        self.pg.state = State::Starting;
+        let recovery = durations::START + self.checkpoint_time(cx);
+        self.alarm(cx, recovery, Alarm::Reinitialized(state));
+    }
+
+    /// The recovery after a backend's death is over, unless Patroni has done something else meanwhile.
+    pub(super) fn reinitialized(&mut self, cx: &mut Cx<'_>, state: State) {
+        if self.pg.state != State::Starting || self.word != Word::Running {
+            return;
+        }
+        match self.start_trouble(cx) {
+            Some(trouble) => self.start_failed(cx, trouble),
+            None => self.accept(cx, state),
         }
     }
 

@@ -103,6 +103,7 @@ impl Member {
             self.set_upstream(cx, upstream);
         }
         if self.pg.state == State::Down && !self.dynamic.pause {
+            self.recovering = true;
             return self.act(cx, Kind::StartStandby);
         }
         if self.pg.state == State::Standby {

@@ -29,6 +29,8 @@ pub struct MemberStart {
     pub config: MemberConfig,
     /// The PersistentVolume with the data directory.
     pub volume: Arc<str>,
+    /// The PersistentVolume at `/pgwal`, for the log.
+    pub wal_volume: Option<Arc<str>>,
     /// The certificate for clients.
     pub certificate: Option<Certificate>,
     /// Repositories by their number, as pgBackRest's configuration in the container has them.
@@ -53,6 +55,7 @@ pub(super) enum Word {
     Restarting,
     Stopping,
     Crashed,
+    StartFailed,
 }
 
 /// The published word for the role.
@@ -231,6 +234,12 @@ pub(super) enum Alarm {
     Exit(i32),
     /// The harness wants the postmaster dead.
     CrashPostmaster,
+    /// A slow disk has flushed a commit.
+    Flushed(Ticket),
+    /// The postmaster has recovered from the death of a backend, and is what it was.
+    Reinitialized(State),
+    /// Log that was held back is old enough now.
+    Late,
 }
 
 /// Patroni and PostgreSQL of one Pod.
@@ -239,6 +248,7 @@ pub struct Member {
     pub(super) actor_name: Arc<str>,
     pub(super) config: Arc<MemberConfig>,
     pub(super) volume: Arc<str>,
+    pub(super) wal_volume: Option<Arc<str>>,
     pub(super) repositories: Arc<Vec<RepoTarget>>,
     pub(super) config_hash: Arc<str>,
     /// The user's own SQL by its token: when psql ends, and with which status.
@@ -274,6 +284,8 @@ pub struct Member {
     pub(super) crash_recovered: bool,
     pub(super) rewind: super::follow::RewindState,
     pub(super) start_deadline: Option<Time>,
+    /// What kept PostgreSQL from starting the last time.
+    pub(super) cant_start: Option<crate::disk::Trouble>,
     pub(super) checkpointed: bool,
     pub(super) pending_restart: Vec<Waiting>,
     pub(super) stopping: Option<super::demote::Stop>,
@@ -309,6 +321,7 @@ impl Member {
         Self {
             actor_name: format!("patroni/{}/{}", config.namespace, config.name).into(),
             volume: start.volume,
+            wal_volume: start.wal_volume,
             repositories: Arc::new(start.repositories),
             config_hash: start.config_hash,
             init_sql: Arc::default(),
@@ -344,6 +357,7 @@ impl Member {
             crash_recovered: false,
             rewind: super::follow::RewindState::Idle,
             start_deadline: None,
+            cant_start: None,
             checkpointed: true,
             pending_restart: Vec::new(),
             stopping: None,
@@ -636,6 +650,9 @@ impl Member {
             Alarm::Ctl { asker, command } => self.ctl(cx, asker, &command),
             Alarm::Exit(code) => cx.exit(code),
             Alarm::CrashPostmaster => self.postmaster_died(cx),
+            Alarm::Flushed(ticket) => self.flushed(cx, ticket),
+            Alarm::Reinitialized(state) => self.reinitialized(cx, state),
+            Alarm::Late => self.push_log(cx),
         }
     }
 
@@ -651,6 +668,8 @@ impl Member {
     /// PostgreSQL stops here and now: the data are left as by a clean stop or by a crash.
     pub(super) fn stop_now(&mut self, cx: &mut Cx<'_>, primary: bool, clean: bool) {
         let now = cx.now();
+        // The checkpoint of a clean stop needs the log.
+        let clean = clean && !(primary && self.log_trouble(cx).is_some());
         if self.pg.up() || self.pg.state == State::Stopping {
             if let Some(data) = self.data(cx) {
                 data.stopped(now, primary, clean);
@@ -697,6 +716,7 @@ impl Member {
         self.pg.floors = floors;
         self.word = Word::Running;
         self.start_deadline = None;
+        self.cant_start = None;
         self.pending_restart =
             parameters::pending_restart(&self.pg.running, &self.pg.floors, &wanted);
         if state == State::Standby {
@@ -713,6 +733,9 @@ impl Actor for Member {
     }
 
     fn on(&mut self, cx: &mut Cx<'_>, input: Input) {
+        if let Input::Clock(jump) = input {
+            return self.clock_jumped(cx.now(), jump);
+        }
         if self.asleep(cx, &input) {
             return;
         }

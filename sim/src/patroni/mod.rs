@@ -22,6 +22,7 @@ mod receive;
 pub mod rest;
 mod serve;
 mod status;
+mod storage;
 mod switchover;
 mod sync;
 #[cfg(test)]
@@ -37,6 +38,8 @@ pub mod durations {
 
     /// Starting PostgreSQL until it accepts connections.
     pub const START: Span = Span::ms(300);
+    /// Until Patroni notices that a start has failed: it looks once a second.
+    pub const START_FAILS: Span = Span::ms(1000);
     /// Crash recovery in single-user mode.
     pub const CRASH_RECOVERY: Span = Span::ms(250);
     /// `initdb` and what follows it.

@@ -110,6 +110,7 @@ impl DatabasePrograms {
         Ok(Member::new(MemberStart {
             config,
             volume: volume.clone(),
+            wal_volume: start.volumes.get("/pgwal").cloned(),
             certificate: files.certificate(mounts),
             repositories: files.repositories(mounts),
             config_hash: files.config_hash(mounts),

@@ -43,8 +43,12 @@ impl Upstream {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Receiver {
     pub upstream: Option<Upstream>,
+    /// Where the connection leads that stands: a name is resolved once for each.
+    connected: Option<Where>,
     /// A question is under way.
     asking: bool,
+    /// What came last is being flushed.
+    flushing: bool,
     /// The last question was refused, or nobody answered.
     failed: bool,
     /// It reads from the archive.
@@ -56,7 +60,7 @@ pub(super) struct Receiver {
 impl Receiver {
     /// Whether it is connected.
     pub fn streaming(&self) -> bool {
-        self.asking && !self.failed && self.upstream.is_some()
+        (self.asking || self.flushing) && !self.failed && self.upstream.is_some()
     }
 }
 
@@ -78,9 +82,10 @@ impl Member {
             return;
         };
         self.receiver.position = from;
-        let to =
-            self.receiver.upstream.as_ref().and_then(|u| u.resolve(cx, &self.config.namespace));
-        let Some(to) = to else {
+        self.receiver.flushing = false;
+        let upstream = self.receiver.upstream.as_ref();
+        let named = || upstream.and_then(|u| u.resolve(cx, &self.config.namespace));
+        let Some(to) = self.receiver.connected.clone().or_else(named) else {
             return self.receive_from_archive(cx);
         };
         let request = StreamRequest::Fetch {
@@ -90,6 +95,7 @@ impl Member {
             from,
         };
         self.receiver.asking = true;
+        self.receiver.connected = Some(to.clone());
         self.ask(cx, to, Call::Stream(request), durations::RECEIVE_TIMEOUT, Side::Fetch);
     }
 
@@ -102,13 +108,27 @@ impl Member {
             Ok(Reply::Stream(StreamReply::Records(records))) => {
                 self.receiver.failed = false;
                 self.receiver.from_archive = false;
+                if self.panics(cx) {
+                    return;
+                }
                 self.take_log(cx, &records);
-                self.receive(cx);
+                // The next question tells what is flushed.
+                match self.flush_time(cx) {
+                    Span::ZERO => self.receive(cx),
+                    wait => {
+                        self.receiver.flushing = true;
+                        self.alarm(cx, wait, Alarm::Receive);
+                    }
+                }
             }
             // Silence for the whole timeout; the connection is made anew.
-            Err(CallError::TimedOut) => self.receive(cx),
+            Err(CallError::TimedOut) => {
+                self.receiver.connected = None;
+                self.receive(cx);
+            }
             _ => {
                 self.receiver.failed = true;
+                self.receiver.connected = None;
                 self.receive_from_archive(cx);
             }
         }
@@ -147,6 +167,9 @@ impl Member {
         if let Ok(Reply::Backrest(BackrestReply::Log(records))) = reply {
             self.receiver.from_archive = true;
             if !records.is_empty() {
+                if self.panics(cx) {
+                    return;
+                }
                 self.take_log(cx, &records);
             }
         }
@@ -163,6 +186,11 @@ impl Member {
         for (ticket, reply) in answers {
             cx.reply(ticket, Reply::Stream(reply));
         }
+        let held = self.look(cx).and_then(|data| self.pg.held_back(now, data));
+        if let Some(until) = held.filter(|until| self.pg.late_until.is_none_or(|at| at < *until)) {
+            self.pg.late_until = Some(until);
+            self.alarm(cx, until - now, Alarm::Late);
+        }
     }
 
     /// Where a repository is: its host, or a bucket that this container reaches by itself.
@@ -178,7 +206,7 @@ impl Member {
             "{} {} {}\n",
             if self.receiver.streaming() { "streaming" } else { "not-streaming" },
             newest.map_or(0, seconds),
-            seconds(cx.now()),
+            seconds(cx.clock()),
         ))
     }
 }

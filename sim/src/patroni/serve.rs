@@ -9,7 +9,7 @@ use crate::patroni::member::{Alarm, Member, Side, Talk};
 use crate::patroni::rest::{RestReply, RestRequest, Status};
 use crate::pgbackrest::{BackrestReply, BackrestRequest, BackupKind, backup_time, checkpoint_wait};
 use crate::postgres::server::{Outcome, State};
-use crate::postgres::{SqlRequest, Statement, StreamReply, StreamRequest};
+use crate::postgres::{SqlReply, SqlRequest, Statement, StreamReply, StreamRequest};
 use crate::time::Time;
 use crate::world::call::{Call, Reply};
 use crate::world::{Cx, Ticket};
@@ -27,15 +27,28 @@ impl Member {
 
     fn sql(&mut self, cx: &mut Cx<'_>, ticket: Ticket, request: &SqlRequest) {
         let now = cx.now();
+        let writes = matches!(request.statement, Statement::Insert { .. });
+        if writes && self.pg.primary() && self.panics(cx) {
+            let message = "server closed the connection unexpectedly".into();
+            let reply = SqlReply::Error { code: "08006", message };
+            return cx.reply(ticket, Reply::Sql(reply));
+        }
+        if writes
+            && self.pg.primary()
+            && let Some(refusal) = self.no_room(cx)
+        {
+            return cx.reply(ticket, Reply::Sql(refusal));
+        }
         let outcome = match self.data(cx) {
             Some(data) => self.pg.sql(now, Some(data), request),
             None => self.pg.sql(now, None, request),
         };
         match outcome {
+            Outcome::Now(SqlReply::Committed) => self.committed(cx, ticket),
             Outcome::Now(reply) => cx.reply(ticket, Reply::Sql(reply)),
             Outcome::When(lsn) => self.pg.hold(lsn, ticket),
         }
-        if matches!(request.statement, Statement::Insert { .. }) && self.pg.primary() {
+        if writes && self.pg.primary() {
             self.written(cx);
         }
     }
@@ -64,7 +77,7 @@ impl Member {
             cx.reply(ticket, Reply::Stream(reply));
         }
         for waiting in self.pg.released(now) {
-            cx.reply(waiting, Reply::Sql(crate::postgres::SqlReply::Committed));
+            cx.reply(waiting, Reply::Sql(SqlReply::Committed));
         }
         if self.stopping.is_some() {
             self.stop_progress(cx);

@@ -54,6 +54,7 @@ impl Word {
             Word::Restarting => "restarting",
             Word::Stopping => "stopping",
             Word::Crashed => "crashed",
+            Word::StartFailed => "start failed",
         }
     }
 }
@@ -199,8 +200,9 @@ impl Member {
             Probe::Startup => Some(true),
             Probe::Liveness => {
                 let spans = if self.pg.primary() { 1 } else { 2 };
-                let late =
-                    self.last_loop + Span(self.dynamic.ttl.0 * spans) + self.dynamic.loop_wait;
+                // `next_run`, which a clock that was set back leaves far ahead.
+                let next = self.last_loop.max(self.base) + self.dynamic.loop_wait;
+                let late = next + Span(self.dynamic.ttl.0 * spans);
                 Some(self.dynamic.pause || now <= late)
             }
             Probe::Readiness => {

@@ -89,11 +89,14 @@ pub(super) fn repo_of(request: &BackrestRequest) -> Option<u8> {
 
 /// Answers a request for the repository on a volume.
 pub fn handle(volume: &mut Volume, now: Time, request: &BackrestRequest) -> BackrestReply {
-    let full = volume.full;
+    let trouble = volume.trouble;
     let repository = volume.repository.get_or_insert_default();
     match request {
-        BackrestRequest::Push { .. } | BackrestRequest::Store { .. } if full => {
-            BackrestReply::Failed("ERROR: [039]: unable to write: [28] No space left on device".into())
+        BackrestRequest::Push { .. } | BackrestRequest::Store { .. } | BackrestRequest::StanzaCreate { .. }
+            if let Some(trouble) = trouble =>
+        {
+            let (number, text) = (trouble.number(), trouble.text());
+            BackrestReply::Failed(format!("ERROR: [039]: unable to write: [{number}] {text}"))
         }
         BackrestRequest::StanzaCreate {
             system_id,

@@ -8,7 +8,7 @@ use crate::postgres::auth::{Certificate, Checked};
 use crate::postgres::data::DataDirectory;
 use crate::postgres::parameters::Parameters;
 use crate::postgres::sync_names::SyncNames;
-use crate::postgres::wal::{Change, Floors, Lsn};
+use crate::postgres::wal::{Change, Floors, Lsn, Record};
 use crate::postgres::{Identity, SqlReply, SqlRequest, Statement, StreamReply};
 use crate::time::{Span, Time};
 use crate::world::Ticket;
@@ -56,6 +56,10 @@ pub struct Server {
     pub certificate: Option<Certificate>,
     /// Standbys get no answers while this is set (a fault: a hung network or walreceiver).
     pub frozen: bool,
+    /// Standbys get everything so much later (a fault: a network that is too slow for the log).
+    pub late: Span,
+    /// When held back log is looked at next.
+    pub late_until: Option<Time>,
     senders: BTreeMap<Arc<str>, Sender>,
     waiting: Vec<(Lsn, Ticket)>,
     checked: Checked,
@@ -70,6 +74,8 @@ impl Default for Server {
             sync: SyncNames::None,
             certificate: None,
             frozen: false,
+            late: Span::ZERO,
+            late_until: None,
             senders: BTreeMap::new(),
             waiting: Vec::new(),
             checked: Checked::default(),
@@ -84,6 +90,14 @@ pub enum Outcome {
     Now(SqlReply),
     /// The answer comes when enough standbys have the log up to here.
     When(Lsn),
+}
+
+/// The records that were written so long ago.
+fn before(records: &[Record], now: Time, late: Span) -> &[Record] {
+    match late {
+        Span::ZERO => records,
+        late => &records[..records.partition_point(|r| r.at + late <= now)],
+    }
 }
 
 fn error(code: &'static str, message: impl Into<String>) -> SqlReply {
@@ -236,6 +250,7 @@ impl Server {
                 return Some(StreamReply::Refused(message));
             }
         };
+        let records = self.old_enough(now, records);
         let nothing_new = records.is_empty();
         let reply = (!nothing_new && !self.frozen).then(|| StreamReply::Records(records.into()));
         let sender = Sender {
@@ -254,6 +269,7 @@ impl Server {
         if self.frozen {
             return answers;
         }
+        let late = self.late;
         for sender in self.senders.values_mut() {
             if sender.ticket.is_none()
                 || (sender.acked >= data.end && sender.timeline == data.timeline)
@@ -261,8 +277,10 @@ impl Server {
                 continue;
             }
             let reply = match data.stream(data.system_id, sender.timeline, sender.acked) {
-                Ok([]) => continue,
-                Ok(records) => StreamReply::Records(records.into()),
+                Ok(records) => match before(records, now, late) {
+                    [] => continue,
+                    records => StreamReply::Records(records.into()),
+                },
                 Err(message) => StreamReply::Refused(message),
             };
             if let Some(ticket) = sender.ticket.take() {
@@ -271,6 +289,23 @@ impl Server {
             }
         }
         answers
+    }
+
+    /// The records that may be sent by now.
+    fn old_enough<'a>(&self, now: Time, records: &'a [Record]) -> &'a [Record] {
+        before(records, now, self.late)
+    }
+
+    /// When the oldest record that is held back may be sent.
+    #[must_use]
+    pub fn held_back(&self, now: Time, data: &DataDirectory) -> Option<Time> {
+        if self.late == Span::ZERO {
+            return None;
+        }
+        let acked = self.senders.values().map(|s| s.acked).min()?;
+        let records = data.wal.after(acked)?;
+        let held = &records[before(records, now, self.late).len()..];
+        held.first().map(|record| record.at + self.late)
     }
 
     /// Forgets standbys whose connections are gone.

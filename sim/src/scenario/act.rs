@@ -6,7 +6,8 @@ use ivory_core::{Kind, Object};
 use serde_json::{Value, json};
 
 use super::driver::{Ask, Break, Refusal};
-use super::language::{Act, Fault};
+use super::fields::span_text;
+use super::language::{Act, Fault, Flow, Sick};
 use super::resolve::{Ref, Scene};
 use super::target::Target;
 use crate::time::Span;
@@ -101,6 +102,19 @@ fn breaks(scene: &Scene<'_>, fault: &Fault) -> Result<Vec<Break>, String> {
         Fault::KillContainer { pod, container } => {
             each_pod(scene, pod, |r| Break::KillContainer(r.namespace, r.name, container.clone()))
         }
+        Fault::OutOfMemory { pod, container } => {
+            each_pod(scene, pod, |r| Break::OutOfMemory(r.namespace, r.name, container.clone()))
+        }
+        Fault::KillBackend(pod) => {
+            each_pod(scene, pod, |r| Break::KillBackend(r.namespace, r.name))
+        }
+        Fault::PauseNode { node, how_long } => one(Break::PauseNode(scene.place(node)?, *how_long)),
+        Fault::Clock { node, ahead } => {
+            let nodes = scene.nodes(node)?.into_iter();
+            Ok(nodes.map(|node| Break::Clock(node, *ahead)).collect())
+        }
+        Fault::Dns(works) => one(Break::Dns(*works)),
+        Fault::UpgradeOperator => one(Break::UpgradeOperator),
         Fault::CrashNode(node) => one(Break::CrashNode(scene.place(node)?)),
         Fault::RestartNode(nodes) => {
             Ok(scene.nodes(nodes)?.into_iter().map(Break::RestartNode).collect())
@@ -117,7 +131,7 @@ fn breaks(scene: &Scene<'_>, fault: &Fault) -> Result<Vec<Break>, String> {
         Fault::HealNetwork => one(Break::HealNetwork),
         Fault::ApiOutage(span) => one(Break::ApiOutage(*span)),
         Fault::LoseVolume(claim) => each_volume(scene, claim, Break::LoseVolume),
-        Fault::Disk { of, full } => each_volume(scene, of, |volume| Break::Disk(volume, *full)),
+        Fault::Disk { of, is } => each_volume(scene, of, |volume| Break::Disk(volume, *is)),
         Fault::Operator(up) => one(Break::Operator(*up)),
         Fault::Images { image, fail } => one(Break::Images(image.clone(), *fail)),
         Fault::Messages { whose, cutting, every, how_long } => {
@@ -131,8 +145,8 @@ fn breaks(scene: &Scene<'_>, fault: &Fault) -> Result<Vec<Break>, String> {
         Fault::HangPatroni { pod, how_long } => {
             each_pod(scene, pod, |r| Break::HangPatroni(r.namespace, r.name, *how_long))
         }
-        Fault::Replication { pod, flows } => {
-            each_pod(scene, pod, |r| Break::Replication(r.namespace, r.name, *flows))
+        Fault::Replication { pod, how } => {
+            each_pod(scene, pod, |r| Break::Replication(r.namespace, r.name, *how))
         }
         Fault::KillPostgres(pod) => {
             each_pod(scene, pod, |r| Break::KillPostgres(r.namespace, r.name))
@@ -204,32 +218,63 @@ pub fn break_text(fault: &Break) -> Option<String> {
         Break::Partition(a, b) => format!("nothing passes between {a} and {b}"),
         Break::HealNetwork => "the network is whole again".to_owned(),
         Break::ApiOutage(span) => {
-            format!("the API server is down for {}", super::fields::span_text(*span))
+            format!("the API server is down for {}", span_text(*span))
         }
         Break::LoseVolume(volume) => format!("what was on {volume} is lost"),
-        Break::Disk(volume, true) => format!("the disk {volume} is full"),
-        Break::Disk(volume, false) => format!("the disk {volume} has room again"),
+        Break::Disk(volume, sick) => match sick {
+            Sick::Full(true) => format!("the disk {volume} is full"),
+            Sick::Full(false) => format!("the disk {volume} has room again"),
+            Sick::ReadOnly(true) => format!("the disk {volume} takes no writes"),
+            Sick::ReadOnly(false) => format!("the disk {volume} takes writes again"),
+            Sick::Slow(Span::ZERO) => format!("the disk {volume} is as fast as ever"),
+            Sick::Slow(span) => {
+                format!("the disk {volume} takes {} longer for a flush", span_text(*span))
+            }
+        },
         Break::Operator(false) => "the operator is down".to_owned(),
         Break::Operator(true) => "the operator is up".to_owned(),
         Break::Messages(whose, cutting, every, span) => {
             let which = if *every == 1 { String::new() } else { format!("one in {every} of ") };
-            let (whose, span) = (whose.word(), super::fields::span_text(*span));
+            let (whose, span) = (whose.word(), span_text(*span));
             format!("{which}the messages of {whose}: {} for {span}", cutting.word())
         }
         Break::Lag(Span::ZERO) => "the operator's watches are in time again".to_owned(),
         Break::Lag(span) => {
-            format!("the operator's watches lag by {}", super::fields::span_text(*span))
+            format!("the operator's watches lag by {}", span_text(*span))
         }
         Break::Drain(node) => format!("node {node} is drained"),
         Break::Uncordon(node) => format!("node {node} takes Pods again"),
         Break::HangPatroni(_, pod, span) => {
-            format!("Patroni of {pod} hangs for {}", super::fields::span_text(*span))
+            format!("Patroni of {pod} hangs for {}", span_text(*span))
         }
-        Break::Replication(_, pod, false) => format!("the log of {pod} reaches nobody"),
-        Break::Replication(_, pod, true) => format!("the log of {pod} reaches its standbys"),
+        Break::Replication(_, pod, Flow::Flows(false)) => {
+            format!("the log of {pod} reaches nobody")
+        }
+        Break::Replication(_, pod, Flow::Flows(true) | Flow::Late(Span::ZERO)) => {
+            format!("the log of {pod} reaches its standbys")
+        }
+        Break::Replication(_, pod, Flow::Late(span)) => {
+            format!("the log of {pod} reaches its standbys {} late", span_text(*span))
+        }
+        Break::OutOfMemory(_, pod, container) => {
+            format!("{container} of {pod} has used up its memory")
+        }
+        Break::KillBackend(_, pod) => format!("a server process of {pod} dies"),
+        Break::PauseNode(node, span) => {
+            format!("node {node} stands still for {}", span_text(*span))
+        }
+        Break::Clock(node, Span::ZERO) => format!("the clock of node {node} is right again"),
+        Break::Clock(node, span) => {
+            let by = span_text(Span(span.0.abs()));
+            let word = if span.0 < 0 { "behind" } else { "ahead" };
+            format!("the clock of node {node} is {by} {word}")
+        }
+        Break::Dns(false) => "no name can be resolved".to_owned(),
+        Break::Dns(true) => "names can be resolved again".to_owned(),
+        Break::UpgradeOperator => "the operator is replaced by a newer release".to_owned(),
         Break::KillPostgres(_, pod) => format!("the postmaster of {pod} dies"),
         Break::Refuse(kind, because, span) => {
-            let span = super::fields::span_text(*span);
+            let span = span_text(*span);
             format!("no {kind} can be created for {span}: {because}")
         }
         Break::SecondOperator(true) => "a second operator is up".to_owned(),

@@ -7,7 +7,7 @@ use ivory_core::plan::Propagation;
 use ivory_core::{Kind, Object};
 use serde_json::Value;
 
-use super::language::{ClientSpec, Cutting, SqlAsk, Whose, WorldSpec};
+use super::language::{ClientSpec, Cutting, Flow, Sick, SqlAsk, Whose, WorldSpec};
 use super::resolve::Ref;
 use crate::time::{Span, Time};
 use crate::world::journal::{Entry, Milestone};
@@ -142,6 +142,18 @@ pub enum Break {
     KillPod(String, String),
     /// The process of a container dies: namespace, Pod and container.
     KillContainer(String, String, String),
+    /// The kernel ends a container that has used up its memory: namespace, Pod and container.
+    OutOfMemory(String, String, String),
+    /// A server process of a Pod's PostgreSQL dies: namespace and name.
+    KillBackend(String, String),
+    /// A node stands still for so long.
+    PauseNode(String, Span),
+    /// The clock of a node is ahead by so much from now on.
+    Clock(String, Span),
+    /// Names can be resolved (true) or can't.
+    Dns(bool),
+    /// The operator is replaced by one of a newer release.
+    UpgradeOperator,
     /// A node stops.
     CrashNode(String),
     /// A node comes back.
@@ -170,12 +182,12 @@ pub enum Break {
     Uncordon(String),
     /// Patroni of a Pod is stopped for so long: namespace and name.
     HangPatroni(String, String, Span),
-    /// The log of a Pod reaches its standbys (true) or doesn't (false): namespace and name.
-    Replication(String, String, bool),
+    /// How the log of a Pod reaches its standbys: namespace and name.
+    Replication(String, String, Flow),
     /// The postmaster of a Pod dies: namespace and name.
     KillPostgres(String, String),
-    /// The disk of a PersistentVolume with a repository is full (true), or isn't.
-    Disk(String, bool),
+    /// What is wrong with the disk of a PersistentVolume.
+    Disk(String, Sick),
     /// Objects of a kind can't be created for so long, and why.
     Refuse(Kind, String, Span),
     /// Another operator runs beside the first (true), or stops (false).

@@ -218,6 +218,33 @@ pub enum Fault {
         /// The container.
         container: String,
     },
+    /// The kernel ends a container that has used up its memory.
+    OutOfMemory {
+        /// The Pod.
+        pod: Target,
+        /// The container.
+        container: String,
+    },
+    /// One server process of Pods' PostgreSQL dies; its postmaster ends all others, and recovers.
+    KillBackend(Target),
+    /// A node stands still for a while.
+    PauseNode {
+        /// The node.
+        node: Place,
+        /// For how long: whole seconds, 255 at most.
+        how_long: Span,
+    },
+    /// The clock of nodes is ahead from now on, by a time that may be negative.
+    Clock {
+        /// The nodes.
+        node: Place,
+        /// By how much; no time ends it.
+        ahead: Span,
+    },
+    /// Names can be resolved from now on, or can't.
+    Dns(bool),
+    /// The operator is replaced by one of a newer release.
+    UpgradeOperator,
     /// A node stops at once, and stays down until `restart_node`.
     CrashNode(Place),
     /// A node that crashed comes back.
@@ -270,21 +297,21 @@ pub enum Fault {
         /// For how long: whole seconds, 255 at most.
         how_long: Span,
     },
-    /// The log of a Pod's PostgreSQL reaches its standbys from now on, or doesn't.
+    /// How the log of a Pod's PostgreSQL reaches its standbys from now on.
     Replication {
         /// The Pod.
         pod: Target,
-        /// Whether it does.
-        flows: bool,
+        /// How it does.
+        how: Flow,
     },
     /// The postmaster of a Pod dies (SIGKILL); Patroni goes on.
     KillPostgres(Target),
-    /// The disk behind a repository's claim takes nothing more, or does again.
+    /// What is wrong with the disk behind a claim from now on.
     Disk {
         /// The claim.
         of: Target,
-        /// Whether it is full.
-        full: bool,
+        /// What.
+        is: Sick,
     },
     /// Objects of a kind can't be created for a while, as quotas and webhooks have it: 403.
     Refuse {
@@ -306,6 +333,12 @@ impl Fault {
         match self {
             Self::KillPod(_) => "kill_pod",
             Self::KillContainer { .. } => "kill_container",
+            Self::OutOfMemory { .. } => "oom",
+            Self::KillBackend(_) => "kill_backend",
+            Self::PauseNode { .. } => "pause_node",
+            Self::Clock { .. } => "clock",
+            Self::Dns(_) => "dns",
+            Self::UpgradeOperator => "upgrade",
             Self::CrashNode(_) => "crash_node",
             Self::RestartNode(_) => "restart_node",
             Self::LoseNode { .. } => "lose_node",
@@ -327,6 +360,26 @@ impl Fault {
             Self::SecondOperator(_) => "second_operator",
         }
     }
+}
+
+/// How log reaches standbys.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Flow {
+    /// Not at all, or as ever.
+    Flows(bool),
+    /// So much later than it was written; no time ends it.
+    Late(Span),
+}
+
+/// What is wrong with a disk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Sick {
+    /// Nothing more fits, or does again.
+    Full(bool),
+    /// It takes no writes, or does again.
+    ReadOnly(bool),
+    /// Each flush takes so much longer; no time ends it.
+    Slow(Span),
 }
 
 /// Whose messages are cut.

@@ -3,12 +3,14 @@
 use ivory_core::Kind;
 
 use super::fields::{Fields, flag, number, span, text, unknown};
-use super::language::{Cutting, Fault, Place, Whose};
+use super::language::{Cutting, Fault, Flow, Place, Sick, Whose};
 use super::node::{Bad, Node, Tree};
 use super::parse_expect::target;
 use super::parse_steps::kind;
 use super::target::{Member, Target};
 use super::words::{Group, words};
+use crate::patroni::fault::LATE_MAX_S;
+use crate::time::Span;
 
 /// How long Patroni can be stopped at most: what a member's timers can say.
 const HANG_MAX_S: f64 = 255.0;
@@ -30,6 +32,33 @@ pub(super) fn fault(node: &Node) -> Result<Fault, Bad> {
                 container: fields.or("container", text, "database".to_owned())?,
             }
         }
+        "oom" => {
+            let fields = Fields::of(inner, "`oom`", &["of", "container"])?;
+            Fault::OutOfMemory {
+                pod: pod(fields.need("of")?)?,
+                container: fields.or("container", text, "database".to_owned())?,
+            }
+        }
+        "kill_backend" => Fault::KillBackend(pod(inner)?),
+        "pause_node" => {
+            let fields = Fields::of(inner, "`pause_node`", &["node", "for"])?;
+            let how_long = hang(fields.need("for")?)?;
+            Fault::PauseNode { node: node_place(fields.need("node")?)?, how_long }
+        }
+        "clock" => {
+            let fields = Fields::of(inner, "`clock`", &["node", "ahead", "behind"])?;
+            let ahead = [
+                fields.maybe("ahead", span)?,
+                fields.maybe("behind", |n| span(n).map(|s| Span(-s.0)))?,
+            ];
+            let ahead = only(inner, ahead, "`clock` needs one of `ahead`, `behind`")?;
+            Fault::Clock { node: nodes(fields.need("node")?)?, ahead }
+        }
+        "dns" => Fault::Dns(up(inner)?),
+        "upgrade" => match inner.as_text() {
+            Some("operator") => Fault::UpgradeOperator,
+            _ => return Err(inner.wrong("operator")),
+        },
         "crash_node" => Fault::CrashNode(node_place(inner)?),
         "restart_node" => Fault::RestartNode(nodes(inner)?),
         "lose_node" if inner.as_text().is_some() => {
@@ -56,8 +85,14 @@ pub(super) fn fault(node: &Node) -> Result<Fault, Bad> {
         "api_outage" => Fault::ApiOutage(span(inner)?),
         "lose_volume" => Fault::LoseVolume(claim(inner)?),
         "disk" => {
-            let fields = Fields::of(inner, "`disk`", &["of", "full"])?;
-            Fault::Disk { of: claim(fields.need("of")?)?, full: flag(fields.need("full")?)? }
+            let fields = Fields::of(inner, "`disk`", &["of", "full", "read_only", "slow"])?;
+            let sick = [
+                fields.maybe("full", |n| flag(n).map(Sick::Full))?,
+                fields.maybe("read_only", |n| flag(n).map(Sick::ReadOnly))?,
+                fields.maybe("slow", |n| span(n).map(Sick::Slow))?,
+            ];
+            let is = only(inner, sick, "`disk` needs one of `full`, `read_only`, `slow`")?;
+            Fault::Disk { of: claim(fields.need("of")?)?, is }
         }
         "operator" => Fault::Operator(up(inner)?),
         "messages" => messages(inner)?,
@@ -66,19 +101,17 @@ pub(super) fn fault(node: &Node) -> Result<Fault, Bad> {
         "uncordon" => Fault::Uncordon(nodes(inner)?),
         "hang_patroni" => {
             let fields = Fields::of(inner, "`hang_patroni`", &["of", "for"])?;
-            let node = fields.need("for")?;
-            let how_long = span(node)?;
-            if how_long.seconds() > HANG_MAX_S || how_long.seconds() < 1.0 {
-                return Err(node.wrong("between 1s and 255s"));
-            }
+            let how_long = hang(fields.need("for")?)?;
             Fault::HangPatroni { pod: pod(fields.need("of")?)?, how_long }
         }
         "replication" => {
-            let fields = Fields::of(inner, "`replication`", &["of", "flows"])?;
-            Fault::Replication {
-                pod: pod(fields.need("of")?)?,
-                flows: flag(fields.need("flows")?)?,
-            }
+            let fields = Fields::of(inner, "`replication`", &["of", "flows", "late"])?;
+            let flow = [
+                fields.maybe("flows", |n| flag(n).map(Flow::Flows))?,
+                fields.maybe("late", |n| late(n).map(Flow::Late))?,
+            ];
+            let how = only(inner, flow, "`replication` needs one of `flows`, `late`")?;
+            Fault::Replication { pod: pod(fields.need("of")?)?, how }
         }
         "kill_postgres" => Fault::KillPostgres(pod(inner)?),
         "refuse" => {
@@ -101,6 +134,32 @@ pub(super) fn fault(node: &Node) -> Result<Fault, Bad> {
             }
         }
     })
+}
+
+/// The one of several that is there.
+fn only<T, const N: usize>(node: &Node, of: [Option<T>; N], what: &str) -> Result<T, Bad> {
+    let mut there = of.into_iter().flatten();
+    match (there.next(), there.next()) {
+        (Some(one), None) => Ok(one),
+        _ => Err(node.bad(what)),
+    }
+}
+
+/// How long a process or a machine stands still.
+fn hang(node: &Node) -> Result<Span, Bad> {
+    let how_long = span(node)?;
+    if how_long.seconds() > HANG_MAX_S || how_long.seconds() < 1.0 {
+        return Err(node.wrong("between 1s and 255s"));
+    }
+    Ok(how_long)
+}
+
+fn late(node: &Node) -> Result<Span, Bad> {
+    let late = span(node)?;
+    if late > Span::s(LATE_MAX_S.into()) || late.0 % 1_000_000 != 0 {
+        return Err(node.wrong("whole seconds, at most 10000"));
+    }
+    Ok(late)
 }
 
 fn up(node: &Node) -> Result<bool, Bad> {

@@ -225,6 +225,24 @@ fn a_mistake_is_shown_at_its_place() {
             "3:24: expected a list of two places, found a list",
         ),
         (
+            story(
+                "  - fault: {disk: {of: PersistentVolumeClaim of primary, full: true, slow: 1s}}\n",
+            ),
+            "3:19: `disk` needs one of `full`, `read_only`, `slow`",
+        ),
+        (
+            story("  - fault: {clock: {node: node1}}\n"),
+            "3:20: `clock` needs one of `ahead`, `behind`",
+        ),
+        (
+            story("  - fault: {replication: {of: primary, late: 1500ms}}\n"),
+            "3:46: expected whole seconds, at most 10000",
+        ),
+        (
+            story("  - fault: {pause_node: {node: node1, for: 5m}}\n"),
+            "3:44: expected between 1s and 255s",
+        ),
+        (
             story("  - each: {of: [Srvice], do: []}\n"),
             "3:17: unknown kind `Srvice`; did you mean `Service`?",
         ),

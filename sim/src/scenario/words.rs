@@ -63,7 +63,7 @@ words! {
     Fault Yes: "kill_pod" "kill_container" "operator";
     Fault Simulator: "crash_node" "restart_node" "lose_node" "partition" "heal" "api_outage" "lose_volume"
         "images" "messages" "lag" "refuse" "second_operator" "drain" "uncordon" "hang_patroni" "kill_postgres"
-        "replication" "disk";
+        "replication" "disk" "oom" "kill_backend" "pause_node" "clock" "dns" "upgrade";
     Final Yes: "write_gap_s" "lost_rows" "writes_when_quiet" "writes";
 }
 

@@ -55,6 +55,8 @@ pub enum Input {
     Exited(ActorId, i32),
     /// To a process: the files of its ConfigMaps and Secrets changed; the kubelet has written them anew.
     Mounts(Arc<Mounts>),
+    /// To a process: the clock of its machine has jumped by so much.
+    Clock(Span),
 }
 
 /// A signal to a process. `Kill` can't be handled: the process is gone when its children learn of it.
@@ -128,6 +130,19 @@ impl Cx<'_> {
     #[must_use]
     pub fn now(&self) -> Time {
         self.world.now
+    }
+
+    /// The time of day as this actor's machine has it: the clock may be wrong. Good for what is written down; what
+    /// passes is measured by [`Cx::now`].
+    #[must_use]
+    pub fn clock(&self) -> Time {
+        self.world.now + self.world.clock_ahead(self.me, self.kube)
+    }
+
+    /// To a kubelet: whether the kernel ended a process because its container had used up its memory.
+    #[must_use]
+    pub fn ran_out_of_memory(&self, process: ActorId) -> bool {
+        self.world.out_of_memory.contains(&process)
     }
 
     /// Whether an onlooker looks at the world: only then is it worth while to keep what only people read.

@@ -8,6 +8,7 @@ pub mod fingerprint;
 pub mod informer;
 pub mod journal;
 mod kube;
+mod machines;
 mod message;
 mod net;
 mod pipeline;
@@ -30,6 +31,7 @@ pub use trace::Trace;
 use crate::rng::Streams;
 use crate::time::{Span, Time};
 use journal::{Entry, Milestone};
+use machines::Machines;
 use net::Net;
 use pipeline::Pending;
 use queue::{Event, Queue};
@@ -49,6 +51,9 @@ pub struct World {
     /// Which messages are cut.
     pub faults: Faults,
     net: Net,
+    machines: Machines,
+    /// Processes that the kernel ended because their container had used up its memory.
+    out_of_memory: Arc<std::collections::BTreeSet<ActorId>>,
     journal: Arc<Vec<Entry>>,
     /// Looks at the world whenever something worth telling happened.
     check: Option<fn(&World) -> Vec<String>>,
@@ -94,6 +99,8 @@ impl World {
             next_watch: 0,
             faults: Faults::default(),
             net: Net::default(),
+            machines: Machines::default(),
+            out_of_memory: Arc::default(),
             journal: Arc::default(),
             check: None,
             checked: 0,
@@ -233,6 +240,12 @@ impl World {
         }
     }
 
+    /// Ends a process as the kernel does when its container has used up its memory.
+    pub fn kill_for_memory(&mut self, id: ActorId) {
+        Arc::make_mut(&mut self.out_of_memory).insert(id);
+        self.kill(id, 137);
+    }
+
     /// Handles the next event. False when nothing is left.
     pub fn step(&mut self) -> bool {
         let Some((at, event)) = self.queue.pop() else {
@@ -240,6 +253,10 @@ impl World {
         };
         debug_assert!(at >= self.now, "time runs forward");
         self.now = at;
+        if let Some(until) = self.held_until(&event) {
+            self.queue.push(until, event);
+            return true;
+        }
         match event {
             Event::Arrive(envelope) => self.arrive(*envelope),
             Event::Back(actor, ticket, back) => self.deliver_back(actor, ticket, *back),

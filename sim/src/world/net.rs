@@ -20,6 +20,8 @@ type Pair = (KubeId, Arc<str>, Arc<str>);
 #[derive(Clone, Debug, Default)]
 pub(super) struct Net {
     cut: Arc<BTreeSet<Pair>>,
+    /// Where no name can be resolved.
+    nameless: Arc<BTreeSet<KubeId>>,
 }
 
 /// Where an actor without a place is: a kubelet on its node, people outside, all others beside the API server.
@@ -54,10 +56,23 @@ impl World {
         self.reopen_broken_watches();
     }
 
+    /// Lets no name of a Kubernetes be resolved any more, as when its DNS servers are down, or again. Connections
+    /// that stand are not touched, nor whoever knows an address: the API server's is in every Pod's environment.
+    pub fn resolve_names(&mut self, kube: KubeId, works: bool) {
+        let nameless = Arc::make_mut(&mut self.net.nameless);
+        match works {
+            true => nameless.remove(&kube),
+            false => nameless.insert(kube),
+        };
+    }
+
     /// Name resolution inside a Kubernetes: `pod.service[.namespace…]` of a headless Service leads to the Pod,
     /// a Service's name to one of its endpoints (the first ready one).
     #[must_use]
     pub fn resolve(&self, kube: KubeId, namespace: &str, host: &str, port: u16) -> Option<Where> {
+        if self.net.nameless.contains(&kube) {
+            return None;
+        }
         let api = &self.kube(kube).api;
         let mut labels = host.trim_end_matches('.').split('.');
         let first = labels.next()?;

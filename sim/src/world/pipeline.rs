@@ -291,6 +291,16 @@ impl World {
         self.pending.get(&ticket).is_some_and(|p| self.alive(p.from))
     }
 
+    /// Who asked a call that is not answered.
+    pub(super) fn asker_of(&self, ticket: Ticket) -> Option<ActorId> {
+        self.pending.get(&ticket).map(|p| p.from)
+    }
+
+    /// Who reads a watch.
+    pub(super) fn reader_of(&self, watch: WatchId) -> Option<ActorId> {
+        self.watches.get(&watch).map(|w| w.actor)
+    }
+
     pub(super) fn expire(&mut self, ticket: Ticket) {
         if self.pending.contains_key(&ticket) {
             let from = self.pending[&ticket].from;
@@ -324,21 +334,21 @@ impl World {
         }
     }
 
-    fn location(&self, actor: ActorId) -> Arc<str> {
+    pub(super) fn location(&self, actor: ActorId) -> Arc<str> {
         match self.slots.get(actor.0 as usize) {
             Some(Some(slot)) => slot.info.node.clone(),
             _ => net::OUTSIDE.into(),
         }
     }
 
-    fn kube_of(&self, actor: ActorId) -> KubeId {
+    pub(super) fn kube_of(&self, actor: ActorId) -> KubeId {
         match self.slots.get(actor.0 as usize) {
             Some(Some(slot)) => slot.info.kube,
             _ => KubeId(0),
         }
     }
 
-    fn listener(&self, kube: KubeId, to: &Where) -> Option<ActorId> {
+    pub(super) fn listener(&self, kube: KubeId, to: &Where) -> Option<ActorId> {
         match to {
             Where::Actor(actor) => self.alive(*actor).then_some(*actor),
             // Addresses are unique in a world, so that clusters side by side reach each other.

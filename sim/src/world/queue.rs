@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::kube::Change;
 use crate::node::Mounts;
-use crate::time::Time;
+use crate::time::{Span, Time};
 use crate::world::actor::{ActorId, Input, Signal, WatchId};
 use crate::world::message::{Back, Envelope, Ticket};
 
@@ -31,6 +31,8 @@ pub enum Event {
     Signal(ActorId, Signal),
     /// New files reach a process.
     Mounts(ActorId, Arc<Mounts>),
+    /// The clock of its machine jumps by so much under a process.
+    Clock(ActorId, Span),
     /// A process has ended; its parent hears of it.
     Exited {
         /// The parent.
@@ -99,6 +101,7 @@ impl Event {
             Event::Start(actor) => Some((actor, Input::Start)),
             Event::Timer(actor, token) => Some((actor, Input::Timer(token))),
             Event::Signal(actor, signal) => Some((actor, Input::Signal(signal))),
+            Event::Clock(actor, jump) => Some((actor, Input::Clock(jump))),
             Event::Mounts(actor, mounts) => Some((actor, Input::Mounts(mounts))),
             Event::Exited { parent, child, code } => Some((parent, Input::Exited(child, code))),
             _ => None,

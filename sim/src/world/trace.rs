@@ -77,6 +77,7 @@ fn facts(input: &Input) -> (&'static str, u64, u64) {
         }
         Input::Signal(signal) => ("signal", *signal as u64, 0),
         Input::Mounts(mounts) => ("mounts", mounts.version(), 0),
+        Input::Clock(jump) => ("clock", jump.0.unsigned_abs(), u64::from(jump.0 < 0)),
         Input::Exited(child, code) => {
             ("exited", u64::from(child.0), u64::from(code.unsigned_abs()))
         }

@@ -69,7 +69,17 @@ fn told(fault: &Break) -> Option<(&'static str, Vec<String>)> {
         }
         Break::Drain(node) => ("drain", vec![node.clone()]),
         Break::Uncordon(node) => ("uncordon", vec![node.clone()]),
+        Break::OutOfMemory(namespace, pod, container) => {
+            ("oom", vec![namespace.clone(), pod.clone(), container.clone()])
+        }
+        Break::PauseNode(node, span) => {
+            ("pause_node", vec![node.clone(), span.seconds().to_string()])
+        }
+        Break::Clock(node, ahead) => ("clock", vec![node.clone(), ahead.seconds().to_string()]),
+        Break::Dns(up) => ("dns", vec![if *up { "up" } else { "down" }.to_owned()]),
+        Break::UpgradeOperator => ("upgrade", Vec::new()),
         Break::Messages(..)
+        | Break::KillBackend(..)
         | Break::Lag(_)
         | Break::HangPatroni(..)
         | Break::Replication(..)

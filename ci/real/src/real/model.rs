@@ -68,6 +68,7 @@ impl Modelled {
         let actor = Member::new(MemberStart {
             config,
             volume: member.into(),
+            wal_volume: None,
             certificate: None,
             repositories: Vec::new(),
             config_hash: "".into(),

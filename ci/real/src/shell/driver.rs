@@ -209,6 +209,11 @@ impl Driver for ShellDriver {
         match fault {
             Break::Operator(up) => self.switch(kube, OPERATOR, *up),
             Break::SecondOperator(up) => self.switch(kube, SECOND, *up),
+            Break::UpgradeOperator => {
+                self.switch(kube, OPERATOR, false);
+                self.stations[usize::from(kube.0)].upgrade();
+                self.switch(kube, OPERATOR, true);
+            }
             Break::Lag(span) => {
                 self.station(kube).server.faults.lag.send_replace(duration(*span));
             }

@@ -14,7 +14,7 @@ use ivory_operator::health::Health;
 use ivory_operator::metrics::Metrics;
 use ivory_operator::run::{Setup, serve};
 use ivory_sim::kube::Filter;
-use ivory_sim::lab::{NAMESPACE, config};
+use ivory_sim::lab::{NAMESPACE, config_of};
 use ivory_sim::world::KubeId;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
@@ -39,6 +39,8 @@ pub(super) struct Station {
     running: BTreeMap<&'static str, Running>,
     /// How many shells were started.
     started: u64,
+    /// How many newer releases there were.
+    release: u32,
 }
 
 struct Running {
@@ -54,7 +56,7 @@ impl Station {
     pub(super) fn new(living: Arc<Living>, kube: KubeId, seed: u64, said: &Said) -> Self {
         let server = Server::new(living.clone());
         tokio::spawn(conditions(living.clone(), kube, said.clone()));
-        Self { living, server, kube, seed, running: BTreeMap::new(), started: 0 }
+        Self { living, server, kube, seed, running: BTreeMap::new(), started: 0, release: 0 }
     }
 
     /// Starts the shell of a name, or kills it; one that is as it should be is left alone.
@@ -73,6 +75,11 @@ impl Station {
             }
             _ => {}
         }
+    }
+
+    /// The shells from now on are of a newer release.
+    pub(super) fn upgrade(&mut self) {
+        self.release += 1;
     }
 
     fn start(&self, name: &'static str) -> Running {
@@ -95,7 +102,7 @@ impl Station {
         let living = self.living.clone();
         let setup = Setup {
             api: ApiServer::new(client, metrics.clone()),
-            config: config(),
+            config: config_of(self.release),
             planner: steps::plan,
             clock: Clock::new(move || living.now()),
             chance: self.chance(name),

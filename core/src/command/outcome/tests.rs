@@ -100,6 +100,7 @@ fn commands() -> impl Strategy<Value = Command> {
         Just(Command::WalDirectory),
         Just(Command::ArchiveState),
         Just(Command::StandbyState),
+        Just(Command::VolumeState),
     ]
 }
 

@@ -12,6 +12,7 @@ use crate::controllers::framework::queue::Queue;
 use crate::controllers::framework::steps::{Disk, Step, Sync, Then, object_in};
 use crate::controllers::framework::{Caches, Controller, Key, Keys, Seen};
 use crate::controllers::support::heartbeat::is_heartbeat;
+use crate::disk::Trouble;
 use crate::kube::{ObjectRef, Request, Response, Verb};
 use crate::time::{Span, Time};
 use crate::world::{Actor, Cx, Informer, Input, Learned, Ticket};
@@ -385,7 +386,9 @@ fn change_disk(cx: &mut Cx<'_>, disk: &Disk) {
         Disk::Add { volume, capacity_bytes } => cx.add_volume(volume, *capacity_bytes),
         Disk::Grow { volume, capacity_bytes } => {
             if let Some(disk) = cx.volume(volume) {
-                disk.full &= *capacity_bytes <= disk.capacity_bytes;
+                if *capacity_bytes > disk.capacity_bytes && disk.trouble == Some(Trouble::Full) {
+                    disk.trouble = None;
+                }
                 disk.capacity_bytes = disk.capacity_bytes.max(*capacity_bytes);
             }
         }

@@ -36,6 +36,9 @@ pub fn draw(dice: &mut Dice) -> Blow {
 /// Somebody deletes or edits what is the operator's. Not the Secret of the user: another password would be drawn, and
 /// the application of the story reads it once.
 fn object(dice: &mut Dice) -> Blow {
+    if dice.percent(15) {
+        return edited(dice);
+    }
     let things = [
         "Service hippo-primary",
         "Service hippo-ha",
@@ -69,10 +72,34 @@ fn object(dice: &mut Dice) -> Blow {
     Blow { steps: vec![step], heals: Vec::new(), lossy: true }
 }
 
+/// Somebody edits the contents of what the operator keeps.
+fn edited(dice: &mut Dice) -> Blow {
+    let (thing, with) = dice.one(&[
+        ("ConfigMap hippo-config", json!({"data": {"patroni.yaml": "bootstrap: {}"}})),
+        (
+            "ConfigMap hippo-pgbackrest-config",
+            json!({"data": {"pgbackrest_instance.conf": "[db]"}}),
+        ),
+        ("ConfigMap of primary", json!({"data": null})),
+        ("Secret hippo-cluster-cert", json!({"data": {"tls.crt": null}})),
+        ("Secret hippo-replication-cert", json!({"data": {"tls.key": "bm8gY2VydGlmaWNhdGU="}})),
+        ("Secret of replica", json!({"data": null})),
+        ("Secret hippo-pgbackrest", json!({"data": {"pgbackrest-client.key": null}})),
+        ("Service hippo-primary", json!({"spec": {"ports": [{"name": "ivory", "port": 6000}]}})),
+        ("StatefulSet of primary", json!({"spec": {"replicas": 0}})),
+        (
+            "StatefulSet of replica",
+            json!({"spec": {"template": {"metadata": {"labels": {"a": "b"}}}}}),
+        ),
+    ]);
+    let step = json!({"patch": {"of": thing, "with": with}, "optional": true});
+    Blow { steps: vec![step], heals: Vec::new(), lossy: true }
+}
+
 /// Messages suffer.
 fn messages(dice: &mut Dice) -> Blow {
     let span = format!("{}s", dice.between(1, 120));
-    match dice.below(8) {
+    match dice.below(10) {
         0 => gentle(fault(json!({"api_outage": span}))),
         1 => Blow {
             steps: vec![fault(json!({"lag": format!("{}s", dice.between(1, 60))}))],
@@ -96,6 +123,13 @@ fn messages(dice: &mut Dice) -> Blow {
                 lossy: false,
             }
         }
+        5 => Blow {
+            steps: vec![fault(json!({"dns": "down"}))],
+            heals: vec![json!({"dns": "up"})],
+            // A failover meanwhile asks nobody how far the others have come.
+            lossy: true,
+        },
+        6 => gentle(fault(json!({"upgrade": "operator"}))),
         _ => {
             let are = dice.one(&["lost", "dropped", "slow", "doubled", "409", "500", "429"]);
             let of = dice.one(&["operator", "operator", "everybody"]);
@@ -116,7 +150,7 @@ fn messages(dice: &mut Dice) -> Blow {
 fn machine(dice: &mut Dice) -> Blow {
     let node = format!("node{}", dice.between(1, 4));
     let node = dice.one(&["node of primary".to_owned(), "node of replica".to_owned(), node]);
-    match dice.below(6) {
+    match dice.below(9) {
         0 => {
             let heals = vec![json!({"restart_node": "every node"})];
             Blow { steps: vec![fault(json!({"crash_node": node}))], heals, lossy: true }
@@ -133,7 +167,21 @@ fn machine(dice: &mut Dice) -> Blow {
                 lossy: true,
             }
         }
-        4 => Blow {
+        4 => {
+            let span = format!("{}s", dice.between(1, 200));
+            let steps = vec![fault(json!({"pause_node": {"node": node, "for": span}}))];
+            Blow { steps, heals: Vec::new(), lossy: true }
+        }
+        5 => {
+            let by = dice.one(&["5s", "40s", "10m"]);
+            let word = dice.one(&["ahead", "behind"]);
+            Blow {
+                steps: vec![fault(json!({"clock": {"node": node, word: by}}))],
+                heals: vec![json!({"clock": {"node": "every node", "ahead": "0s"}})],
+                lossy: true,
+            }
+        }
+        6 => Blow {
             steps: vec![fault(json!({"lose_volume": "PersistentVolumeClaim of replica"}))],
             heals: Vec::new(),
             lossy: true,
@@ -151,7 +199,7 @@ fn process(dice: &mut Dice) -> Blow {
     let pod = dice.one(&["primary", "replica", "primary", "every instance"]);
     let lossy = true;
     let one = |what: Value| Blow { steps: vec![fault(what)], heals: Vec::new(), lossy };
-    match dice.below(8) {
+    match dice.below(11) {
         0 => one(json!({"kill_pod": pod})),
         1 => {
             let container = dice.one(&["database", "replication-cert-copy", "pgbackrest"]);
@@ -162,11 +210,18 @@ fn process(dice: &mut Dice) -> Blow {
             let span = format!("{}s", dice.between(1, 120));
             one(json!({"hang_patroni": {"of": pod, "for": span}}))
         }
-        4 => Blow {
-            steps: vec![fault(json!({"replication": {"of": "primary", "flows": false}}))],
-            heals: vec![json!({"replication": {"of": "every instance", "flows": true}})],
-            lossy,
-        },
+        4 => {
+            let late = format!("{}s", dice.between(1, 600));
+            let how = dice.one(&[("flows", json!(false)), ("late", json!(late))]);
+            Blow {
+                steps: vec![fault(json!({"replication": {"of": "primary", how.0: how.1}}))],
+                heals: vec![
+                    json!({"replication": {"of": "every instance", "flows": true}}),
+                    json!({"replication": {"of": "every instance", "late": "0s"}}),
+                ],
+                lossy,
+            }
+        }
         5 => {
             let image = dice.one(&[
                 "docker.io/ivorysql/ivorysql:ubi9-5.4-5.4-1",
@@ -178,10 +233,33 @@ fn process(dice: &mut Dice) -> Blow {
                 lossy: false,
             }
         }
-        6 => {
-            let disk = |full: bool| json!({"disk": {"of": "PersistentVolumeClaim hippo-repo1", "full": full}});
-            Blow { steps: vec![fault(disk(true))], heals: vec![disk(false)], lossy: false }
+        6 | 7 => disk(dice),
+        8 => {
+            let container = dice.one(&["database", "database", "pgbackrest"]);
+            one(json!({"oom": {"of": pod, "container": container}}))
         }
+        9 => one(json!({"kill_backend": pod})),
         _ => one(json!({"kill_pod": "repo-host"})),
+    }
+}
+
+/// A disk is full, takes no writes, or is slow. What is healed is every disk: who leads by then is not foreseen.
+fn disk(dice: &mut Dice) -> Blow {
+    let claim = dice.one(&[
+        "PersistentVolumeClaim hippo-repo1",
+        "PersistentVolumeClaim of primary",
+        "PersistentVolumeClaim of replica",
+    ]);
+    let slow = dice.one(&["100ms", "2s", "20s"]);
+    let (word, is, well) = dice.one(&[
+        ("full", json!(true), json!(false)),
+        ("read_only", json!(true), json!(false)),
+        ("slow", json!(slow), json!("0s")),
+    ]);
+    let all = ["PersistentVolumeClaim hippo-repo1", "PersistentVolumeClaim of every instance"];
+    Blow {
+        steps: vec![fault(json!({"disk": {"of": claim, word: is}}))],
+        heals: all.iter().map(|of| json!({"disk": {"of": of, word: well}})).collect(),
+        lossy: true,
     }
 }

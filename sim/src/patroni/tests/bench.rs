@@ -208,6 +208,7 @@ impl Bench {
         let index = self.uids.keys().position(|n| n == name).expect("known");
         let config = self.config(name, index);
         let member = Member::new(MemberStart {
+            wal_volume: None,
             config,
             volume: name.into(),
             certificate: None,

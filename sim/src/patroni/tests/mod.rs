@@ -4,4 +4,5 @@ mod backups;
 mod bench;
 mod bootstrap;
 mod cases;
+mod faults;
 mod kubelet;
