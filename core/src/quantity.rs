@@ -307,6 +307,14 @@ mod tests {
         }
 
         #[test]
+        fn any_text_is_survived(text in "[+-]?[0-9.]{0,40}([eE][+-]?[0-9]{0,12}|[numkMGTPE]i?|\\PC{0,3})") {
+            if let Ok(quantity) = text.parse::<Quantity>() {
+                let spelled = quantity.to_string();
+                prop_assert_eq!(spelled.parse::<Quantity>(), Ok(quantity), "{}", spelled);
+            }
+        }
+
+        #[test]
         fn adding_and_subtracting_undo_each_other(a in -1_000_000i64..1_000_000, b in -1_000_000i64..1_000_000) {
             let (a, b) = (Quantity::bytes(a), Quantity::bytes(b));
             prop_assert_eq!(a + b - b, a);

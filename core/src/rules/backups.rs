@@ -322,6 +322,27 @@ mod tests {
         let plan = world.plan();
         let said = plan.report.lines.iter().map(|(_, o)| o.to_string()).collect::<String>();
         assert!(said.contains(&format!("backup Job {job} failed")), "{said}");
+        assert!(format!("{:?}", plan.writes).contains("BackupFailed"), "{:?}", plan.writes);
+    }
+
+    #[test]
+    fn a_repository_without_volume_is_waited_for() {
+        let (mut world, job) = without_backup(|_| {});
+        world.remove(Kind::Job, &job);
+        for claim in world.all(Kind::PersistentVolumeClaim) {
+            if claim.label(labels::PGBACKREST_REPO).is_some() {
+                world.change(Kind::PersistentVolumeClaim, &claim.meta.name, |c| {
+                    c["spec"]["volumeName"] = json!(null);
+                });
+            }
+        }
+        world.change(Kind::IvoryCluster, "hippo", |c| {
+            c["status"]["pgbackrest"]["repos"][0]["volume"] = json!(null);
+        });
+        let plan = world.plan();
+        let said = plan.report.lines.iter().map(|(_, o)| o.to_string()).collect::<String>();
+        assert!(said.contains("repo1 has no volume yet"), "{said}");
+        assert!(!said.contains("backup Job"), "{said}");
     }
 
     #[test]

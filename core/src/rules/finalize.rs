@@ -253,6 +253,63 @@ mod tests {
         assert!((120..180).contains(&took), "{took} s");
     }
 
+    /// An object of another cluster of this name, as an earlier one leaves it.
+    fn left_by_another(object: &mut serde_json::Value) {
+        object["metadata"]["ownerReferences"] = json!([{
+            "apiVersion": "ivory-operator.ivorysql.org/v1beta1", "kind": "IvoryCluster", "name": CLUSTER,
+            "uid": "another", "controller": true
+        }]);
+    }
+
+    #[test]
+    fn what_still_runs_is_waited_for_whatever_an_earlier_cluster_left() {
+        let mut world = World::settled(2);
+        let mut theirs = world.the(Kind::StatefulSet, &world.leader()).to_value();
+        theirs["metadata"]["name"] = "hippo-instance1-zzzz".into();
+        theirs["metadata"]["uid"] = "theirs".into();
+        left_by_another(&mut theirs);
+        for name in world.instances() {
+            world.change(Kind::StatefulSet, &name, |s| s["spec"]["replicas"] = 0.into());
+        }
+        world.put(crate::Object::from_value(theirs).expect("a StatefulSet"));
+        let mut world = deleted(world);
+        assert!(world.plan().writes.is_empty(), "Pods run");
+        assert_eq!(take_down(&mut world), [""; 0]);
+        assert!(world.get(Kind::StatefulSet, "hippo-instance1-zzzz").is_some());
+    }
+
+    #[test]
+    fn patronis_endpoints_of_another_cluster_stay() {
+        let mut world = World::settled(1);
+        world.change(Kind::Endpoints, "hippo-ha-config", left_by_another);
+        let mut world = deleted(world);
+        for pod in world.all(Kind::Pod) {
+            world.remove(Kind::Pod, &pod.meta.name);
+        }
+        for name in world.instances() {
+            world.change(Kind::StatefulSet, &name, |s| s["spec"]["replicas"] = 0.into());
+        }
+        let deletes = crate::test_support::deletes(&world.plan());
+        assert!(deletes.contains(&"Endpoints hippo-ha".to_owned()), "{deletes:?}");
+        assert!(!deletes.contains(&"Endpoints hippo-ha-config".to_owned()), "{deletes:?}");
+    }
+
+    #[test]
+    fn a_leader_without_controller_goes_last_too() {
+        let mut world = World::settled(2);
+        let leader = world.leader();
+        let pod = names::instance_pod(&leader);
+        world.change(Kind::Pod, &pod, |p| p["metadata"]["ownerReferences"] = json!([]));
+        world.remove(Kind::StatefulSet, &leader);
+        let mut world = deleted(world);
+        let deletes = |world: &mut World| crate::test_support::deletes(&world.plan());
+        assert_eq!(deletes(&mut world), [""; 0], "the replica runs");
+        for replica in world.replicas() {
+            world.remove(Kind::Pod, &names::instance_pod(&replica));
+        }
+        assert_eq!(deletes(&mut world), [format!("Pod {pod}")]);
+    }
+
     #[test]
     fn without_our_finalizer_nothing_is_done() {
         let mut world = World::settled(1);

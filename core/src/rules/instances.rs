@@ -14,15 +14,13 @@ use crate::rules::members::{Member, Members};
 use crate::rules::shutdown::Phase;
 use crate::rules::{instance_names, pki, volumes, wal_volume};
 
-/// The names of all instances that should exist and have their volumes, sorted.
+/// The names of all instances that should exist and have their volumes.
 #[must_use]
 pub fn names(pass: &Pass<'_>, members: &Members) -> Vec<String> {
     let wanted =
         pass.cluster.sets().flat_map(|s| instance_names::wanted(pass.cluster, &s, members));
     let sound = |name: &String| !members.all.get(name).is_some_and(Member::condemned);
-    let mut names: Vec<String> = wanted.filter(sound).collect();
-    names.sort();
-    names
+    wanted.filter(sound).collect()
 }
 
 /// Ensures every instance of every set. Returns their names, by set.

@@ -152,3 +152,13 @@ fn what_only_asks_is_a_query() {
     assert!(Command::WalDirectory.is_query() && Command::BackupInfo.is_query());
     assert!(!switchover().is_query() && !stanza().is_query());
 }
+
+#[test]
+fn a_command_is_read_back_from_its_words() {
+    for command in [switchover(), Command::BackupInfo, Command::WalDirectory] {
+        let rendered = command.render();
+        assert_eq!(Command::parse(&rendered.argv, rendered.stdin.as_ref()), Some(command));
+    }
+    assert_eq!(Command::parse(&["true".to_owned()], None), None);
+    assert!(Command::WalDirectory.is_query() && !switchover().is_query());
+}
