@@ -27,7 +27,7 @@ pub fn ensure(pass: &mut Pass<'_>) {
     ];
     for (name, build) in builders {
         let desired = pass.memo.built(format!("service {name}"), || build(cluster));
-        foreign_selector(pass, &desired);
+        foreign_fields(pass, &desired);
         pass.ensure_shared(Step::Services, desired);
     }
     primary_endpoints(pass);
@@ -37,29 +37,60 @@ pub fn ensure(pass: &mut Pass<'_>) {
 }
 
 /// An apply leaves what strangers added. A selector is more than they may add: with it Kubernetes itself
-/// would choose where the Service leads, in Patroni's place (`reference/reconcile.md` §1.12).
-fn foreign_selector(pass: &mut Pass<'_>, desired: &Object) {
+/// would choose where the Service leads, in Patroni's place (`reference/reconcile.md` §1.12). A port is, too: with one
+/// that has no name beside it, ours can't be applied any more.
+fn foreign_fields(pass: &mut Pass<'_>, desired: &Object) {
     let Read::Known(live) = pass.observed.find(Kind::Service, &desired.meta.name) else { return };
-    let wanted = desired.at(&["spec", "selector"]).and_then(Value::as_object);
-    let found = live.at(&["spec", "selector"]).and_then(Value::as_object);
-    let strange =
-        found.into_iter().flatten().filter(|(key, _)| wanted.is_none_or(|w| !w.contains_key(*key)));
-    let nulls: Map<String, Value> = strange.map(|(key, _)| (key.clone(), Value::Null)).collect();
-    if nulls.is_empty() || live.terminating() || !live.controlled_by(&pass.cluster.uid) {
+    if live.terminating() || !live.controlled_by(&pass.cluster.uid) {
+        return;
+    }
+    let (mut spec, mut fields) = (Map::new(), Vec::new());
+    if let Some((selector, keys)) = foreign_selector(live, desired) {
+        spec.insert("selector".into(), selector);
+        fields.extend(keys);
+    }
+    if let Some(ports) = foreign_ports(live, desired) {
+        spec.insert("ports".into(), ports);
+        fields.push(".spec.ports".into());
+    }
+    if spec.is_empty() {
         return;
     }
     let (kind, name) = (live.kind, live.meta.name.to_string());
-    let keys = nulls.keys().map(|k| format!(".spec.selector.{k}")).take(3).collect();
     let op = Op::MergePatch {
         kind,
         namespace: pass.cluster.namespace.clone(),
         name: name.clone(),
         patch: json!({
             "metadata": {"uid": &*live.meta.uid, "resourceVersion": live.meta.resource_version.to_string()},
-            "spec": {"selector": if wanted.is_some() { Value::Object(nulls) } else { Value::Null }},
+            "spec": spec,
         }),
     };
-    pass.write(Step::Services, Reason::Drifted { kind, name, fields: keys }, op);
+    pass.write(Step::Services, Reason::Drifted { kind, name, fields }, op);
+}
+
+/// What takes the foreign keys out of a selector, and their names; none if there are none.
+fn foreign_selector(live: &Object, desired: &Object) -> Option<(Value, Vec<String>)> {
+    let wanted = desired.at(&["spec", "selector"]).and_then(Value::as_object);
+    let found = live.at(&["spec", "selector"]).and_then(Value::as_object)?;
+    let strange = found.iter().filter(|(key, _)| wanted.is_none_or(|w| !w.contains_key(*key)));
+    let nulls: Map<String, Value> = strange.map(|(key, _)| (key.clone(), Value::Null)).collect();
+    let keys = nulls.keys().map(|k| format!(".spec.selector.{k}")).take(3).collect();
+    let selector = if wanted.is_some() { Value::Object(nulls.clone()) } else { Value::Null };
+    (!nulls.is_empty()).then_some((selector, keys))
+}
+
+/// Our ports alone, as they are there or else as they should be; none if there are no others.
+fn foreign_ports(live: &Object, desired: &Object) -> Option<Value> {
+    let list = |o: &Object| o.at(&["spec", "ports"]).and_then(Value::as_array).cloned();
+    let key = |p: &Value| (p["port"].as_i64(), p["protocol"].as_str().unwrap_or("TCP").to_owned());
+    let (wanted, found) = (list(desired)?, list(live)?);
+    let ours = |port: &Value| wanted.iter().any(|w| key(w) == key(port));
+    if found.iter().all(ours) {
+        return None;
+    }
+    let there = |w: &Value| found.iter().find(|f| key(f) == key(w)).unwrap_or(w).clone();
+    Some(wanted.iter().map(there).collect())
 }
 
 /// The leader Service has its address only once the API server made it.
@@ -124,6 +155,23 @@ mod tests {
                 "{service}"
             );
             assert_eq!(before.is_none(), expected.is_null());
+        }
+    }
+
+    #[test]
+    fn a_strangers_port_goes_again() {
+        let ports =
+            |w: &World| w.the(Kind::Service, "hippo-primary").at(&["spec", "ports"]).cloned();
+        for keeps in [true, false] {
+            let mut world = World::settled(1);
+            let before = ports(&world);
+            world.change(Kind::Service, "hippo-primary", |s| {
+                let list = s["spec"]["ports"].as_array_mut().expect("ports");
+                list.retain(|_| keeps);
+                list.push(json!({"port": 6000, "protocol": "TCP", "targetPort": 6000}));
+            });
+            world.settle();
+            assert_eq!(ports(&world), before, "ours is still there: {keeps}");
         }
     }
 

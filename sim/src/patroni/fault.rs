@@ -95,7 +95,8 @@ impl Member {
             }
             _ => {}
         }
-        let Some(until) = self.hung_until.filter(|until| now < *until) else { return false };
+        // What comes at the very moment of SIGCONT comes after it.
+        let Some(until) = self.hung_until.filter(|until| now <= *until) else { return false };
         if self.for_postgres(input) {
             return false;
         }
@@ -162,6 +163,7 @@ impl Member {
 
     /// SIGCONT: the loop's questions that are under way are lost, and it runs at once.
     fn wake_up(&mut self, cx: &mut Cx<'_>) {
+        self.hung_until = self.hung_until.map(|until| Time(until.0 - 1));
         self.doing = None;
         self.tick_at = None;
         self.wake(cx);
