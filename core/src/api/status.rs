@@ -56,6 +56,20 @@ pub struct IvoryClusterStatus {
     pub users_revision: Option<String>,
 }
 
+impl IvoryClusterStatus {
+    /// A condition by its type.
+    #[must_use]
+    pub fn condition(&self, kind: &str) -> Option<&Condition> {
+        self.conditions.iter().find(|c| c.type_ == kind)
+    }
+
+    /// Whether a condition is there, and is False.
+    #[must_use]
+    pub fn says_no(&self, kind: &str) -> bool {
+        self.condition(kind).is_some_and(|c| c.status == "False")
+    }
+}
+
 /// State of an instance set.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

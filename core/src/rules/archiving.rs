@@ -41,7 +41,7 @@ fn silent(cluster: &Cluster) -> bool {
 
 fn age_s(cluster: &Cluster) -> u32 {
     let status = &cluster.status;
-    let failing = status.conditions.iter().any(|c| c.type_ == TYPE && c.status == "False");
+    let failing = status.says_no(TYPE);
     let backrest = status.pgbackrest.as_ref();
     let host = backrest.and_then(|s| s.repo_host.as_ref()).and_then(|h| h.ready);
     let backed_up = |s: &crate::api::status::PgBackRestStatus| {

@@ -19,8 +19,7 @@ use crate::unbuilt;
 /// Events for conditions that begin to say something else, and for fields that are not built yet.
 #[must_use]
 pub fn of_changed_conditions(pass: &Pass<'_>) -> Vec<Write> {
-    let old =
-        |new: &Condition| pass.cluster.status.conditions.iter().find(|o| o.type_ == new.type_);
+    let old = |new: &Condition| pass.cluster.status.condition(&new.type_);
     let changes = pass.status.conditions.iter().filter(|new| {
         old(new).is_none_or(|o| (&o.status, &o.reason) != (&new.status, &new.reason))
     });
@@ -44,12 +43,12 @@ pub fn of_changed_conditions(pass: &Pass<'_>) -> Vec<Write> {
             && (c.status == "False" || old(c).is_some_and(|o| o.status != "Unknown"))
     };
     // What is a warning whenever it is there at all.
-    let expiring = |c: &Condition| [expiry::TYPE, memory::TYPE].contains(&&*c.type_);
+    let alarming = |c: &Condition| [expiry::TYPE, memory::TYPE].contains(&&*c.type_);
     let told = changed
         .into_iter()
-        .filter(|(c, _)| c.type_ == "Ready" || flows(c) || expiring(c) || blocked(&c.reason));
+        .filter(|(c, _)| c.type_ == "Ready" || flows(c) || alarming(c) || blocked(&c.reason));
     let warning =
-        |c: &Condition| blocked(&c.reason) || expiring(c) || (flows(c) && c.status == "False");
+        |c: &Condition| blocked(&c.reason) || alarming(c) || (flows(c) && c.status == "False");
     let mut events: Vec<Write> =
         told.map(|(c, before)| event(pass, warning(&c), &c.reason, &c.message, before)).collect();
     if pass.cluster.status.observed_generation != pass.status.observed_generation {

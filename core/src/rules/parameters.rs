@@ -60,11 +60,12 @@ struct Doubt {
 
 /// The user's parameters that should be found in the server's files, by names in small letters.
 fn wanted(cluster: &Cluster) -> BTreeMap<String, Value> {
-    let made = super::config::dynamic(cluster);
-    let made = made.pointer("/postgresql/parameters");
     let user = cluster.spec.patroni.dynamic_configuration.get("postgresql");
     let user = user.and_then(|p| p.get("parameters")).and_then(Value::as_object);
-    let names = user.into_iter().flatten().map(|(name, _)| name.to_lowercase());
+    let Some(user) = user.filter(|user| !user.is_empty()) else { return BTreeMap::new() };
+    let made = super::config::dynamic(cluster);
+    let made = made.pointer("/postgresql/parameters");
+    let names = user.keys().map(|name| name.to_lowercase());
     let names = names.filter(|name| !ARGUMENTS.contains(&name.as_str()));
     let scalar = |v: &&Value| v.is_string() || v.is_number() || v.is_boolean();
     names
@@ -74,21 +75,26 @@ fn wanted(cluster: &Cluster) -> BTreeMap<String, Value> {
 
 /// What to ask whoever leads. A cluster whose user sets no parameters is not asked.
 pub fn query(observed: &Observed, cluster: &Cluster, members: &Members) -> Option<Query> {
-    if observed.cluster.terminating() || cluster.spec.paused || cluster.spec.shutdown {
-        return None;
-    }
-    let wanted = wanted(cluster);
-    if wanted.is_empty() {
+    question(observed, cluster, members, &wanted(cluster))
+}
+
+fn question(
+    observed: &Observed,
+    cluster: &Cluster,
+    members: &Members,
+    wanted: &BTreeMap<String, Value>,
+) -> Option<Query> {
+    let stopped = cluster.spec.paused || cluster.spec.shutdown;
+    if wanted.is_empty() || stopped || observed.cluster.terminating() {
         return None;
     }
     let pod = members.leader().filter(|m| m.leads() && m.ready())?.pod()?;
-    let told = cluster.status.conditions.iter().find(|c| c.type_ == TYPE);
-    let age = match told.map(|c| &*c.status) {
+    let age = match cluster.status.condition(TYPE).map(|c| &*c.status) {
         Some("True") => 0,
         Some("False") => 1,
         _ => 2,
     };
-    let text = serde_json::to_string(&wanted).unwrap_or_default();
+    let text = serde_json::to_string(wanted).unwrap_or_default();
     let command = Command::ParameterState { configuration: hash::safe_hash([&*text]) };
     let target = queries::database(pod);
     Some(Query { target, command, deadline_s: 5, max_age_s: AGES_S[age] })
@@ -96,28 +102,26 @@ pub fn query(observed: &Observed, cluster: &Cluster, members: &Members) -> Optio
 
 /// Why no server that works may be restarted now, if so: it would not come back, or nobody knows yet.
 pub fn hold(pass: &Pass<'_>, members: &Members) -> Option<String> {
-    let known = doubt(pass, members)?;
-    let Some(doubt) = known else {
+    let wanted = wanted(pass.cluster);
+    let query = question(pass.observed, pass.cluster, members, &wanted)?;
+    let Some(state) = answer(pass, &query) else {
         // Not answered yet: what was wrong is taken to be wrong still.
-        let told = pass.cluster.status.conditions.iter().find(|c| c.type_ == TYPE)?;
+        let told = pass.cluster.status.condition(TYPE)?;
         return (told.reason == REFUSED).then(|| told.message.clone());
     };
+    let doubt = judge(&wanted, &state)?;
     match doubt.reason {
         REFUSED => Some(doubt.text),
         _ => (!is_old(pass, &doubt)).then(|| EARLY.to_owned()),
     }
 }
 
-/// None when all is well, or nothing is to be asked; nothing inside when there is no answer.
-fn doubt(pass: &Pass<'_>, members: &Members) -> Option<Option<Doubt>> {
-    let query = query(pass.observed, pass.cluster, members)?;
-    let answer = pass.observed.answers.get(&query).and_then(Read::known);
-    let Some(state) = answer.and_then(|a| ParameterState::read(&a.output)) else {
-        return Some(None);
-    };
-    judge(&wanted(pass.cluster), &state).map(Some)
+fn answer(pass: &Pass<'_>, query: &Query) -> Option<ParameterState> {
+    let answer = pass.observed.answers.get(query).and_then(Read::known)?;
+    ParameterState::read(&answer.output)
 }
 
+/// What is wrong; none when all is well.
 fn judge(wanted: &BTreeMap<String, Value>, state: &ParameterState) -> Option<Doubt> {
     let (mut refused, mut changed) = (Vec::new(), Vec::new());
     for (name, value) in wanted {
@@ -156,7 +160,7 @@ fn judge(wanted: &BTreeMap<String, Value>, state: &ParameterState) -> Option<Dou
 /// Whether something has been wrong for so long that it is no matter of time. Something else than what was told last
 /// begins anew.
 fn is_old(pass: &Pass<'_>, doubt: &Doubt) -> bool {
-    let told = pass.cluster.status.conditions.iter().find(|c| c.type_ == TYPE);
+    let told = pass.cluster.status.condition(TYPE);
     let age_s = |since: Timestamp| pass.context.now.as_second() - since.as_second();
     told.is_some_and(|c| match &*c.status {
         "False" => c.message == doubt.text,
@@ -167,21 +171,22 @@ fn is_old(pass: &Pass<'_>, doubt: &Doubt) -> bool {
 
 /// Writes the condition. What is not known leaves it as it is.
 pub fn tell(pass: &mut Pass<'_>, members: &Members) {
-    if wanted(pass.cluster).is_empty() {
+    let wanted = wanted(pass.cluster);
+    if wanted.is_empty() {
         return remove(pass, TYPE);
     }
-    let Some(query) = query(pass.observed, pass.cluster, members) else { return };
+    let Some(query) = question(pass.observed, pass.cluster, members, &wanted) else { return };
     pass.look_again(Duration::from_secs(query.max_age_s.into()));
-    match doubt(pass, members) {
+    let Some(state) = answer(pass, &query) else { return };
+    match judge(&wanted, &state) {
         None => {
             let text = "the server's files have what spec.patroni.dynamicConfiguration sets";
             condition(pass, TYPE, Some(true), "ParametersAccepted", text);
         }
-        Some(None) => {}
-        Some(Some(doubt)) if is_old(pass, &doubt) => {
+        Some(doubt) if is_old(pass, &doubt) => {
             condition(pass, TYPE, Some(false), doubt.reason, &doubt.text);
         }
-        Some(Some(_)) => {
+        Some(_) => {
             condition(pass, TYPE, None, CHECKING, EARLY);
             pass.look_again(Duration::from_secs(AGES_S[2].into()));
         }

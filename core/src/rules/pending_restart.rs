@@ -51,12 +51,9 @@ pub fn one(pass: &mut Pass<'_>, members: &Members) {
     let Some(pod) = next.pod().cloned() else { return };
     let names: Vec<&str> = reasons.iter().map(|w| w.name.as_str()).collect();
     let what = if names.is_empty() { "a parameter".to_owned() } else { names.join(", ") };
-    if let Err(hold) = safety::may_restart(members, next) {
+    let unsafe_now = safety::may_restart(members, next).err().map(|hold| hold.to_string());
+    if let Some(hold) = unsafe_now.or_else(|| parameters::hold(pass, members)) {
         let text = format!("{what} of instance {} changes later: {hold}", next.name);
-        return pass.wait(Step::Patroni, "RestartPending", text);
-    }
-    if let Some(why) = parameters::hold(pass, members) {
-        let text = format!("{what} of instance {} changes later: {why}", next.name);
         return pass.wait(Step::Patroni, "RestartPending", text);
     }
     let text = format!("{what} of instance {} changes by a restart of PostgreSQL", next.name);

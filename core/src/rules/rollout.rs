@@ -18,22 +18,15 @@ pub fn one(pass: &mut Pass<'_>, members: &Members) {
     if pass.writes_in(&[Step::Instances]) {
         return;
     }
-    let mut outdated: Vec<&Member> = members
-        .with_workload()
-        .filter(|m| m.up_to_date() == Some(false) && !m.condemned())
-        .collect();
+    let mut outdated: Vec<&Member> = members.with_workload().filter(|m| is_outdated(m)).collect();
     let leader = members.leader().map(|l| l.name.clone());
     outdated.sort_by_key(|m| (leader.as_ref() == Some(&m.name), m.ready(), m.name.clone()));
     let Some(next) = outdated.first().copied() else { return };
     let Some(pod) = next.pod().cloned() else { return };
-    if let Err(hold) = safety::may_restart(members, next) {
+    let unsafe_now = safety::may_restart(members, next).err().map(|hold| hold.to_string());
+    let bad = || parameters::hold(pass, members).filter(|_| next.ready());
+    if let Some(hold) = unsafe_now.or_else(bad) {
         let text = format!("instance {} is renewed later: {hold}", next.name);
-        return pass.wait(Step::Rollout, "Rollout", text);
-    }
-    if next.ready()
-        && let Some(why) = parameters::hold(pass, members)
-    {
-        let text = format!("instance {} is renewed later: {why}", next.name);
         return pass.wait(Step::Rollout, "Rollout", text);
     }
     if leader.as_ref() != Some(&next.name) {
@@ -71,11 +64,16 @@ pub fn broken(pass: &mut Pass<'_>, members: &Members) {
     if pass.writes_in(&[Step::Instances]) {
         return;
     }
-    let stuck = |m: &&Member| m.up_to_date() == Some(false) && !m.condemned() && !m.running();
+    let stuck = |m: &&Member| is_outdated(m) && !m.running();
     let found = members.with_workload().find(stuck).and_then(|m| Some((m, m.pod()?.clone())));
     if let Some((member, pod)) = found {
         renew(pass, member, &pod);
     }
+}
+
+/// Whether its Pod was made from an older template, and no volume of it is going.
+fn is_outdated(member: &Member) -> bool {
+    member.up_to_date() == Some(false) && !member.condemned()
 }
 
 fn renew(pass: &mut Pass<'_>, member: &Member, pod: &Object) {

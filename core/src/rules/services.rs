@@ -75,9 +75,11 @@ fn foreign_selector(live: &Object, desired: &Object) -> Option<(Value, Vec<Strin
     let found = live.at(&["spec", "selector"]).and_then(Value::as_object)?;
     let strange = found.iter().filter(|(key, _)| wanted.is_none_or(|w| !w.contains_key(*key)));
     let nulls: Map<String, Value> = strange.map(|(key, _)| (key.clone(), Value::Null)).collect();
+    if nulls.is_empty() {
+        return None;
+    }
     let keys = nulls.keys().map(|k| format!(".spec.selector.{k}")).take(3).collect();
-    let selector = if wanted.is_some() { Value::Object(nulls.clone()) } else { Value::Null };
-    (!nulls.is_empty()).then_some((selector, keys))
+    Some((if wanted.is_some() { Value::Object(nulls) } else { Value::Null }, keys))
 }
 
 /// Our ports alone, as they are there or else as they should be; none if there are no others.

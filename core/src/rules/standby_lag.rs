@@ -34,7 +34,7 @@ pub fn query(observed: &Observed, cluster: &Cluster, members: &Members) -> Optio
     }
     spec.active_standby()?;
     let pod = members.leader().filter(|m| m.leads() && m.ready())?.pod()?;
-    let wrong = cluster.status.conditions.iter().any(|c| c.type_ == TYPE && c.status == "False");
+    let wrong = cluster.status.says_no(TYPE);
     Some(Query {
         target: queries::database(pod),
         command: Command::StandbyState,
@@ -82,7 +82,7 @@ pub fn tell(pass: &mut Pass<'_>, members: &Members) {
 
 /// A promotion of a standby of which nothing good was known last is told along with it.
 pub fn warn_of_promotion(pass: &mut Pass<'_>) {
-    let told = pass.status.conditions.iter().find(|c| c.type_ == TYPE && c.status == "False");
+    let told = pass.status.condition(TYPE).filter(|c| c.status == "False");
     let Some(told) = told else { return };
     let text = format!("promoted although {}", told.message);
     let follows = told.last_transition_time.0.as_second().unsigned_abs();

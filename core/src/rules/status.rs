@@ -312,8 +312,7 @@ pub(super) fn condition(
     let word = status.map_or("Unknown", |s| if s { "True" } else { "False" });
     let now = Time(pass.context.now);
     let generation = Some(pass.cluster.object.meta.generation);
-    let list = &mut pass.status.conditions;
-    let old = list.iter().find(|c| c.type_ == kind);
+    let old = pass.status.condition(kind);
     let since = old.filter(|c| c.status == word).map_or(now, |c| c.last_transition_time.clone());
     let new = Condition {
         type_: kind.into(),
@@ -323,6 +322,7 @@ pub(super) fn condition(
         observed_generation: generation,
         last_transition_time: since,
     };
+    let list = &mut pass.status.conditions;
     match list.iter_mut().find(|c| c.type_ == kind) {
         Some(old) => *old = new,
         None => list.push(new),

@@ -25,16 +25,12 @@ pub fn queries(observed: &Observed, cluster: &Cluster, members: &Members) -> Vec
     if observed.cluster.terminating() || cluster.spec.paused || cluster.spec.shutdown {
         return Vec::new();
     }
-    let known = wanting(cluster);
+    let known = cluster.status.says_no(TYPE);
     let suspect = |m: &&Member| {
         let failed = m.patroni.as_ref().is_some_and(|s| ENDED.contains(&&*s.state));
         m.running() && !m.ready() && (known || failed)
     };
     members.all.values().filter(suspect).filter_map(question).collect()
-}
-
-fn wanting(cluster: &Cluster) -> bool {
-    cluster.status.conditions.iter().any(|c| c.type_ == TYPE && c.status == "False")
 }
 
 fn question(member: &Member) -> Option<Query> {
@@ -45,7 +41,7 @@ fn question(member: &Member) -> Option<Query> {
 /// Writes the condition. What gives no answer leaves it as it is.
 pub fn tell(pass: &mut Pass<'_>, members: &Members) {
     let asked = queries(pass.observed, pass.cluster, members);
-    if asked.is_empty() && !wanting(pass.cluster) {
+    if asked.is_empty() && !pass.cluster.status.says_no(TYPE) {
         return;
     }
     let mut found = Vec::new();
@@ -57,7 +53,7 @@ pub fn tell(pass: &mut Pass<'_>, members: &Members) {
         found.extend(troubles.into_iter().map(|(mount, what)| (member.name.clone(), mount, what)));
     }
     let Some((instance, mount, what)) = found.first() else {
-        if wanting(pass.cluster) {
+        if pass.cluster.status.says_no(TYPE) {
             condition(
                 pass,
                 TYPE,

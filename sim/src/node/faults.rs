@@ -131,14 +131,7 @@ pub fn run_out_of_memory(
     pod: &str,
     container: &str,
 ) -> bool {
-    let inside = |p: &crate::world::Place| {
-        &*p.namespace == namespace && &*p.pod == pod && &*p.container == container
-    };
-    let processes = world.processes_where(kube, inside);
-    for process in &processes {
-        world.kill_for_memory(*process);
-    }
-    !processes.is_empty()
+    end_where(world, kube, (namespace, pod), &|name| name == container, World::kill_for_memory)
 }
 
 /// Ends a container's processes by SIGKILL. False when none runs.
@@ -149,26 +142,31 @@ pub fn kill_container(
     pod: &str,
     container: &str,
 ) -> bool {
-    kill_where(world, kube, namespace, pod, &|name| name == container)
+    end_where(world, kube, (namespace, pod), &|name| name == container, sigkill)
 }
 
 /// Ends all containers of a Pod by SIGKILL; the Pod stays, and starts them again. False when none runs.
 pub fn kill_pod(world: &mut World, kube: KubeId, namespace: &str, pod: &str) -> bool {
-    kill_where(world, kube, namespace, pod, &|_| true)
+    end_where(world, kube, (namespace, pod), &|_| true, sigkill)
 }
 
-fn kill_where(
+fn sigkill(world: &mut World, process: ActorId) {
+    world.kill(process, 137);
+}
+
+/// Ends the processes of those containers of a Pod that are wanted. False when none runs.
+fn end_where(
     world: &mut World,
     kube: KubeId,
-    namespace: &str,
-    pod: &str,
+    (namespace, pod): (&str, &str),
     wanted: &dyn Fn(&str) -> bool,
+    end: fn(&mut World, ActorId),
 ) -> bool {
     let processes = world.processes_where(kube, |p| {
         &*p.namespace == namespace && &*p.pod == pod && wanted(&p.container)
     });
     for process in &processes {
-        world.kill(*process, 137);
+        end(world, *process);
     }
     !processes.is_empty()
 }

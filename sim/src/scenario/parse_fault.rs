@@ -26,18 +26,12 @@ pub(super) fn fault(node: &Node) -> Result<Fault, Bad> {
     Ok(match word {
         "kill_pod" => Fault::KillPod(pod(inner)?),
         "kill_container" => {
-            let fields = Fields::of(inner, "`kill_container`", &["of", "container"])?;
-            Fault::KillContainer {
-                pod: pod(fields.need("of")?)?,
-                container: fields.or("container", text, "database".to_owned())?,
-            }
+            let (pod, container) = container_of(inner, "`kill_container`")?;
+            Fault::KillContainer { pod, container }
         }
         "oom" => {
-            let fields = Fields::of(inner, "`oom`", &["of", "container"])?;
-            Fault::OutOfMemory {
-                pod: pod(fields.need("of")?)?,
-                container: fields.or("container", text, "database".to_owned())?,
-            }
+            let (pod, container) = container_of(inner, "`oom`")?;
+            Fault::OutOfMemory { pod, container }
         }
         "kill_backend" => Fault::KillBackend(pod(inner)?),
         "pause_node" => {
@@ -210,6 +204,12 @@ fn pod(node: &Node) -> Result<Target, Bad> {
         Target::It | Target::Named(Kind::Pod, _) | Target::Of(Kind::Pod, _) => Ok(found),
         _ => Err(node.wrong("a Pod, such as `primary` or `replica`")),
     }
+}
+
+/// A container of a Pod, the database's if none is named.
+fn container_of(node: &Node, word: &str) -> Result<(Target, String), Bad> {
+    let fields = Fields::of(node, word, &["of", "container"])?;
+    Ok((pod(fields.need("of")?)?, fields.or("container", text, "database".to_owned())?))
 }
 
 /// One node, or `every node`.

@@ -118,6 +118,18 @@ impl ShellDriver {
         self.station(kube).living.with(work)
     }
 
+    /// The same with the place of the story at hand.
+    fn at_site<T>(
+        &mut self,
+        kube: KubeId,
+        work: impl FnOnce(&mut World, &mut LabSite, KubeId) -> T,
+    ) -> T {
+        let mut site = self.site.clone();
+        let done = self.with(kube, |world, id| work(world, &mut site, id));
+        self.site = site;
+        done
+    }
+
     /// Lets tasks run, and time pass if they wait for it.
     fn block<T>(&self, work: impl Future<Output = T>) -> T {
         tracing::dispatcher::with_default(&self.dispatch, || self.runtime.block_on(work))
@@ -224,9 +236,7 @@ impl Driver for ShellDriver {
                     faults.during(duration(*span), Action::Refuse, |_| true);
                     faults.end_watches(End::Cut);
                 }
-                let mut site = self.site.clone();
-                self.with(kube, |world, id| strike(world, &mut site, id, fault))?;
-                self.site = site;
+                self.at_site(kube, |world, site, id| strike(world, site, id, fault))?;
             }
         }
         self.catch_up();
@@ -234,16 +244,11 @@ impl Driver for ShellDriver {
     }
 
     fn connect(&mut self, kube: KubeId, client: &ClientSpec) -> Result<(), String> {
-        let mut site = self.site.clone();
-        let done = self.with(kube, |world, id| site.connect(world, id, client));
-        self.site = site;
-        done
+        self.at_site(kube, |world, site, id| site.connect(world, id, client))
     }
 
     fn disconnect(&mut self, name: &str) {
-        let mut site = self.site.clone();
-        self.with(KubeId(0), |world, _| site.disconnect(world, name));
-        self.site = site;
+        self.at_site(KubeId(0), |world, site, _| site.disconnect(world, name));
     }
 
     fn client(&self, name: &str) -> Option<ClientFacts> {
@@ -257,9 +262,8 @@ impl Driver for ShellDriver {
         secret: &str,
         ask: &SqlAsk,
     ) -> Result<(), String> {
-        let mut site = self.site.clone();
-        let done = self.with(kube, |world, id| site.sql(world, id, (namespace, secret), ask));
-        self.site = site;
+        let done =
+            self.at_site(kube, |world, site, id| site.sql(world, id, (namespace, secret), ask));
         // The statement took its time in the world alone.
         self.advance_to(self.now());
         done
