@@ -4,7 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::Request;
+use axum::http::header::ACCEPT;
+use axum::http::{HeaderValue, Request};
 use ivory_core::command::Command;
 use ivory_core::grants::Grant;
 use ivory_core::names::FIELD_MANAGER;
@@ -16,7 +17,7 @@ use kube::api::PropagationPolicy;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::client::Body;
 use serde_json::Value;
-use tokio::sync::Notify;
+use tokio::sync::{Mutex, Notify, Semaphore};
 use tokio::time::timeout;
 
 use crate::exec;
@@ -27,18 +28,27 @@ use crate::wire::Wire;
 /// A request that takes longer has an unknown outcome.
 const REQUEST_MAX: Duration = Duration::from_secs(10);
 
+/// So many watches read a page of their list at once. Some twenty begin together, and while it is read a page takes
+/// megabytes.
+const PAGES: usize = 3;
+/// The media type of objects of which only the metadata is sent, as by a watch …
+const METADATA_ALONE: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
+/// … and of lists of them. An API server refuses the one where it has the other.
+const METADATA_LIST: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
+
 /// The API server, as the driver uses it.
 #[derive(Clone)]
 pub struct ApiServer {
     client: Client,
     metrics: Arc<Metrics>,
+    pages: Arc<Semaphore>,
 }
 
 impl ApiServer {
     /// Speaks through a client.
     #[must_use]
     pub fn new(client: Client, metrics: Arc<Metrics>) -> Self {
-        Self { client, metrics }
+        Self { client, metrics, pages: Arc::new(Semaphore::new(PAGES)) }
     }
 
     /// The client, for watches.
@@ -57,18 +67,41 @@ impl ApiServer {
         }
     }
 
-    /// The same for a watch, which is told whenever the API server has opened a stream for it.
+    /// The same for a watch, which is told whenever the API server has opened a stream for it. `names` asks for no
+    /// more than the metadata.
     #[must_use]
-    pub fn watched(&self, kind: Kind, namespace: &str, opened: &Arc<Notify>) -> Api<Wire> {
-        let (inner, opened) = (self.client(), opened.clone());
-        let service = tower::service_fn(move |request: Request<Body>| {
-            let (inner, opened) = (inner.clone(), opened.clone());
+    pub fn watched(
+        &self,
+        kind: Kind,
+        namespace: &str,
+        names: bool,
+        opened: &Arc<Notify>,
+    ) -> Api<Wire> {
+        let (inner, pages, opened) = (self.client(), self.pages.clone(), opened.clone());
+        // A page is read when the next request is made.
+        let reads = Arc::new(Mutex::new(None));
+        let service = tower::service_fn(move |mut request: Request<Body>| {
+            let (inner, pages, opened) = (inner.clone(), pages.clone(), opened.clone());
+            let reads = reads.clone();
             async move {
                 let query = request.uri().query().unwrap_or_default();
                 let watches = query.split('&').any(|part| part == "watch=true");
+                if names {
+                    let media = if watches { METADATA_ALONE } else { METADATA_LIST };
+                    request.headers_mut().insert(ACCEPT, HeaderValue::from_static(media));
+                }
+                drop(reads.lock().await.take());
+                let page = match watches {
+                    true => None,
+                    // It is never closed.
+                    false => pages.acquire_owned().await.ok(),
+                };
                 let answer = inner.send(request).await;
-                if watches && answer.as_ref().is_ok_and(|a| a.status().is_success()) {
-                    opened.notify_one();
+                if answer.as_ref().is_ok_and(|a| a.status().is_success()) {
+                    *reads.lock().await = page;
+                    if watches {
+                        opened.notify_one();
+                    }
                 }
                 answer
             }

@@ -1,5 +1,5 @@
-//! All watches together, and which clusters a change concerns. Standing watches are filtered by our label;
-//! objects of users are watched one by one, by name, for as long as a cluster names them.
+//! All watches together, and which clusters a change concerns. Most are filtered by our label. Of users' objects,
+//! which don't bear it, only the names are watched; what they hold is kept for as long as a cluster names them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,7 +10,6 @@ use ivory_core::object::Uid;
 use ivory_core::reads::LABELLED;
 use ivory_core::{Kind, Object, labels, names, wake};
 use tokio::sync::{mpsc, watch};
-use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use crate::api::ApiServer;
@@ -21,6 +20,8 @@ use crate::watch::{News, Watched, Which};
 
 /// How long a pass waits for its own writes to come back. One that never comes was deleted meanwhile.
 const ECHO_MAX: Duration = Duration::from_secs(5);
+/// The kinds of which users' own objects are read.
+const OF_USERS: [Kind; 2] = [Kind::Secret, Kind::ConfigMap];
 /// How long the first pass waits for the first lists.
 const SETTLE_MAX: Duration = Duration::from_secs(10);
 
@@ -30,7 +31,8 @@ pub struct Caches {
     metrics: Arc<Metrics>,
     chance: Chance,
     standing: Vec<Arc<Watched>>,
-    named: Mutex<BTreeMap<Name, Named>>,
+    /// Who reads objects by name that no watch by label has.
+    readers: Mutex<BTreeMap<Name, BTreeSet<Key>>>,
     wake: mpsc::UnboundedSender<Key>,
     /// Counts what was learned, so that somebody can wait for the next thing.
     learned: watch::Sender<u64>,
@@ -38,12 +40,6 @@ pub struct Caches {
 
 /// Kind, namespace and name of something that a cluster names.
 pub type Name = (Kind, String, String);
-
-struct Named {
-    watched: Arc<Watched>,
-    task: AbortHandle,
-    readers: BTreeSet<Key>,
-}
 
 /// What a write left behind, to be seen again before the next plan.
 #[derive(Clone, Debug)]
@@ -68,7 +64,7 @@ pub enum Left {
 }
 
 impl Caches {
-    /// Opens the standing watches; they end when the given set is dropped. An empty namespace means all.
+    /// Opens the watches; they end when the given set is dropped. An empty namespace means all.
     pub fn open(
         api: ApiServer,
         metrics: Arc<Metrics>,
@@ -87,13 +83,16 @@ impl Caches {
             for &kind in LABELLED {
                 add(kind, Which::Labelled(labels::CLUSTER));
             }
+            for kind in OF_USERS {
+                add(kind, Which::Names);
+            }
         }
         let caches = Arc::new(Self {
             api,
             metrics,
             chance,
             standing,
-            named: Mutex::default(),
+            readers: Mutex::default(),
             wake,
             learned: watch::Sender::new(0),
         });
@@ -114,13 +113,18 @@ impl Caches {
         &self.api
     }
 
-    /// The standing watches of a kind that cover a namespace.
+    /// The watches of a kind that cover a namespace and bring whole objects.
     pub fn of(&self, kind: Kind, namespace: &str) -> impl Iterator<Item = &Arc<Watched>> {
+        let whole = |w: &&Arc<Watched>| w.which != Which::Names;
+        self.covering(kind, namespace).filter(whole)
+    }
+
+    fn covering(&self, kind: Kind, namespace: &str) -> impl Iterator<Item = &Arc<Watched>> {
         let covers = move |w: &&Arc<Watched>| w.kind == kind && w.covers(namespace);
         self.standing.iter().filter(covers)
     }
 
-    /// The permissions for want of which a standing watch that covers a namespace fails.
+    /// The permissions for want of which a watch that covers a namespace fails.
     #[must_use]
     pub fn denied(&self, namespace: &str) -> BTreeSet<Grant> {
         let watches = self.standing.iter().filter(|w| w.covers(namespace));
@@ -134,7 +138,7 @@ impl Caches {
         watches.flat_map(|w| w.store().keys()).collect()
     }
 
-    /// Waits until every standing watch has its first list, or failed to get it; not for ever.
+    /// Waits until every watch has its first list, or failed to get it; not for ever.
     pub async fn settle(&self) {
         let settled = || self.standing.iter().all(|w| w.store().settled());
         self.until(SETTLE_MAX, settled).await;
@@ -177,47 +181,30 @@ impl Caches {
         }
     }
 
-    /// The watch of something that a cluster names; opened if there is none, and then waited for.
-    pub async fn named(self: &Arc<Self>, reader: &Key, name: &Name) -> Arc<Watched> {
-        let watched = {
-            let mut named = self.lock();
-            let entry = named.entry(name.clone()).or_insert_with(|| {
-                let (kind, namespace, name) = name;
-                let watched = Watched::new(*kind, namespace, Which::Named(name.clone()));
-                let watched = Arc::new(watched);
-                let task = tokio::spawn(self.clone().follow(watched.clone()));
-                Named { watched, task: task.abort_handle(), readers: BTreeSet::new() }
-            });
-            entry.readers.insert(reader.clone());
-            entry.watched.clone()
-        };
-        self.until(ECHO_MAX, || watched.store().settled()).await;
-        watched
+    /// The watch that tells whether an object of this name is there, for kinds that have one. Until it names it no
+    /// more, the cluster is told of changes.
+    pub fn names(&self, reader: &Key, name: &Name) -> Option<&Arc<Watched>> {
+        let watched = self.covering(name.0, &name.1).find(|w| w.which == Which::Names)?;
+        self.lock().entry(name.clone()).or_default().insert(reader.clone());
+        Some(watched)
     }
 
-    /// A cluster reads these by name and no others. Watches that nobody wants any more end.
+    /// A cluster reads these by name and no others. What nobody reads any more is not kept.
     pub fn keep_named(&self, reader: &Key, wanted: &BTreeSet<Name>) {
-        self.lock().retain(|name, entry| {
+        self.lock().retain(|name, readers| {
             if !wanted.contains(name) {
-                entry.readers.remove(reader);
+                readers.remove(reader);
             }
-            let keep = !entry.readers.is_empty();
-            if !keep {
-                entry.task.abort();
+            if readers.is_empty() {
+                let watches = self.covering(name.0, &name.1).filter(|w| w.which == Which::Names);
+                watches.for_each(|w| w.store().empty(&name.1, &name.2));
             }
-            keep
+            !readers.is_empty()
         });
     }
 
-    /// Ends the watches by name, which own a part of this.
-    pub fn close(&self) {
-        for (_, entry) in std::mem::take(&mut *self.lock()) {
-            entry.task.abort();
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Name, Named>> {
-        self.named.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Name, BTreeSet<Key>>> {
+        self.readers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn learn(&self, watched: &Watched, news: News<'_>) {
@@ -225,10 +212,8 @@ impl Caches {
         match news {
             News::Changed(old, new) => self.changed(watched, old, new),
             // Who waits for a list waits for one without objects too, and a permission that is missing has to
-            // be told. A watch by name is looked at by its reader.
-            News::Complete { unknown: true } | News::Failed { forbidden: true }
-                if self.standing.iter().any(|w| std::ptr::eq(&**w, watched)) =>
-            {
+            // be told.
+            News::Complete { unknown: true } | News::Failed { forbidden: true } => {
                 let covered = |key: &Key| watched.covers(&key.0);
                 self.wake_all(self.clusters().into_iter().filter(covered));
             }
@@ -239,6 +224,7 @@ impl Caches {
     fn changed(&self, watched: &Watched, old: Option<&Object>, new: Option<&Object>) {
         let Some(any) = new.or(old) else { return };
         if let (Some(old), Some(new)) = (old, new)
+            && watched.which != Which::Names
             && !wake::matters(old, new)
         {
             return;
@@ -257,11 +243,9 @@ impl Caches {
                 };
                 keys.extend(self.clusters().into_iter().filter(near));
             }
-            (kind, Which::Named(name)) => {
-                let name = (kind, watched.namespace.clone(), name.clone());
-                if let Some(entry) = self.lock().get(&name) {
-                    keys.extend(entry.readers.iter().cloned());
-                }
+            (kind, Which::Names) => {
+                let name = (kind, any.meta.namespace.to_string(), any.meta.name.to_string());
+                keys.extend(self.lock().get(&name).into_iter().flatten().cloned());
             }
             _ => keys.extend([old, new].into_iter().flatten().filter_map(|o| {
                 let cluster = o.label(labels::CLUSTER)?;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use futures_util::{FutureExt as _, StreamExt as _, stream};
 use ivory_core::grants::Grant;
 use ivory_core::observed::Observed;
 use ivory_core::read::{Objects, Read, ReadKey, Selector};
@@ -11,9 +12,12 @@ use ivory_core::{Kind, Object, labels};
 use tokio::time::Instant;
 
 use crate::caches::{Caches, Name};
-use crate::fault::FaultKind;
+use crate::fault::{Fault, FaultKind};
 use crate::store::Key;
 use crate::watch::Which;
+
+/// So many objects are asked for at once, by each pass.
+const AT_ONCE: usize = 6;
 
 /// Everything that a plan for a cluster may look at, and the permissions that were missing for it; none if there
 /// is no such cluster.
@@ -39,22 +43,36 @@ async fn look(
     observed: &mut Observed,
     (named, denied): (&mut BTreeSet<Name>, &mut BTreeSet<Grant>),
 ) {
+    let mut asked = Vec::new();
     for read in reads {
         let found = match &read {
             ReadKey::Select { kind, namespace, selector } => {
-                select(caches, *kind, namespace, selector)
+                Some(select(caches, *kind, namespace, selector))
             }
             ReadKey::One { kind, namespace, name } => {
-                match cached(caches, *kind, namespace, name) {
-                    Some(found) => found,
-                    None => {
-                        let name = (*kind, namespace.clone(), name.clone());
-                        by_name(caches, key, name, named, denied).await
-                    }
+                let found = cached(caches, *kind, namespace, name);
+                if found.is_none() {
+                    asked.push((*kind, namespace.clone(), name.clone()));
                 }
+                found
             }
         };
-        observed.objects.insert(read, found);
+        observed.objects.extend(found.map(|found| (read, found)));
+    }
+    // Before a cluster is made hardly any of them is there, and each is asked for.
+    let asked = asked.into_iter().map(|name| by_name(caches.clone(), key.clone(), name).boxed());
+    let asked: Vec<_> = asked.collect();
+    let answers: Vec<_> = stream::iter(asked).buffered(AT_ONCE).collect().await;
+    for (name, found) in answers {
+        let found = found.unwrap_or_else(|fault| {
+            if let FaultKind::Forbidden(grants) = fault.kind {
+                denied.extend(grants);
+            }
+            Read::Unknown(fault.text.into())
+        });
+        let (kind, namespace, text) = name.clone();
+        observed.objects.insert(ReadKey::One { kind, namespace, name: text }, found);
+        named.insert(name);
     }
 }
 
@@ -93,7 +111,7 @@ fn cached(caches: &Caches, kind: Kind, namespace: &str, name: &str) -> Option<Ob
         let decisive = match &watch.which {
             Which::All => true,
             Which::Named(watched) => watched == name,
-            Which::Labelled(_) => false,
+            Which::Labelled(_) | Which::Names => false,
         };
         if decisive {
             return Some(unknown.map_or(Read::Absent, |why| Read::Unknown(why.into())));
@@ -102,44 +120,32 @@ fn cached(caches: &Caches, kind: Kind, namespace: &str, name: &str) -> Option<Ob
     None
 }
 
-/// Whether objects without our label are watched, for as long as a cluster names them: Secrets and ConfigMaps
-/// belong to users. The others are ours or Patroni's, bear our label almost always, and are asked for otherwise.
-#[must_use]
-pub fn watched_by_name(kind: Kind) -> bool {
-    matches!(kind, Kind::Secret | Kind::ConfigMap)
+/// An object that bears no label of ours: a user's, or one that lost it, or none at all.
+async fn by_name(caches: Arc<Caches>, reader: Key, name: Name) -> (Name, Result<Objects, Fault>) {
+    let found = find(&caches, &reader, &name).await;
+    (name, found)
 }
 
-/// An object that bears no label of ours.
-async fn by_name(
-    caches: &Arc<Caches>,
-    reader: &Key,
-    name: Name,
-    named: &mut BTreeSet<Name>,
-    denied: &mut BTreeSet<Grant>,
-) -> Objects {
-    if !watched_by_name(name.0) {
-        return match caches.api().get(name.0, &name.1, &name.2).await {
-            Ok(Some(object)) => Read::Known(vec![Arc::new(object)]),
-            Ok(None) => Read::Absent,
-            Err(fault) => {
-                if let FaultKind::Forbidden(grants) = fault.kind {
-                    denied.extend(grants);
-                }
-                Read::Unknown(fault.text.into())
-            }
-        };
+async fn find(caches: &Caches, reader: &Key, name: &Name) -> Result<Objects, Fault> {
+    let (kind, namespace, text) = (name.0, &name.1, &name.2);
+    let names = caches.names(reader, name);
+    if let Some(names) = names {
+        let store = names.store();
+        if let Some(why) = store.unknown(Instant::now()) {
+            return Ok(Read::Unknown(why.into()));
+        }
+        if let Some(object) = store.get(namespace, text) {
+            return Ok(Read::Known(vec![object]));
+        }
+        if store.life(namespace, text).is_none() {
+            return Ok(Read::Absent);
+        }
     }
-    let watched = caches.named(reader, &name).await;
-    let store = watched.store();
-    let found = match store.unknown(Instant::now()) {
-        Some(why) => Read::Unknown(why.into()),
-        None => match store.get(&name.1, &name.2) {
-            Some(object) => Read::Known(vec![object]),
-            None => Read::Absent,
-        },
+    let Some(object) = caches.api().get(kind, namespace, text).await? else {
+        return Ok(Read::Absent);
     };
-    denied.extend(store.denied(Instant::now()));
-    drop(store);
-    named.insert(name);
-    found
+    if let Some(names) = names {
+        names.store().fill(&object);
+    }
+    Ok(Read::Known(vec![Arc::new(object)]))
 }

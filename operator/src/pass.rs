@@ -103,6 +103,13 @@ pub struct Memory {
     news: BTreeSet<String>,
 }
 
+impl Memory {
+    /// Forgets what is only there to make the next plan quicker, and is most of it.
+    pub fn forget(&mut self) {
+        self.memos = Memos::default();
+    }
+}
+
 /// One pass.
 pub async fn pass(shell: &Shell, key: &Key, mut memory: Memory) -> (Memory, End) {
     let deadline = Instant::now() + PASS_MAX - Duration::from_secs(2);
@@ -171,7 +178,7 @@ pub async fn pass(shell: &Shell, key: &Key, mut memory: Memory) -> (Memory, End)
     }
     if matches!(end, End::Quiet(_)) {
         // Nothing will be asked of them for long, and for a thousand clusters they are what is biggest.
-        memory.memos = Memos::default();
+        memory.forget();
         memory.answers.tidy(shell.clock.now());
     }
     (memory, end)

@@ -13,8 +13,6 @@ use ivory_core::reads::{LABELLED, NAMED};
 use ivory_core::{Kind, Object};
 use serde_json::{Value, json};
 
-use crate::observe::watched_by_name;
-
 /// One generated file.
 pub struct File {
     /// Its path below the installation's folder.
@@ -48,9 +46,8 @@ pub fn grants() -> BTreeSet<(String, String, String)> {
             all.insert(owned(Grant::new(*kind, verb)));
         }
     }
-    // Those of users are watched by name; of the others one that bears no label of ours is asked for.
-    let asked = NAMED.iter().filter(|kind| !watched_by_name(**kind));
-    all.extend(asked.map(|kind| owned(Grant::new(*kind, "get"))));
+    // What bears no label of ours is asked for by name.
+    all.extend(NAMED.iter().map(|kind| owned(Grant::new(*kind, "get"))));
     all.extend(passed_on());
     all
 }

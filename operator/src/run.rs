@@ -1,7 +1,7 @@
 //! The loop that gives clusters their turns. A pass is a task of its own: its error, panic or hang
 //! costs its own cluster a pause and others nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +27,9 @@ use crate::store::Key;
 const GRACE: Duration = Duration::from_secs(10);
 /// A single replica without a lease leads for so long at a stretch: for good.
 const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+/// Of so many clusters, those that had a pass last, it is remembered what was made for their plans. That is most of what
+/// a cluster takes, and a thousand of them may be made together.
+const FRESH: usize = 32;
 /// The loop shows so often that it lives.
 const BEAT: Duration = Duration::from_secs(5);
 
@@ -124,11 +127,13 @@ async fn operate(setup: &Setup, leads: &watch::Receiver<Option<Instant>>) {
         () = &mut end => false,
     };
     if !settled {
-        return caches.close();
+        return;
     }
     setup.health.ready(true);
     let mut queue = Queue::default();
     let mut memories: BTreeMap<Key, Memory> = BTreeMap::new();
+    // The clusters that had a pass, the last one at the end.
+    let mut fresh: VecDeque<Key> = VecDeque::new();
     let mut passes: JoinSet<Ended> = JoinSet::new();
     loop {
         setup.health.beat();
@@ -148,8 +153,15 @@ async fn operate(setup: &Setup, leads: &watch::Receiver<Option<Instant>>) {
             Some(ended) = passes.join_next() => match ended {
                 Ok((key, memory, end)) => {
                     queue.ended(&key, Instant::now(), end, setup.chance.share());
+                    fresh.retain(|other| *other != key);
                     if end != End::Gone {
+                        fresh.push_back(key.clone());
                         memories.insert(key, memory);
+                    }
+                    if fresh.len() > FRESH
+                        && let Some(memory) = fresh.pop_front().and_then(|k| memories.get_mut(&k))
+                    {
+                        memory.forget();
                     }
                 }
                 Err(error) => tracing::error!(%error, "a guard of a pass failed"),
@@ -167,7 +179,6 @@ async fn operate(setup: &Setup, leads: &watch::Receiver<Option<Instant>>) {
     if timeout(GRACE, finish).await.is_err() {
         tracing::warn!("passes did not end in time");
     }
-    caches.close();
     setup.metrics.load(0, 0, 0);
     setup.health.rest();
 }

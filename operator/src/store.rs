@@ -34,6 +34,8 @@ pub struct Difference {
 /// What one watch has seen.
 pub struct Store {
     kind: Kind,
+    /// Whether the watch brings names alone; what they hold is filled in for those who read it.
+    names: bool,
     press: Press,
     objects: BTreeMap<Key, Entry>,
     /// Namespace, cluster, name of those with the cluster's label.
@@ -57,24 +59,31 @@ struct Entry {
     uid: Uid,
     resource_version: u64,
     terminating: bool,
-    packed: Packed,
+    /// What it holds; none if only its name was told.
+    packed: Option<Packed>,
 }
 
 impl Entry {
     fn new(press: &mut Press, object: &Object, value: &Value) -> Self {
         // A value that was parsed can be written.
         let json = serde_json::to_vec(value).unwrap_or_default();
+        let cluster = object.label(labels::CLUSTER).map(Arc::from);
+        Self { cluster, packed: Some(press.pack(&json)), ..Self::name(object) }
+    }
+
+    /// Its life alone.
+    fn name(object: &Object) -> Self {
         Self {
-            cluster: object.label(labels::CLUSTER).map(Arc::from),
+            cluster: None,
             uid: object.meta.uid.clone(),
             resource_version: object.meta.resource_version,
             terminating: object.terminating(),
-            packed: press.pack(&json),
+            packed: None,
         }
     }
 
     fn object(&self) -> Option<Object> {
-        let value = serde_json::from_slice(&self.packed.json()?).ok()?;
+        let value = serde_json::from_slice(&self.packed.as_ref()?.json()?).ok()?;
         Object::from_value(value).ok()
     }
 }
@@ -82,9 +91,10 @@ impl Entry {
 impl Store {
     /// An empty one, which knows nothing yet.
     #[must_use]
-    pub fn new(kind: Kind) -> Self {
+    pub fn new(kind: Kind, names: bool) -> Self {
         Self {
             kind,
+            names,
             press: Press::default(),
             objects: BTreeMap::new(),
             labelled: BTreeSet::new(),
@@ -102,9 +112,14 @@ impl Store {
 
     /// The list brought an object.
     pub fn listed(&mut self, object: &Object, value: &Value) {
+        let entry = self.entry(object, value);
         if let Some(listing) = &mut self.listing {
-            listing.insert(key_of(object), Entry::new(&mut self.press, object, value));
+            listing.insert(key_of(object), entry);
         }
+    }
+
+    fn entry(&mut self, object: &Object, value: &Value) -> Entry {
+        if self.names { Entry::name(object) } else { Entry::new(&mut self.press, object, value) }
     }
 
     /// The list is complete. Gives what differs from before, to be unpacked one by one: all of it at once
@@ -135,17 +150,47 @@ impl Store {
     /// What a difference is about.
     #[must_use]
     pub fn unpack(&self, difference: &Difference) -> Change {
-        let old = difference.old.as_ref().and_then(Entry::object);
-        let new = self.objects.get(&difference.key).and_then(Entry::object);
+        let object = |entry: &Entry| {
+            if !self.names {
+                return entry.object();
+            }
+            let mut object = Object::new(self.kind, &difference.key.0, &difference.key.1);
+            object.meta.uid = entry.uid.clone();
+            object.meta.resource_version = entry.resource_version;
+            Some(object)
+        };
+        let old = difference.old.as_ref().and_then(object);
+        let new = self.objects.get(&difference.key).and_then(object);
         (old, new)
+    }
+
+    /// What an object holds of which only the name was told. It is forgotten when the watch tells of a change.
+    pub fn fill(&mut self, object: &Object) {
+        let new = Entry::new(&mut self.press, object, &object.to_value());
+        if let Some(entry) = self.objects.get_mut(&key_of(object))
+            && entry.resource_version <= new.resource_version
+        {
+            *entry = Entry { cluster: None, ..new };
+        }
+    }
+
+    /// Nobody reads any more what an object holds.
+    pub fn empty(&mut self, namespace: &str, name: &str) {
+        if let Some(entry) = self.objects.get_mut(&(namespace.into(), name.into())) {
+            entry.packed = None;
+        }
     }
 
     /// An object appeared or changed. Gives what it was before.
     pub fn apply(&mut self, object: &Object, value: &Value) -> Option<Object> {
         self.trouble = None;
         let key = key_of(object);
-        let new = Entry::new(&mut self.press, object, value);
+        let new = self.entry(object, value);
         self.seen = self.seen.max(new.resource_version);
+        let told = |old: &Entry| old.resource_version >= new.resource_version;
+        if self.names && self.objects.get(&key).is_some_and(told) {
+            return None;
+        }
         let entry = index(&key, &new);
         let old = self.objects.insert(key.clone(), new);
         if let Some(old) = &old
@@ -162,6 +207,11 @@ impl Store {
         self.trouble = None;
         self.seen = self.seen.max(object.meta.resource_version);
         let key = key_of(object);
+        // What was filled in may be the next life already.
+        let newer = |old: &Entry| old.resource_version > object.meta.resource_version;
+        if self.names && self.objects.get(&key).is_some_and(newer) {
+            return;
+        }
         if let Some(old) = self.objects.remove(&key)
             && let Some(entry) = index(&key, &old)
         {
@@ -222,7 +272,7 @@ impl Store {
         self.synced || self.trouble.is_some()
     }
 
-    /// One object.
+    /// One object; none as well if only its name is known.
     #[must_use]
     pub fn get(&self, namespace: &str, name: &str) -> Option<Arc<Object>> {
         let packed = self.objects.get(&(namespace.into(), name.into()))?;
@@ -297,7 +347,7 @@ mod tests {
 
     #[test]
     fn objects_are_found_by_the_label_that_they_have_now() {
-        let mut store = Store::new(Kind::Secret);
+        let mut store = Store::new(Kind::Secret, false);
         store.begin();
         for (o, v) in [
             object("b", Some("hippo"), 1),
@@ -332,9 +382,40 @@ mod tests {
         assert_eq!(told, [(b.clone(), b), gone("c"), gone("d")]);
     }
 
+    #[test]
+    fn of_a_name_is_kept_what_was_filled_in_until_it_changes() {
+        let mut store = Store::new(Kind::Secret, true);
+        let version = |n| object("a", None, n);
+        let get = |store: &Store| store.get("ns", "a").map(|o| o.meta.resource_version);
+        store.fill(&version(1).0);
+        assert_eq!(store.life("ns", "a"), None, "the watch alone says what is there");
+        store.begin();
+        store.listed(&version(2).0, &version(2).1);
+        let changes = store.complete();
+        let (old, new) = store.unpack(&changes[0]);
+        assert_eq!((old, new.map(|o| o.meta.name)), (None, Some("a".into())));
+        assert_eq!((store.life("ns", "a").is_some(), get(&store)), (true, None));
+        store.fill(&version(1).0);
+        assert_eq!(get(&store), None, "that was before");
+        store.fill(&version(4).0);
+        assert_eq!(get(&store), Some(4));
+        // The watch tells of it later, as it does of the life before.
+        store.apply(&version(3).0, &version(3).1);
+        store.delete(&version(3).0);
+        store.apply(&version(4).0, &version(4).1);
+        assert_eq!(get(&store), Some(4));
+        store.apply(&version(5).0, &version(5).1);
+        assert_eq!(get(&store), None);
+        store.fill(&version(5).0);
+        store.empty("ns", "a");
+        assert_eq!((store.life("ns", "a").is_some(), get(&store)), (true, None));
+        store.delete(&version(6).0);
+        assert_eq!(store.life("ns", "a"), None);
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_watch_that_fails_for_long_knows_nothing() {
-        let mut store = Store::new(Kind::Secret);
+        let mut store = Store::new(Kind::Secret, false);
         store.begin();
         store.complete();
         assert!(store.failed(Instant::now(), "no answer".into(), None));

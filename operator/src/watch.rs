@@ -21,7 +21,9 @@ use crate::store::Store;
 use crate::wire::Wire;
 
 /// So many objects are listed at once. While a page is read each object is a tree of a hundred kilobytes.
-const PAGE: u32 = 50;
+const PAGE: u32 = 25;
+/// The same of objects of which only the metadata is listed.
+const PAGE_OF_NAMES: u32 = 250;
 /// The pause after a failure, doubled with each in a row, and spread: up to twice as long.
 const BACKOFF: Duration = Duration::from_millis(800);
 /// The longest pause, before it is spread. Every watch waits by itself and a plan needs them all, so after an outage it
@@ -48,6 +50,8 @@ pub enum Which {
     Labelled(&'static str),
     /// Those of a name.
     Named(String),
+    /// All, but of each only that it is there and its version. What it holds is asked for when somebody reads it.
+    Names,
 }
 
 /// What a watch learned.
@@ -72,7 +76,8 @@ impl Watched {
     /// A watch that has not begun.
     #[must_use]
     pub fn new(kind: Kind, namespace: &str, which: Which) -> Self {
-        Self { kind, namespace: namespace.to_owned(), which, store: Mutex::new(Store::new(kind)) }
+        let store = Mutex::new(Store::new(kind, which == Which::Names));
+        Self { kind, namespace: namespace.to_owned(), which, store }
     }
 
     /// What it has seen. A panic while it was held left at worst one object out.
@@ -95,16 +100,18 @@ impl Watched {
         tell: impl Fn(News<'_>),
     ) {
         let config = match &self.which {
-            Which::All => watcher::Config::default(),
+            Which::All | Which::Names => watcher::Config::default(),
             Which::Labelled(key) => watcher::Config::default().labels(key),
             Which::Named(name) => {
                 watcher::Config::default().fields(&format!("metadata.name={name}"))
             }
         };
-        let config = config.page_size(PAGE);
+        let names = self.which == Which::Names;
+        let config = config.page_size(if names { PAGE_OF_NAMES } else { PAGE });
         // A watch that goes on where it broke says nothing until something changes.
         let opened = Arc::new(Notify::new());
-        let stream = watcher::watcher(api.watched(self.kind, &self.namespace, &opened), config);
+        let api = api.watched(self.kind, &self.namespace, names, &opened);
+        let stream = watcher::watcher(api, config);
         let mut stream = pin!(stream.backoff(Pauses { chance: chance.clone(), next: BACKOFF }));
         loop {
             let event = tokio::select! {

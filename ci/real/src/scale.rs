@@ -155,8 +155,11 @@ async fn measure(args: &Args) -> anyhow::Result<ExitCode> {
 async fn restart(args: &Args, proxy: &Proxy) -> anyhow::Result<Phase> {
     let mut operator = Process::start(&args.operator, proxy.kubeconfig())?;
     let before = Sample::take(proxy, &operator)?;
+    // It may wait for the lease of the first one, and asks next to nothing until then.
+    let watches = || proxy.by_resource().get("watch ivoryclusters").copied();
+    let watched = watches();
     let (mut last, mut since) = (before.counts.asked(), Instant::now());
-    while since.elapsed() < SILENCE || last == before.counts.asked() {
+    while since.elapsed() < SILENCE || watches() == watched {
         operator.check()?;
         anyhow::ensure!(before.at.elapsed() < args.within, "it is never done after a restart");
         tokio::time::sleep(Duration::from_millis(200)).await;

@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ivory_core::Kind;
+use ivory_core::{Kind, labels};
 use ivory_operator::rbac;
 use ivory_sim::kube::{Body, ObjectRef, Subresource, Verb};
+use ivory_sim::lab::NAMESPACE;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
@@ -82,6 +83,15 @@ async fn the_roles_hold_what_is_asked_for_and_nothing_else() {
     let body = Body::Merge(Arc::new(failed));
     rig.kubectl(Verb::Patch { target, subresource: Subresource::Status, body }).await;
     rig.settled("hippo").await;
+    // What lost its label is found by its name, and gets it back.
+    for (kind, name) in [(Kind::Secret, "hippo-cluster-cert"), (Kind::ConfigMap, "hippo-config")] {
+        let body = json!({"metadata": {"labels": {labels::CLUSTER: null}}});
+        let (target, body) = (ObjectRef::new(kind, NAMESPACE, name), Body::Merge(Arc::new(body)));
+        rig.kubectl(Verb::Patch { target, subresource: Subresource::None, body }).await;
+        let labelled =
+            |rig: &Rig| rig.get(kind, name).is_some_and(|o| o.label(labels::CLUSTER).is_some());
+        rig.until("its label", labelled).await;
+    }
     // Every Pod is made anew.
     let mut spec = crate::rig::cluster("hippo", 3)["spec"].clone();
     spec["instances"][0]["resources"] = json!({"limits": {"cpu": "1"}});

@@ -89,6 +89,7 @@ impl Server {
             path: parts.uri.path(),
             query: parts.uri.query().unwrap_or_default(),
             content_type: text(&parts.headers, header::CONTENT_TYPE.as_str()).unwrap_or_default(),
+            accept: text(&parts.headers, header::ACCEPT.as_str()).unwrap_or_default(),
         };
         if head.method == "GET"
             && let Some(answer) = discovery::answer(head.path)
@@ -98,10 +99,14 @@ impl Server {
                 discovery::Answer::Text(word) => HttpResponse::new(Body::from(word)),
             });
         }
-        let (address, call) = match Address::of(&head)
-            .and_then(|address| Ok((wire::read(&head, &address, &body)?, address)))
-        {
-            Ok((call, address)) => (address, call),
+        let read = || {
+            let address = Address::of(&head)?;
+            let call = wire::read(&head, &address, &body)?;
+            let metadata_alone = wire::metadata_alone(&head, &call)?;
+            Ok((address, call, metadata_alone))
+        };
+        let (address, call, metadata_alone) = match read() {
+            Ok(read) => read,
             Err(status) => return Ok(refused(&status)),
         };
         let asked = asked(caller, &head, &address, &call);
@@ -130,13 +135,21 @@ impl Server {
                     },
                     ..Request::new(&caller.agent, *verb)
                 };
-                self.request(asked, request, lost).await
+                self.request(asked, request, lost, metadata_alone).await
             }
             Call::Watch { filter, from, initial, timeout_s, .. } => {
                 self.tell(&asked, Some(200), true);
                 let namespace = address.within().map(str::to_owned);
                 let kind = address.kind;
-                let wanted = watch::Wanted { kind, namespace, filter, from, initial, timeout_s };
+                let wanted = watch::Wanted {
+                    kind,
+                    namespace,
+                    filter,
+                    metadata_alone,
+                    from,
+                    initial,
+                    timeout_s,
+                };
                 let body = watch::body(&self.living, &self.faults, wanted);
                 Ok(HttpResponse::builder()
                     .header(header::CONTENT_TYPE, "application/json")
@@ -185,7 +198,13 @@ impl Server {
         }
     }
 
-    async fn request(&self, asked: Asked, request: Request, lost: bool) -> Answer {
+    async fn request(
+        &self,
+        asked: Asked,
+        request: Request,
+        lost: bool,
+        metadata_alone: bool,
+    ) -> Answer {
         let holder = self.holder();
         let response = self.living.request(&asked.by, request).await;
         let code = match &response {
@@ -198,7 +217,10 @@ impl Server {
         }
         Ok(match response {
             Ok(reply) => {
-                let value = wire::granted(asked.kind, &asked.name, &reply.content);
+                let mut value = wire::granted(asked.kind, &asked.name, &reply.content);
+                if metadata_alone {
+                    value = wire::without_content(&value);
+                }
                 said(reply.code, &value, &reply.warnings)
             }
             Err(status) => refused(&status),

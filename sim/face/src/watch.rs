@@ -24,6 +24,7 @@ pub(crate) struct Wanted {
     pub(crate) kind: Kind,
     pub(crate) namespace: Option<String>,
     pub(crate) filter: Filter,
+    pub(crate) metadata_alone: bool,
     pub(crate) from: u64,
     pub(crate) initial: bool,
     pub(crate) timeout_s: Option<u64>,
@@ -121,7 +122,9 @@ impl Follower {
             told.map(|events| (events, api.resource_version()))
         });
         let (events, version) = told.map_err(|error| wire::expired(&error.to_string()))?;
-        let mut text: String = events.iter().map(|(what, o)| wire::event(*what, o)).collect();
+        let alone = wanted.metadata_alone;
+        let mut text: String =
+            events.iter().map(|(what, o)| wire::event(*what, o, alone)).collect();
         if !self.begun && wanted.initial {
             text += &wire::bookmark(wanted.kind, version, true);
         }

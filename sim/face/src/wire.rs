@@ -24,6 +24,8 @@ pub struct Head<'a> {
     pub query: &'a str,
     /// The header `Content-Type`; empty for none.
     pub content_type: &'a str,
+    /// The header `Accept`; empty for none.
+    pub accept: &'a str,
 }
 
 /// What a request is about: the path, taken apart.
@@ -394,6 +396,26 @@ pub fn word(method: &str, address: &Address, call: &Call) -> &'static str {
     }
 }
 
+/// Whether no more than the metadata of objects is asked for.
+///
+/// # Errors
+/// 406 when a list is asked for in the form of an object, or the other way round.
+pub fn metadata_alone(head: &Head<'_>, call: &Call) -> Result<bool, Status> {
+    let form = head.accept.split(';').find_map(|part| part.trim().strip_prefix("as="));
+    let list = matches!(call, Call::Request { verb, .. } if matches!(**verb, Verb::List { .. }));
+    match (form, list) {
+        (Some("PartialObjectMetadata"), false) | (Some("PartialObjectMetadataList"), true) => {
+            Ok(true)
+        }
+        (Some(form @ ("PartialObjectMetadata" | "PartialObjectMetadataList")), _) => {
+            let what = if list { "a list" } else { "not a list" };
+            let what = format!("you requested {form}, but the requested object is {what}");
+            Err(refuse(406, "NotAcceptable", what))
+        }
+        _ => Ok(false),
+    }
+}
+
 /// What a granted request is answered with.
 #[must_use]
 pub fn granted(kind: Kind, name: &str, content: &Content) -> Value {
@@ -431,6 +453,24 @@ pub fn granted(kind: Kind, name: &str, content: &Content) -> Value {
     }
 }
 
+/// An object as who asked for metadata alone sees it.
+fn metadata_of(object: &Value) -> Value {
+    json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": object["metadata"]})
+}
+
+/// An answer, an object or a list of them, without anything but metadata.
+#[must_use]
+pub fn without_content(answer: &Value) -> Value {
+    let Some(items) = answer["items"].as_array() else {
+        return metadata_of(answer);
+    };
+    let items: Vec<Value> = items.iter().map(metadata_of).collect();
+    json!({
+        "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1",
+        "metadata": answer["metadata"], "items": items,
+    })
+}
+
 /// `metav1.Status` of a refusal.
 #[must_use]
 pub fn refused(status: &Status) -> Value {
@@ -446,15 +486,19 @@ pub fn refused(status: &Status) -> Value {
     value
 }
 
-/// A line of a watch.
+/// A line of a watch, with the whole object or its metadata alone.
 #[must_use]
-pub fn event(what: ChangeType, object: &Object) -> String {
+pub fn event(what: ChangeType, object: &Object, metadata_alone: bool) -> String {
     let word = match what {
         ChangeType::Added => "ADDED",
         ChangeType::Modified => "MODIFIED",
         ChangeType::Deleted => "DELETED",
     };
-    format!("{}\n", json!({"type": word, "object": object.to_value()}))
+    let mut object = object.to_value();
+    if metadata_alone {
+        object = metadata_of(&object);
+    }
+    format!("{}\n", json!({"type": word, "object": object}))
 }
 
 /// The line of a watch that tells up to which version all is said; `initial` ends what there was at its beginning.

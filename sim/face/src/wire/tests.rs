@@ -4,7 +4,7 @@ use super::*;
 
 fn ask(method: &str, url: &str, content_type: &str, body: &Value) -> Result<Call, Status> {
     let (path, query) = url.split_once('?').unwrap_or((url, ""));
-    let head = Head { method, path, query, content_type };
+    let head = Head { method, path, query, content_type, accept: "" };
     let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
     read(&head, &Address::of(&head)?, &body)
 }
@@ -100,4 +100,36 @@ fn what_can_not_be_read_is_refused() {
         let asked = ask(method, &url, content_type, &Value::Null);
         assert_eq!(asked.as_ref().err().map(|s| s.code), Some(code), "{url}: {asked:?}");
     }
+}
+
+#[test]
+fn metadata_alone_is_asked_for_in_the_form_of_what_is_there() {
+    let metadata = |url: &str, form: &str| -> Result<bool, Status> {
+        let (path, query) = url.split_once('?').unwrap_or((url, ""));
+        let accept = format!("application/json;as={form};g=meta.k8s.io;v=v1");
+        let head = Head { method: "GET", path, query, content_type: "", accept: &accept };
+        let call = read(&head, &Address::of(&head)?, &[])?;
+        super::metadata_alone(&head, &call)
+    };
+    let (one, list) = ("PartialObjectMetadata", "PartialObjectMetadataList");
+    for (url, form, expected) in [
+        ("/api/v1/secrets", list, Ok(true)),
+        ("/api/v1/secrets", one, Err("NotAcceptable")),
+        ("/api/v1/secrets?watch=true", one, Ok(true)),
+        ("/api/v1/namespaces/db/secrets/a", one, Ok(true)),
+        ("/api/v1/namespaces/db/secrets/a", list, Err("NotAcceptable")),
+        ("/api/v1/namespaces/db/secrets/a", "Table", Ok(false)),
+    ] {
+        assert_eq!(metadata(url, form).map_err(|status| status.reason), expected, "{url} {form}");
+    }
+    let object = json!({"kind": "Secret", "apiVersion": "v1", "metadata": {"name": "a"}, "data": {"b": "Yw=="}});
+    let bare = json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": {"name": "a"}});
+    assert_eq!(without_content(&object), bare);
+    let list = without_content(
+        &json!({"kind": "SecretList", "metadata": {"resourceVersion": "7"}, "items": [object]}),
+    );
+    assert_eq!(
+        (&list["items"], &list["metadata"]["resourceVersion"]),
+        (&json!([bare]), &json!("7"))
+    );
 }
