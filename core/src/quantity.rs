@@ -138,13 +138,14 @@ impl FromStr for Quantity {
             return Err(InvalidQuantity::Syntax);
         }
         let (format, base, power) = parse_suffix(suffix)?;
-        // Digits far beyond any amount are cut; they could only overflow or vanish.
+        // Digits far beyond any amount are cut; they could only overflow or vanish. An amount in billionths has up to 28.
         let mut digits: i128 = 0;
         let mut scale: i32 = 0;
         let mut dropped = false;
         for (at, digit) in whole.bytes().chain(fraction.bytes()).enumerate() {
             let in_fraction = at >= whole.len();
-            if digits > i128::MAX / 10_000_000_000_000_000_000 {
+            let room = if in_fraction { 10_000_000_000_000_000_000 } else { 100 };
+            if digits > i128::MAX / room {
                 dropped |= digit != b'0';
                 scale += i32::from(!in_fraction);
                 continue;
@@ -304,6 +305,12 @@ mod tests {
             let again: Quantity = spelled.parse().expect("valid");
             prop_assert_eq!(again, quantity);
             prop_assert_eq!(again.to_string(), spelled);
+        }
+
+        #[test]
+        fn what_is_spelled_in_billionths_is_read_again(nanos in 1i128..MAX) {
+            let quantity = Quantity::of_nanos(nanos, Format::Binary);
+            prop_assert_eq!(quantity.to_string().parse::<Quantity>(), Ok(quantity), "{}", quantity);
         }
 
         #[test]
