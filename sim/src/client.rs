@@ -146,6 +146,12 @@ impl Client {
         &self.last_error
     }
 
+    /// The host that it connects to.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.start.host
+    }
+
     /// The rows that it wrote and that the primary must have.
     #[must_use]
     pub fn name_of_rows(&self) -> &Arc<str> {

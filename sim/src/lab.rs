@@ -18,6 +18,7 @@ use crate::node::{self, NodeConfig, Programs};
 use crate::operator::Operator;
 use crate::patroni::config::Version;
 use crate::patroni::programs::DatabasePrograms;
+use crate::promises::Checkers;
 use crate::scenario::language::{KubeSpec, StorageSpec, WorldSpec};
 use crate::time::{Span, Time};
 use crate::world::{ActorId, Kube, KubeId, World};
@@ -62,7 +63,7 @@ impl Lab {
         for kube in &spec.kubes {
             kubes.push(build(&mut world, kube, spec.patroni)?);
         }
-        world.check_with(crate::patroni::check::everywhere);
+        world.watch_with(Arc::new(Checkers::default()));
         world.advance(SETTLES);
         Ok(Self { world, kubes })
     }

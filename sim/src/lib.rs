@@ -14,6 +14,7 @@ pub mod operator;
 pub mod patroni;
 pub mod pgbackrest;
 pub mod postgres;
+pub mod promises;
 pub mod rng;
 pub mod scenario;
 pub mod time;

@@ -6,6 +6,7 @@ use ivory_core::context::Config;
 use ivory_core::{Kind, Object, api};
 use ivory_sim::kube::{ApiServer, Request, Verb};
 use ivory_sim::operator::Operator;
+use ivory_sim::promises::Checkers;
 use ivory_sim::time::Span;
 use ivory_sim::world::{Kube, KubeId, World};
 
@@ -28,13 +29,14 @@ fn it_makes_the_objects_of_a_cluster_and_then_is_quiet() {
     let mut hippo = Object::from_value(hippo).expect("an IvoryCluster");
     hippo.meta.namespace = "ivory-operator".into();
     create(&mut world, kube, hippo, 3);
+    world.watch_with(Arc::new(Checkers::default()));
     let images = ["RELATED_IMAGE_IVORY_18", "RELATED_IMAGE_PGBACKREST"];
     let images = images.map(|v| (v.to_owned(), "registry.example/image:1".to_owned()));
     let config = Config { images: images.into(), ..Config::default() };
     let operator = world.spawn(kube, Arc::new(Operator::new("operator", config)), None, None);
     world.advance(Span::s(20));
     let state = world.actor::<Operator>(operator).expect("alive");
-    assert_eq!(state.findings, Vec::<String>::new());
+    assert!(world.findings().is_empty(), "{:?}", world.findings());
     let api = &world.kube(kube).api;
     let count = |kind| api.list(kind, Some("ivory-operator")).count();
     for (kind, expected) in [

@@ -26,8 +26,8 @@ use crate::server::Server;
 
 /// The protocols that are spoken, the better first; the older one can't end the standard input.
 const PROTOCOLS: [&str; 2] = ["v5.channel.k8s.io", "v4.channel.k8s.io"];
-/// Longer than any command is given.
-const DEADLINE: Span = Span::s(300);
+/// As long as any command is given at most. Over HTTP nobody tells its deadline; who asks hangs up.
+const DEADLINE: Span = Span::s(60);
 /// The exit status of a shell for a command that there is not.
 const NOT_FOUND: i32 = 127;
 

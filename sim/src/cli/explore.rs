@@ -129,7 +129,7 @@ fn as_json(first: u64, told: &[Told], wall_s: f64) -> Value {
         .map(|(seed, bad)| {
             json!({
                 "seed": seed, "promise": bad.promise.text(), "step": bad.failure.step,
-                "wrong": bad.failure.wrong, "awaited": bad.awaited,
+                "wrong": bad.failure.wrong, "awaited": bad.failure.awaited,
             })
         })
         .collect();
@@ -173,7 +173,7 @@ fn tell_bad(ui: Ui, seed: u64, bad: &Bad, lines: &[String]) {
     for wrong in &bad.failure.wrong {
         line!("      {}", ui.red(wrong));
     }
-    for awaited in &bad.awaited {
+    for awaited in &bad.failure.awaited {
         line!("    awaited: {awaited}");
     }
     for line in lines {

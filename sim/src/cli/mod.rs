@@ -21,6 +21,7 @@ mod figures;
 mod input;
 mod memory;
 mod page;
+mod promises;
 mod run;
 mod schema;
 mod shrink;
@@ -124,6 +125,8 @@ enum Command {
         ivory-sim shrink --seed 42                          what explore found\n  \
         ivory-sim shrink story.yaml --write small.yaml      a file that fails")]
     Shrink(ShrinkArgs),
+    /// Lists the sixteen promises: when each is looked at, and which file holds its checker.
+    Promises(PromisesArgs),
     /// Measures this machine: planning, simulating, memory.
     #[command(
         after_help = "world_mb is what one world adds at its peak to a process that runs none, the pages of the \
@@ -276,6 +279,13 @@ struct ShrinkArgs {
 }
 
 #[derive(Args, Debug)]
+struct PromisesArgs {
+    /// Prints one JSON document instead, with their words.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args, Debug)]
 struct BenchArgs {
     /// Only these figures, by their keys.
     #[arg(value_name = "KEY")]
@@ -322,6 +332,10 @@ pub fn main(build: &Build<'_>, benches: &[Bench]) -> ExitCode {
         Command::Sweep(args) => sweep::run(args),
         Command::Explore(args) => explore::run(args),
         Command::Shrink(args) => shrink::run(args),
+        Command::Promises(args) => {
+            promises::run(args);
+            Ok(())
+        }
         Command::Bench(args) => match args.memory_after {
             Some(worlds) => memory::tell(worlds),
             None => bench::run(args.json, &args.keys, benches),

@@ -6,6 +6,7 @@
     reason = "the command line reads, prints, and says how long it took"
 )]
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,7 @@ use similar::{ChangeTag, TextDiff};
 use super::page::Pages;
 use super::ui::{Ui, span};
 use super::{RunArgs, Trouble};
+use crate::promises::ALL;
 use crate::scenario::driver::Build;
 use crate::scenario::language::Scenario;
 use crate::scenario::node::InputError;
@@ -34,7 +36,7 @@ pub(super) fn run(args: &RunArgs, build: &Build<'_>) -> Result<(), Trouble> {
     let bar = progress(ui, args.json, scenarios.len());
     let width = scenarios.iter().map(|s| s.name.chars().count()).max().unwrap_or(0);
     let (mut results, mut traces) = (Vec::new(), String::new());
-    let (mut failed, mut virtual_s) = (0, 0.0);
+    let (mut failed, mut virtual_s, mut looks) = (0, 0.0, 0);
     let mut pages = args.html.as_ref().map(|path| Pages::new(path, scenarios.len()));
     let begin = Instant::now();
     for scenario in &scenarios {
@@ -48,6 +50,7 @@ pub(super) fn run(args: &RunArgs, build: &Build<'_>) -> Result<(), Trouble> {
         let took = started.elapsed();
         failed += usize::from(outcome.failure.is_some());
         virtual_s += outcome.virtual_s;
+        looks += outcome.looks.iter().sum::<u64>();
         if args.trace.is_some() {
             traces.push_str(&format!("# {}\n{}", outcome.name, outcome.trace));
         }
@@ -70,9 +73,10 @@ pub(super) fn run(args: &RunArgs, build: &Build<'_>) -> Result<(), Trouble> {
     } else {
         let passed = scenarios.len() - failed;
         let sum = format!(
-            "{passed} passed, {failed} failed; {} of virtual time in {:.1}s",
+            "{passed} passed, {failed} failed; {} of virtual time in {:.1}s; {}",
             span(virtual_s),
-            begin.elapsed().as_secs_f64()
+            begin.elapsed().as_secs_f64(),
+            promises_held(&results, looks)
         );
         line!("\n{}", ui.bold(&sum));
         if let Some(pages) = &pages {
@@ -131,7 +135,15 @@ fn as_json(outcome: &Outcome, took: Duration) -> Value {
         "writes": outcome.writes,
         "write_gap_s": tenths(outcome.write_gap_s),
         "lost_rows": outcome.lost_rows,
+        "promise": outcome.failure.as_ref().and_then(|f| f.promise),
+        "looks": outcome.looks,
     })
+}
+
+/// How many promises no story broke.
+fn promises_held(results: &[Value], looks: u64) -> String {
+    let broken: BTreeSet<u64> = results.iter().filter_map(|r| r["promise"].as_u64()).collect();
+    format!("{} promises held, {looks} looks", ALL.len() - broken.len())
 }
 
 fn tenths(value: f64) -> f64 {
@@ -170,6 +182,9 @@ fn tell(
     line!("    {}:{}:{}: {}", scenario.file, failure.at.line, failure.at.column, failure.step);
     for wrong in &failure.wrong {
         line!("      {}", ui.red(wrong));
+    }
+    for awaited in &failure.awaited {
+        line!("    awaited: {awaited}");
     }
     if !args.verbose {
         for line in last_lines(&outcome.transcript) {

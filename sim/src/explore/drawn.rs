@@ -4,8 +4,9 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::failure::Promise;
+use super::failure::promise_of;
 use super::swarm;
+use crate::promises::Promise;
 use crate::scenario::driver::Build;
 use crate::scenario::parse::parse;
 use crate::scenario::run::{Failure, Outcome, Player};
@@ -14,11 +15,9 @@ use crate::scenario::run::{Failure, Outcome, Player};
 #[derive(Clone, Debug)]
 pub struct Bad {
     /// The broken promise.
-    pub promise: Promise,
+    pub promise: &'static Promise,
     /// Step and sentences.
     pub failure: Failure,
-    /// What is awaited, by whom, since when.
-    pub awaited: Vec<String>,
     /// By what the same failure is recognised in a smaller story.
     pub key: String,
 }
@@ -42,21 +41,26 @@ pub fn play(story: &Value, folder: &Path, build: &Build<'_>) -> Result<Played, S
     let mut player = Player::of(&scenario, None, false, build)?;
     let outcome = player.play(&scenario);
     let bad = outcome.failure.clone().map(|failure| {
-        let promise = Promise::of(&failure, player.silent());
-        let awaited = super::failure::awaited(&player);
-        Bad { promise, key: key(promise, &failure), failure, awaited }
+        let promise = promise_of(&failure);
+        Bad { promise, key: key(promise, &failure), failure }
     });
     Ok(Played { outcome, bad })
 }
 
-/// Promise, kind of step, and what is wrong without its numbers: smaller stories have other figures.
-fn key(promise: Promise, failure: &Failure) -> String {
+/// Promise, kind of step, and what is wrong without its numbers: smaller stories have other figures. What a checker saw it
+/// may see at any step.
+fn key(promise: &Promise, failure: &Failure) -> String {
+    let plain = |text: &str| -> String {
+        let text = text.chars().filter(|c| !c.is_ascii_digit());
+        text.take(60).collect()
+    };
+    let seen = failure.wrong.iter().find_map(|w| w.strip_prefix("seen at ")?.split_once(": "));
+    if let Some((_, seen)) = seen {
+        return format!("promise {} {}", promise.number, plain(seen));
+    }
     let word = failure.step.split_whitespace().next().unwrap_or_default();
-    let wrong = failure.wrong.iter().map(|w| {
-        let plain: String = w.chars().filter(|c| !c.is_ascii_digit()).collect();
-        plain.chars().take(60).collect::<String>()
-    });
+    let wrong = failure.wrong.iter().map(|w| plain(w));
     let mut wrong: Vec<String> = wrong.filter(|w| !w.starts_with("not true within")).collect();
     wrong.truncate(1);
-    format!("{promise:?} {word} {}", wrong.join("; "))
+    format!("promise {} {word} {}", promise.number, wrong.join("; "))
 }

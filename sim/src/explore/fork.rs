@@ -2,13 +2,15 @@
 
 use super::base::Base;
 use super::cut::Cut;
-use super::failure::{Failure, Promise, awaited};
+use super::failure::{Failure, promise_of};
 use super::message::Message;
+use crate::promises::eventually_stable::awaited;
+use crate::promises::same_end_after_any_cut as same_end;
 use crate::scenario::driver::Build;
 use crate::scenario::language::Scenario;
 use crate::scenario::run::{Grace, Player};
 use crate::time::{Span, Time};
-use crate::world::fingerprint::{Digests, differences};
+use crate::world::fingerprint::Digests;
 
 /// How much longer a disturbed story may take, at each of its steps: an answer that is lost is missed after a minute
 /// at most, and the longest back-off on the way is shorter.
@@ -74,7 +76,7 @@ pub fn go_on(
     let mut news = ((0, 0), Time::START);
     loop {
         let failed = |fork: &mut Player, promise, wrong| {
-            let awaited = awaited(fork);
+            let awaited = awaited(&mut *fork.driver, &fork.aliases);
             let told = fork.outcome(story, None).transcript;
             End::Failed(Box::new(Failure::new(message, cut, promise, wrong, awaited, &told)))
         };
@@ -83,14 +85,14 @@ pub fn go_on(
             Ok(false) => {
                 let wanted = &base.end;
                 let end = fork.driver.world().map(|w| w.normal()).unwrap_or_default();
-                let wrong = differences(wanted, &end);
+                let wrong = same_end::compare(wanted, &end);
                 return match wrong.is_empty() {
                     true => End::Same,
-                    false => failed(fork, Promise::SameEnd, wrong),
+                    false => failed(fork, &same_end::PROMISE, wrong),
                 };
             }
             Err(failure) => {
-                let promise = Promise::of(&failure, fork.silent());
+                let promise = promise_of(&failure);
                 let mut wrong = vec![format!("{} (line {}):", failure.step, failure.at.line)];
                 wrong.extend(failure.wrong);
                 return failed(fork, promise, wrong);

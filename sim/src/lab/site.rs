@@ -1,4 +1,4 @@
-//! The lab as the place of a story: what can break in it, who connects, and what its checkers say.
+//! The lab as the place of a story: what can break in it, and who connects.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -282,16 +282,6 @@ impl Site for LabSite {
                 }
             }
         }
-    }
-
-    fn findings(&self, world: &World) -> Vec<String> {
-        let mut all = world.findings().to_vec();
-        for (_, _, actor) in world.actors() {
-            if let Some(operator) = actor.any().downcast_ref::<Operator>() {
-                all.extend(operator.findings.iter().cloned());
-            }
-        }
-        all
     }
 }
 

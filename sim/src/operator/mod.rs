@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use ivory_core::Kind;
 use ivory_core::answers::Answers;
-use ivory_core::check::check;
 use ivory_core::context::{Config, Context, Entropy};
 use ivory_core::memo::Memos;
 use ivory_core::object::Object;
@@ -22,6 +21,7 @@ use crate::time::{Span, Time};
 use crate::world::journal::Milestone;
 use crate::world::{Actor, Cx, Informer, Input, Key, Learned, Ticket};
 use run::Run;
+pub(crate) use run::object_of;
 
 /// How long after a failed pass the next one begins; doubled with every failure in a row.
 const BACKOFF: Span = Span::ms(500);
@@ -43,8 +43,6 @@ pub struct Operator {
     tickets: BTreeMap<Ticket, Key>,
     /// Which clusters' timers bear a token; more than one only if their digests are the same.
     tokens: BTreeMap<u64, BTreeSet<Key>>,
-    /// What the checker found wrong with plans; empty unless core has a bug.
-    pub findings: Vec<String>,
     /// How many writes were sent.
     pub writes: u64,
     /// How many plans were made.
@@ -95,7 +93,6 @@ impl Operator {
             clusters: BTreeMap::new(),
             tickets: BTreeMap::new(),
             tokens: BTreeMap::new(),
-            findings: Vec::new(),
             writes: 0,
             plans: 0,
             last: None,
@@ -112,6 +109,20 @@ impl Operator {
     #[must_use]
     pub fn idle(&self) -> bool {
         self.clusters.values().all(|c| c.run.is_none() && !c.dirty)
+    }
+
+    /// How many clusters it looks after.
+    #[must_use]
+    pub fn clusters(&self) -> usize {
+        self.clusters.len()
+    }
+
+    /// The clusters whose pass has been due for longer than this and has not begun, while nothing is under way for them;
+    /// and since when.
+    pub fn overdue(&self, now: Time, late: Span) -> impl Iterator<Item = (&Key, Time)> {
+        let waiting = self.clusters.iter().filter(|(_, state)| state.run.is_none());
+        waiting
+            .filter_map(move |(key, state)| Some((key, state.due.filter(|due| now - *due > late)?)))
     }
 
     /// What a plan for a cluster would see now; for benchmarks.
@@ -237,11 +248,7 @@ impl Operator {
         };
         self.plans += 1;
         let plan = steps::plan(observed, &context, Arc::make_mut(&mut self.state(key).memos));
-        for finding in check(observed, &plan) {
-            let text = format!("{}/{}: the plan {finding}", key.0, key.1);
-            cx.note(Milestone::Note { text: format!("CHECK {text}") });
-            self.findings.push(text);
-        }
+        cx.planned(observed, &context, &plan, &self.state(key).memos);
         if cx.looked_at() {
             let (observed, plan) = (observed.clone(), plan.clone());
             let pass = Pass { at: cx.now(), cluster: key.clone(), observed, plan };

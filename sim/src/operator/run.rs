@@ -277,7 +277,8 @@ fn verb_of(write: &Write) -> &'static str {
     }
 }
 
-fn object_of(op: &Op) -> String {
+/// What a write is about, in words.
+pub(crate) fn object_of(op: &Op) -> String {
     match op {
         Op::Apply { object } | Op::Create { object } => {
             format!("{} {}", object.kind, object.meta.name)

@@ -4,7 +4,7 @@ use crate::patroni::durations;
 use crate::patroni::member::{Alarm, Member, Word};
 use crate::postgres::server::State;
 use crate::time::{Span, Time};
-use crate::world::{ActorId, Cx, Input, World};
+use crate::world::{ActorId, Cx, Input, Signal, World};
 
 /// Tokens of timers that a harness sets; far above those of the member's own alarms.
 const CRASH: u64 = u64::MAX;
@@ -13,6 +13,7 @@ const THAW: u64 = u64::MAX - 2;
 const HANG: u64 = u64::MAX - 3;
 const BACKEND: u64 = HANG - 256;
 const LATE: u64 = HANG - 1_000;
+const TERM: u64 = LATE - 1_000_000;
 
 /// The longest delay of replication, in seconds.
 pub const LATE_MAX_S: u32 = 10_000;
@@ -83,6 +84,10 @@ impl Member {
                 self.push_log(cx);
                 return true;
             }
+            Input::Timer(TERM) => {
+                self.terminate(cx);
+                return true;
+            }
             Input::Timer(token) if *token > HANG - 256 => {
                 let seconds = i64::try_from(HANG - token).unwrap_or(0);
                 if seconds == 0 {
@@ -100,9 +105,11 @@ impl Member {
         if self.for_postgres(input) {
             return false;
         }
-        // A sleep that ends while the process is stopped ends when it goes on.
-        if let Input::Timer(token) = input {
-            cx.timer(until - now, *token);
+        // A sleep that ends while the process is stopped ends when it goes on, and a signal is heard then.
+        match input {
+            Input::Timer(token) => cx.timer(until - now, *token),
+            Input::Signal(Signal::Term) => cx.timer(until - now, TERM),
+            _ => {}
         }
         true
     }
@@ -112,7 +119,7 @@ impl Member {
         use crate::patroni::member::Side;
         use crate::world::call::Call;
         match input {
-            Input::Call(_, Call::Sql(_) | Call::Stream(_)) | Input::Signal(_) => true,
+            Input::Call(_, Call::Sql(_) | Call::Stream(_)) => true,
             Input::Reply(ticket, _) => matches!(
                 self.side.get(ticket),
                 Some(Side::Fetch | Side::ArchiveGet | Side::ArchivePush(..))

@@ -388,6 +388,17 @@ impl Member {
         self.pg.up()
     }
 
+    /// Whether its PostgreSQL waits for a restart.
+    pub fn waits_for_restart(&self) -> bool {
+        !self.pending_restart.is_empty()
+    }
+
+    /// Whether PostgreSQL is a standby that receives log.
+    #[must_use]
+    pub fn streams(&self) -> bool {
+        self.pg.state == State::Standby && (self.receiver.streaming() || self.receiver.from_archive)
+    }
+
     /// Whether it leads a cluster that follows another one: it holds the key, and PostgreSQL stays a standby.
     #[must_use]
     pub fn standby_leader(&self, now: Time) -> bool {

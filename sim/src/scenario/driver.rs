@@ -11,7 +11,7 @@ use super::language::{ClientSpec, Cutting, Flow, Sick, SqlAsk, Whose, WorldSpec}
 use super::resolve::Ref;
 use crate::time::{Span, Time};
 use crate::world::journal::{Entry, Milestone};
-use crate::world::{KubeId, World};
+use crate::world::{Finding, KubeId, World};
 
 /// A world in which a story is played.
 pub trait Driver {
@@ -76,8 +76,8 @@ pub trait Driver {
         ask: &SqlAsk,
     ) -> Result<(), String>;
 
-    /// What the world's checkers found wrong so far, one sentence each. A finding fails the story.
-    fn findings(&self) -> Vec<String>;
+    /// Which promises the world's checkers saw broken so far. A finding fails the story.
+    fn findings(&self) -> Vec<Finding>;
 
     /// A digest of everything that happened: equal for equal runs.
     fn digest(&self) -> u64;

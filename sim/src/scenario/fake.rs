@@ -11,8 +11,8 @@ use super::driver::{Ask, Break, ClientFacts, Driver, Refusal};
 use super::language::{ClientSpec, SqlAsk};
 use super::resolve::Ref;
 use crate::time::{Span, Time};
-use crate::world::KubeId;
 use crate::world::journal::{Entry, Milestone};
+use crate::world::{Finding, KubeId};
 
 #[derive(Default)]
 pub struct Fake {
@@ -20,7 +20,7 @@ pub struct Fake {
     pub journal: Vec<Entry>,
     pub clients: BTreeMap<String, ClientFacts>,
     pub broken: Vec<Break>,
-    pub findings: Vec<String>,
+    pub findings: Vec<Finding>,
     now: Span,
     version: u64,
     /// What happens by itself, and when.
@@ -159,7 +159,7 @@ impl Driver for Fake {
             other => Err(format!("there is no Secret {other}")),
         }
     }
-    fn findings(&self) -> Vec<String> {
+    fn findings(&self) -> Vec<Finding> {
         self.findings.clone()
     }
     fn digest(&self) -> u64 {

@@ -3,11 +3,15 @@
 
 use std::hash::{Hash, Hasher};
 
-use super::act::{self};
+use super::act;
 use super::fields::span_text;
 use super::language::{Act, Expectation, Scenario, Step};
+use super::node::At;
 use super::resolve::Ref;
-use super::run::{Failure, Grace, LOOK, Player, Wait};
+use super::run::{Failure, Grace, LATE, LOOK, Player, Wait};
+use crate::promises::edits_can_be_left::{self, left_after_deletion};
+use crate::promises::eventually_stable::{self, awaited};
+use crate::promises::{self, Promise, no_commit_lost, quiet_is_silent};
 use crate::time::{Span, Time};
 use crate::world::KubeId;
 use crate::world::journal::Milestone;
@@ -18,6 +22,10 @@ const SILENCE: Span = Span::s(60);
 const CALM_DOWN: Span = Span::s(1200);
 /// How long a quiet world is watched.
 const WATCHED: Span = Span::s(600);
+/// How it is said that rows are missing.
+const LOST: &str = "rows are lost";
+/// How it is said that a quiet world was not.
+const OF_QUIET: &str = "of quiet";
 /// As much time passes at once at most, so that a story can be left in between.
 const STRIDE: Span = Span::s(1);
 
@@ -83,6 +91,7 @@ impl Player {
         if self.cursor.frames.is_empty() {
             self.cursor.frames.push(Frame::default());
         }
+        let began = self.cursor.frames.last().map(|frame| frame.next);
         let doing = std::mem::take(&mut self.cursor.doing);
         let settling = matches!(doing, Doing::Settle(_) | Doing::Calm(..) | Doing::Watch(..));
         let done = match doing {
@@ -91,12 +100,24 @@ impl Player {
             doing if settling => self.settle(story, doing),
             doing => self.go_on(story, doing),
         };
-        match done {
+        // What checkers find ends the story here and now.
+        match done.and_then(|()| self.findings()) {
             Ok(()) => Ok(!matches!(self.cursor.doing, Doing::Over)),
-            Err(wrong) if settling => {
-                Err(Failure { at: story.finale.at, step: "expect at the end".to_owned(), wrong })
+            Err(wrong) => {
+                let promise = self.broken(&wrong);
+                let awaited = awaited(&mut *self.driver, &self.aliases);
+                // A step that has just been done is the one of which checkers found it.
+                if let Some(frame) = self.cursor.frames.last_mut()
+                    && began.is_some_and(|began| began + 1 == frame.next)
+                {
+                    frame.next -= 1;
+                }
+                let (at, step, wrong) = match settling {
+                    true => (story.finale.at, "expect at the end".to_owned(), wrong),
+                    false => self.place_of_failure(story, wrong),
+                };
+                Err(Failure { at, step, wrong, promise: promise.map(|p| p.number), awaited })
             }
-            Err(wrong) => Err(self.failure(story, wrong)),
         }
     }
 
@@ -346,10 +367,11 @@ impl Player {
             }
             Doing::Watch(_, before, mut wrong) => {
                 let (more, most) = (self.writes() - before, most.unwrap_or(0));
+                self.looked(&quiet_is_silent::PROMISE);
                 if more > most {
                     let span = span_text(WATCHED);
                     wrong.push(format!(
-                        "the operator made {more} writes in {span} of quiet, not {most}"
+                        "the operator made {more} writes in {span} {OF_QUIET}, not {most}"
                     ));
                 }
                 return self.end(story, wrong);
@@ -366,6 +388,18 @@ impl Player {
         wrong.extend(self.findings().err().unwrap_or_default());
         let (gap, lost) = self.client_figures();
         let grace = self.grace.map_or(0.0, |g| g.gap.seconds());
+        if finale.lost_rows.is_some() {
+            self.looked(&no_commit_lost::PROMISE);
+        }
+        // A disturbed story ends as the undisturbed one did, so it can be left as that could.
+        let disturbed = self.grace.is_some_and(|g| g.patience > Span::ZERO);
+        if wrong.is_empty()
+            && !disturbed
+            && let Some(left) = left_after_deletion(&*self.driver)
+        {
+            self.looked(&edits_can_be_left::PROMISE);
+            wrong.extend(left);
+        }
         if let Some(most) = finale.write_gap_s.map(|most| most + grace)
             && gap > most
         {
@@ -374,7 +408,7 @@ impl Player {
         if let Some(most) = finale.lost_rows
             && lost > most
         {
-            wrong.push(format!("{lost} acknowledged rows are lost, not {most}"));
+            wrong.push(format!("{lost} acknowledged {LOST}, not {most}"));
         }
         if let Some(most) = finale.writes.filter(|_| self.grace.is_none())
             && self.writes() > most
@@ -388,17 +422,39 @@ impl Player {
         }
     }
 
-    /// A failure of the present step: around it, each step of an outer list says where.
-    fn failure(&self, story: &Scenario, mut wrong: Vec<String>) -> Failure {
+    /// The promise that is broken, if it is not the story's own words alone.
+    fn broken(&self, wrong: &[String]) -> Option<&'static Promise> {
+        let has = |part: &str| wrong.iter().any(|w| w.contains(part));
+        if let Some(finding) = self.driver.findings().first() {
+            Some(promises::numbered(finding.promise))
+        } else if has(LOST) {
+            Some(&no_commit_lost::PROMISE)
+        } else if has(OF_QUIET) {
+            Some(&quiet_is_silent::PROMISE)
+        } else if has(edits_can_be_left::LEFT) {
+            Some(&edits_can_be_left::PROMISE)
+        } else {
+            has(LATE).then_some(&eventually_stable::PROMISE)
+        }
+    }
+
+    /// Where the present step failed: around it, each step of an outer list says where.
+    fn place_of_failure(
+        &self,
+        story: &Scenario,
+        mut wrong: Vec<String>,
+    ) -> (At, String, Vec<String>) {
         let mut depth = self.cursor.frames.len();
         // A step that has just begun an `each` is no step of it.
         loop {
             depth -= 1;
-            let step = &self.list(story, depth)[self.cursor.frames[depth].next];
+            let Some(step) = self.list(story, depth).get(self.cursor.frames[depth].next) else {
+                return (story.finale.at, "after the last step".to_owned(), wrong);
+            };
             let text = text_of(step, self.turn(depth).as_ref());
             let text = self.aliases.show(KubeId(0), &text);
             if depth == 0 {
-                return Failure { at: step.at, step: text, wrong };
+                return (step.at, text, wrong);
             }
             wrong.insert(0, format!("at `{text}` (line {})", step.at.line));
         }

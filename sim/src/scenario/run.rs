@@ -16,12 +16,15 @@ use super::node::At;
 use super::play::Cursor;
 use super::resolve::{Ref, Scene};
 use super::transcript::{Teller, texts};
+use crate::promises::{self, Checkers, Looks, Promise, eventually_stable};
 use crate::time::{Span, Time};
 use crate::world::KubeId;
 use crate::world::journal::Milestone;
 
 /// How often a waiting step looks, at most.
 pub(super) const LOOK: Span = Span::ms(100);
+/// With what it begins that a bound was missed.
+pub(super) const LATE: &str = "not true within";
 /// How often where a story is given more time anyway.
 const SLOW: Span = Span::ms(500);
 
@@ -48,6 +51,8 @@ pub struct Outcome {
     pub digest: u64,
     /// The machine's record, if it was asked for.
     pub trace: String,
+    /// How often each promise was looked at.
+    pub looks: Looks,
 }
 
 /// Why a story failed.
@@ -59,6 +64,10 @@ pub struct Failure {
     pub step: String,
     /// What was wrong, one sentence each.
     pub wrong: Vec<String>,
+    /// The number of the promise that was broken; none where only the story's own words are not true.
+    pub promise: Option<u8>,
+    /// What is awaited, by whom, since when.
+    pub awaited: Vec<String>,
 }
 
 /// A story that is being played. `ivory-sim try` uses it without a file.
@@ -79,6 +88,8 @@ pub struct Player {
     learned: usize,
     pub(super) steps: usize,
     pub(super) clients: Vec<String>,
+    /// How often promises were looked at in waits and at the end.
+    pub(super) looks: Looks,
 }
 
 /// What a disturbed story is granted: time in which what should be true may become so, and in which a client can't
@@ -165,6 +176,7 @@ impl Player {
             learned: 0,
             steps: 0,
             clients: Vec::new(),
+            looks: Looks::default(),
         }
     }
 
@@ -182,6 +194,7 @@ impl Player {
             learned: self.learned,
             steps: self.steps,
             clients: self.clients.clone(),
+            looks: self.looks,
         })
     }
 
@@ -273,6 +286,7 @@ impl Player {
             self.findings()?;
             let wrong = self.wrong(&(*kube, cluster, *it), all);
             if wrong.is_empty() {
+                self.looked(&eventually_stable::PROMISE);
                 return Ok(true);
             }
             if over {
@@ -297,10 +311,10 @@ impl Player {
 
     pub(super) fn findings(&self) -> Result<(), Vec<String>> {
         let findings = self.driver.findings();
-        match findings.is_empty() {
-            true => Ok(()),
-            false => Err(findings.iter().map(|f| self.aliases.show(KubeId(0), f)).collect()),
-        }
+        let Some(first) = findings.first() else { return Ok(()) };
+        let mut wrong = vec![promises::numbered(first.promise).to_string()];
+        wrong.extend(findings.iter().map(|f| self.aliases.show(KubeId(0), &f.to_string())));
+        Err(wrong)
     }
 
     /// Lets time pass.
@@ -381,6 +395,11 @@ impl Player {
         })
     }
 
+    /// A promise was looked at.
+    pub(super) fn looked(&mut self, promise: &Promise) {
+        self.looks[usize::from(promise.number) - 1] += 1;
+    }
+
     /// Makes a client count for the figures.
     pub fn count_client(&mut self, name: &str) {
         self.clients.push(name.to_owned());
@@ -394,6 +413,11 @@ impl Player {
         let writes = self.writes();
         let kubes = scenario.world.kubes.iter().map(|k| k.name.clone()).collect();
         let told = Teller::new(kubes).tell(&self.aliases, self.driver.journal());
+        let mut looks = self.looks;
+        let seen = self.driver.world().and_then(|w| w.witness::<Checkers>());
+        for (sum, more) in looks.iter_mut().zip(seen.map(Checkers::looks).into_iter().flatten()) {
+            *sum += more;
+        }
         let mut clients = String::new();
         if !self.clients.is_empty() {
             clients = format!(", write gap {write_gap_s:.1} s, {lost_rows} rows lost");
@@ -410,6 +434,7 @@ impl Player {
             transcript: format!("{told}{end}"),
             digest: self.driver.digest(),
             trace: self.driver.trace().to_owned(),
+            looks,
         }
     }
 }
@@ -418,7 +443,7 @@ impl Player {
 pub type SceneKey<'a> = (KubeId, &'a str, Option<&'a Ref>);
 
 fn after(within: Span, wrong: Vec<String>) -> Vec<String> {
-    let mut all = vec![format!("not true within {}:", span_text(within))];
+    let mut all = vec![format!("{LATE} {}:", span_text(within))];
     all.extend(wrong);
     all
 }

@@ -13,7 +13,7 @@ use crate::kube::{
 };
 use crate::time::{Span, Time};
 use crate::world::journal::{Entry, Milestone};
-use crate::world::{Actor, Cut, Cx, Input, KubeId, Matcher, Point, Rule, World};
+use crate::world::{Actor, Cut, Cx, Finding, Input, KubeId, Matcher, Point, Rule, World};
 
 /// How long `kubectl` waits for an answer.
 pub const PATIENCE: Span = Span::s(60);
@@ -57,9 +57,6 @@ pub trait Site {
         secret: (&str, &str),
         ask: &SqlAsk,
     ) -> Result<(), String>;
-
-    /// What the checkers found wrong so far.
-    fn findings(&self, world: &World) -> Vec<String>;
 }
 
 /// A world and its site.
@@ -237,8 +234,8 @@ impl<S: Site + Clone + 'static> Driver for WorldDriver<S> {
         self.site.sql(&mut self.world, kube, (namespace, secret), ask)
     }
 
-    fn findings(&self) -> Vec<String> {
-        self.site.findings(&self.world)
+    fn findings(&self) -> Vec<Finding> {
+        self.world.findings().to_vec()
     }
 
     fn digest(&self) -> u64 {
@@ -365,9 +362,6 @@ mod tests {
             _: &SqlAsk,
         ) -> Result<(), String> {
             Ok(())
-        }
-        fn findings(&self, _: &World) -> Vec<String> {
-            Vec::new()
         }
     }
 

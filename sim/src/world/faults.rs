@@ -132,6 +132,23 @@ impl Faults {
         cut
     }
 
+    /// Whether any message may be cut at a time.
+    #[must_use]
+    pub fn active(&self, now: Time) -> bool {
+        let lasts =
+            |r: &Rule| r.from <= now && r.until.is_none_or(|u| now < u) && r.left != Some(0);
+        self.rules.iter().any(lasts) || !self.deliveries.is_empty()
+    }
+
+    /// Whether an outage of the API server of a Kubernetes lasts, or ended so long ago at most.
+    #[must_use]
+    pub fn outage(&self, now: Time, kube: KubeId, ago: Span) -> bool {
+        let whole = |r: &Rule| r.what.api == Some(true) && r.what.sender.is_none() && r.every == 1;
+        let here = |r: &Rule| r.what.kube.is_none_or(|k| k == kube);
+        let ends = |r: &Rule| r.until.is_some_and(|until| now - until <= ago);
+        self.rules.iter().any(|r| whole(r) && here(r) && ends(r))
+    }
+
     /// An outage of the API server of a Kubernetes: nothing reaches it. Whoever asks is answered as
     /// `how` says: [`Cut::Refuse`] when nothing listens at its port, [`Cut::Lose`] when packets vanish.
     pub fn api_outage(&mut self, name: &str, kube: KubeId, from: Time, how_long: Span, how: Cut) {

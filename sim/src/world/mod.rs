@@ -16,6 +16,7 @@ mod queue;
 mod tap;
 mod trace;
 mod watchers;
+mod witness;
 
 use std::sync::Arc;
 
@@ -27,6 +28,7 @@ pub use message::{Back, Cut, Envelope, Point, Ticket, What, Where};
 pub use net::{CONTROL_PLANE, OUTSIDE};
 pub use tap::{Onlooker, Passed, Tap};
 pub use trace::Trace;
+pub use witness::{Finding, Planned, Witness};
 
 use crate::rng::Streams;
 use crate::time::{Span, Time};
@@ -55,10 +57,8 @@ pub struct World {
     /// Processes that the kernel ended because their container had used up its memory.
     out_of_memory: Arc<std::collections::BTreeSet<ActorId>>,
     journal: Arc<Vec<Entry>>,
-    /// Looks at the world whenever something worth telling happened.
-    check: Option<fn(&World) -> Vec<String>>,
-    checked: usize,
-    findings: Arc<Vec<String>>,
+    /// Somebody who sees everything and goes along with a fork.
+    witness: Option<Arc<dyn Witness>>,
     /// The machine's record of the run.
     pub trace: Trace,
     /// What one actor says and hears, if somebody listens.
@@ -102,9 +102,7 @@ impl World {
             machines: Machines::default(),
             out_of_memory: Arc::default(),
             journal: Arc::default(),
-            check: None,
-            checked: 0,
-            findings: Arc::default(),
+            witness: None,
             trace: Trace::default(),
             tap: None,
             onlooker: Onlooker::default(),
@@ -269,34 +267,9 @@ impl World {
                 }
             }
         }
-        self.look();
+        self.witness_event();
         self.show();
         true
-    }
-
-    /// Lets a checker look at the world after every event that left an entry in the journal: a change of
-    /// roles always does.
-    pub fn check_with(&mut self, check: fn(&World) -> Vec<String>) {
-        self.check = Some(check);
-    }
-
-    /// What the checker found, each sentence once.
-    #[must_use]
-    pub fn findings(&self) -> &[String] {
-        &self.findings
-    }
-
-    fn look(&mut self) {
-        if self.checked == self.journal.len() {
-            return;
-        }
-        self.checked = self.journal.len();
-        let Some(check) = self.check else { return };
-        for finding in check(self) {
-            if !self.findings.contains(&finding) {
-                Arc::make_mut(&mut self.findings).push(finding);
-            }
-        }
     }
 
     /// Handles all events up to a moment, and makes it now. The only way in which time moves.

@@ -34,6 +34,11 @@ pub(super) fn home(name: &str) -> Arc<str> {
 }
 
 impl Net {
+    /// Whether anybody can't reach or can't find somebody.
+    pub(super) fn troubled(&self) -> bool {
+        !self.cut.is_empty() || !self.nameless.is_empty()
+    }
+
     pub(super) fn blocked(&self, kube: KubeId, a: &Arc<str>, b: &Arc<str>) -> bool {
         if self.cut.is_empty() || a == b {
             return false;

@@ -210,6 +210,7 @@ impl World {
     }
 
     fn apply(&mut self, envelope: &Envelope, request: &Request) {
+        self.witness_effect(envelope);
         let now = self.now.timestamp();
         let kube = Arc::make_mut(&mut self.kubes[usize::from(envelope.kube.0)]);
         let streams = &mut self.streams;
@@ -247,6 +248,7 @@ impl World {
         if self.net.blocked(envelope.kube, &net::CONTROL_PLANE.into(), &self.location(actor)) {
             return self.lose(envelope);
         }
+        self.witness_effect(envelope);
         self.hear_call(envelope, actor, Call::Exec(command.clone()));
     }
 
@@ -424,6 +426,9 @@ impl World {
         let mut found = Vec::new();
         let changes = kube.api.changes_since(from, None);
         for change in changes.expect("the log is longer than what one request changes") {
+            if let Some(witness) = &mut self.witness {
+                super::witness::own(witness).changed(kube_id, change);
+            }
             let Some(watchers) = kube.watchers.get(&change.object.kind) else {
                 continue;
             };
@@ -518,6 +523,19 @@ impl World {
             watch.refused = watch.refused.saturating_add(1);
         }
         self.queue.push(self.now + wait, Event::Relist(id));
+    }
+
+    /// Whether messages are cut, places apart, names unknown, or watches late in a Kubernetes.
+    #[must_use]
+    pub fn disturbed(&self, kube: KubeId) -> bool {
+        let late = |w: &Watch| w.kube == kube && (w.broken || w.lag > Span::ZERO);
+        self.faults.active(self.now) || self.net.troubled() || self.watches.values().any(late)
+    }
+
+    /// Whether an outage of a Kubernetes' API server lasts, or ended so long ago at most.
+    #[must_use]
+    pub fn outage(&self, kube: KubeId, ago: Span) -> bool {
+        self.faults.outage(self.now, kube, ago)
     }
 
     /// The reader of a watch waits so long after each refusal.

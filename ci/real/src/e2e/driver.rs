@@ -11,8 +11,8 @@ use ivory_sim::scenario::driver::{Ask, Break, ClientFacts, Driver, Refusal};
 use ivory_sim::scenario::language::{ClientSpec, SqlAsk};
 use ivory_sim::scenario::resolve::Ref;
 use ivory_sim::time::Time;
-use ivory_sim::world::KubeId;
 use ivory_sim::world::journal::{Entry, Milestone};
+use ivory_sim::world::{Finding, KubeId};
 use kube::api::{
     DeleteParams, DynamicObject, Patch, PatchParams, PropagationPolicy, ValidationDirective,
 };
@@ -190,7 +190,7 @@ impl Driver for RealDriver {
         self.handle.block_on(psql::by_hand(&self.live, (namespace, secret), ask, &self.image))
     }
 
-    fn findings(&self) -> Vec<String> {
+    fn findings(&self) -> Vec<Finding> {
         Vec::new()
     }
 

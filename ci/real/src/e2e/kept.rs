@@ -6,9 +6,9 @@ use ivory_core::{Kind, Object};
 use ivory_sim::scenario::driver::{Ask, Break, ClientFacts, Driver, Refusal};
 use ivory_sim::scenario::language::{ClientSpec, SqlAsk};
 use ivory_sim::time::Time;
-use ivory_sim::world::KubeId;
 use ivory_sim::world::fingerprint::Normal;
 use ivory_sim::world::journal::{Entry, Milestone};
+use ivory_sim::world::{Finding, KubeId};
 
 use super::psql::App;
 
@@ -125,7 +125,7 @@ impl Driver for Keeping {
     ) -> Result<(), String> {
         self.inner.sql(kube, namespace, secret, ask)
     }
-    fn findings(&self) -> Vec<String> {
+    fn findings(&self) -> Vec<Finding> {
         self.inner.findings()
     }
     fn digest(&self) -> u64 {

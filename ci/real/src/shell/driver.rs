@@ -14,7 +14,7 @@ use ivory_sim::scenario::world_driver::{PATIENCE, PERSON, Site as _, refusal, re
 use ivory_sim::time::{Span, Time};
 use ivory_sim::world::fingerprint::Normal;
 use ivory_sim::world::journal::{Entry, Milestone};
-use ivory_sim::world::{KubeId, World};
+use ivory_sim::world::{Finding, KubeId, World};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::Dispatch;
@@ -269,8 +269,8 @@ impl Driver for ShellDriver {
         done
     }
 
-    fn findings(&self) -> Vec<String> {
-        let mut all = self.with(KubeId(0), |world, _| self.site.findings(world));
+    fn findings(&self) -> Vec<Finding> {
+        let mut all = self.with(KubeId(0), |world, _| world.findings().to_vec());
         all.extend(self.said.findings());
         all
     }

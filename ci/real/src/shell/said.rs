@@ -5,8 +5,9 @@ use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ivory_face::Living;
-use ivory_sim::world::KubeId;
+use ivory_sim::promises::clusters_apart;
 use ivory_sim::world::journal::{Entry, Milestone};
+use ivory_sim::world::{Finding, KubeId};
 use serde_json::Value;
 use tracing::Dispatch;
 use tracing_subscriber::EnvFilter;
@@ -26,7 +27,7 @@ pub(super) struct Said {
 #[derive(Default)]
 struct Inner {
     entries: Vec<Entry>,
-    findings: Vec<String>,
+    findings: Vec<Finding>,
 }
 
 impl Said {
@@ -57,7 +58,7 @@ impl Said {
     }
 
     /// What no shell may ever say: a plan that the checker refused, a pass that panicked or hung.
-    pub(super) fn findings(&self) -> Vec<String> {
+    pub(super) fn findings(&self) -> Vec<Finding> {
         self.lock().findings.clone()
     }
 
@@ -88,8 +89,9 @@ impl Said {
                 self.happened(kube, Milestone::WriteFailed { cluster, object, error });
             }
             (message, "ERROR") => {
-                let finding = format!("{cluster}: {message} {error}");
-                self.lock().findings.push(finding);
+                let text = format!("{cluster}: {message} {error}");
+                let (promise, at) = (clusters_apart::PROMISE.number, self.living.time());
+                self.lock().findings.push(Finding { promise, at, text });
             }
             (message, "WARN") => {
                 let text = format!("{message} {error}");

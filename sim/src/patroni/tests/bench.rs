@@ -19,12 +19,15 @@ use crate::patroni::{Member, MemberStart, check};
 use crate::pgbackrest::server::{BackrestServer, ServerStart};
 use crate::pgbackrest::{RepoPlace, RepoTarget};
 use crate::postgres::auth::Certificate;
+use crate::promises::data_rewritten_only_on_request::{identifier, strangers};
+use crate::promises::one_writable::violations;
 use crate::time::{Span, Time};
 use crate::world::call::{Call, Reply};
 use crate::world::{Actor, ActorId, Cx, Input, Kube, KubeId, Place, Signal, Where, World};
 
 pub const NS: &str = "db";
 pub const SCOPE: &str = "hippo-ha";
+const CLUSTER: &str = "hippo";
 
 /// A cluster of members.
 pub struct Bench {
@@ -238,7 +241,12 @@ impl Bench {
     pub fn run_to(&mut self, until: Time) {
         while self.world.next_at().is_some_and(|at| at <= until) {
             self.world.step();
-            let wrong = check::violations(&self.world, self.kube, NS, SCOPE);
+            let members = check::members(&self.world, self.kube, NS, SCOPE).map(|(_, m)| m);
+            let members: Vec<&Member> = members.collect();
+            let mut wrong = violations(&self.world, self.kube, NS, SCOPE, &members);
+            if let Some(id) = identifier(&self.world, self.kube, NS, CLUSTER) {
+                wrong.extend(strangers(&self.world, self.kube, id, &members));
+            }
             assert!(wrong.is_empty(), "{} {wrong:?}\n{}", self.world.now(), self.journal());
         }
         self.world.advance_to(until);
