@@ -81,7 +81,7 @@ pub enum Op {
         /// The patch.
         patch: Value,
     },
-    /// JSON merge patch of the status subresource.
+    /// JSON merge patch of the status subresource; with the object's resourceVersion inside where it tells what was seen.
     Status {
         /// Its kind.
         kind: Kind,
@@ -89,7 +89,7 @@ pub enum Op {
         namespace: String,
         /// Its name.
         name: String,
-        /// The patch: `{"status": …}`.
+        /// The patch: `{"status": …}`, and `{"metadata": {"resourceVersion": …}}` if it is for that version alone.
         patch: Value,
     },
     /// Creates an Event; one that exists already is success.
@@ -138,7 +138,7 @@ impl Plan {
 
     /// The write at an index, after those that left this trail. Two things are pinned to the version at which the
     /// plan itself left an object, so that they conflict when somebody else, a successor for example, has written it
-    /// since: drawn content, to the very object that was created bare for it; and a note on the cluster.
+    /// since: drawn content, to the very object that was created bare for it; a note on the cluster; and its status.
     #[must_use]
     pub fn op(&self, index: usize, trail: Trail) -> Cow<'_, Op> {
         let op = &self.writes[index].op;
@@ -152,12 +152,14 @@ impl Plan {
                 object.meta.resource_version = version;
                 Cow::Owned(Op::Apply { object: Arc::new(object) })
             }
-            (_, Op::MergePatch { kind: Kind::IvoryCluster, patch, .. })
-                if !patch["metadata"]["resourceVersion"].is_null() =>
-            {
+            (
+                _,
+                Op::MergePatch { kind: Kind::IvoryCluster, patch, .. }
+                | Op::Status { kind: Kind::IvoryCluster, patch, .. },
+            ) if !patch["metadata"]["resourceVersion"].is_null() => {
                 let Some(version) = trail.cluster else { return Cow::Borrowed(op) };
                 let mut pinned = op.clone();
-                if let Op::MergePatch { patch, .. } = &mut pinned {
+                if let Op::MergePatch { patch, .. } | Op::Status { patch, .. } = &mut pinned {
                     patch["metadata"]["resourceVersion"] = version.to_string().into();
                 }
                 Cow::Owned(pinned)

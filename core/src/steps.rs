@@ -75,7 +75,16 @@ fn broken(pass: &mut Pass<'_>, reason: Reason) {
         return status::paused(pass);
     }
     pass.say(Step::Validate, Outcome::Blocked(reason));
-    status::blocked(pass);
+    status::blocked(pass, None);
+}
+
+/// A spec that can't be followed changes nothing of what runs. The way to it is kept, and told truly.
+fn unfollowed(pass: &mut Pass<'_>) {
+    let members = Members::read(pass.observed, pass.cluster).ok();
+    if members.as_ref().is_some_and(Members::bootstrapped) {
+        services::restore(pass);
+    }
+    status::blocked(pass, members.as_ref());
 }
 
 fn steps(pass: &mut Pass<'_>) {
@@ -87,12 +96,11 @@ fn steps(pass: &mut Pass<'_>) {
     if pass.cluster.spec.paused {
         return status::paused(pass);
     }
-    // A spec that can't be followed changes nothing of what runs.
     for (word, text) in validate::complaints(pass.observed, pass.cluster) {
         pass.block(Step::Validate, word, text);
     }
     if !pass.report().lines.is_empty() {
-        return status::blocked(pass);
+        return unfollowed(pass);
     }
     permissions::tell(pass);
     let members = match Members::read(pass.observed, pass.cluster) {
@@ -102,7 +110,7 @@ fn steps(pass: &mut Pass<'_>) {
             pass.say(Step::Instances, Outcome::Waiting(reason));
             // What will not come by itself has to be said.
             if !pass.context.denied.is_empty() {
-                status::blocked(pass);
+                status::blocked(pass, None);
             }
             return;
         }

@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
+use crate::api::shared::ServiceType;
 use crate::build::meta::owned;
 use crate::cluster::Cluster;
 use crate::kind::Kind;
@@ -33,7 +34,8 @@ pub fn pods(cluster: &Cluster) -> Object {
 pub fn leader(cluster: &Cluster) -> Object {
     let service = &cluster.spec.service;
     let mut port = database_port(cluster);
-    port.node_port = service.node_port;
+    // A type that has none is complained of, and the Service may have to come back meanwhile.
+    port.node_port = service.node_port.filter(|_| service.type_ != ServiceType::ClusterIP);
     let spec = ServiceSpec {
         type_: Some(service.type_.as_str().into()),
         ports: Some(vec![port]),

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use crate::cluster::Cluster;
@@ -78,16 +79,27 @@ impl Member {
         self.pods.iter().any(|p| p.condition_true("Ready"))
     }
 
+    /// What its Pod says of its database container.
+    fn container(&self) -> Option<&Value> {
+        let statuses = self.pod()?.at(&["status", "containerStatuses"])?.as_array()?;
+        statuses.iter().find(|s| s["name"].as_str() == Some(names::DATABASE_CONTAINER))
+    }
+
     /// Whether its database container runs.
     #[must_use]
     pub fn running(&self) -> bool {
-        self.pod().is_some_and(|pod| {
-            let statuses = pod.at(&["status", "containerStatuses"]).and_then(|s| s.as_array());
-            statuses.into_iter().flatten().any(|s| {
-                s.get("name").and_then(|n| n.as_str()) == Some(names::DATABASE_CONTAINER)
-                    && s.pointer("/state/running").is_some()
-            })
-        })
+        self.container().is_some_and(|s| s.pointer("/state/running").is_some())
+    }
+
+    /// Whether its container runs and may well work, though its Pod is not ready: it has not been ready for less than
+    /// `patience`, or its node is not heard of. Then Kubernetes takes the Pod's readiness away, and the container's last
+    /// word stays.
+    #[must_use]
+    pub fn may_work(&self, now: Timestamp, patience: SignedDuration) -> bool {
+        let last_word = self.container().is_some_and(|s| s["ready"] == true);
+        let since = || self.pod()?.condition("Ready")?["lastTransitionTime"].as_str()?.parse().ok();
+        self.running()
+            && (last_word || since().is_some_and(|s: Timestamp| now.duration_since(s) < patience))
     }
 
     /// Whether its database accepts writes, as Patroni says; a standby cluster's leader does not.

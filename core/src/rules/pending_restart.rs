@@ -51,7 +51,7 @@ pub fn one(pass: &mut Pass<'_>, members: &Members) {
     let Some(pod) = next.pod().cloned() else { return };
     let names: Vec<&str> = reasons.iter().map(|w| w.name.as_str()).collect();
     let what = if names.is_empty() { "a parameter".to_owned() } else { names.join(", ") };
-    let unsafe_now = safety::may_restart(members, next).err().map(|hold| hold.to_string());
+    let unsafe_now = safety::hold(pass, members, next);
     if let Some(hold) = unsafe_now.or_else(|| parameters::hold(pass, members)) {
         let text = format!("{what} of instance {} changes later: {hold}", next.name);
         return pass.wait(Step::Patroni, "RestartPending", text);

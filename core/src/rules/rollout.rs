@@ -23,7 +23,7 @@ pub fn one(pass: &mut Pass<'_>, members: &Members) {
     outdated.sort_by_key(|m| (leader.as_ref() == Some(&m.name), m.ready(), m.name.clone()));
     let Some(next) = outdated.first().copied() else { return };
     let Some(pod) = next.pod().cloned() else { return };
-    let unsafe_now = safety::may_restart(members, next).err().map(|hold| hold.to_string());
+    let unsafe_now = safety::hold(pass, members, next);
     let bad = || parameters::hold(pass, members).filter(|_| next.ready());
     if let Some(hold) = unsafe_now.or_else(bad) {
         let text = format!("instance {} is renewed later: {hold}", next.name);

@@ -1,6 +1,14 @@
 //! Whether an instance may be taken down now. Asked by every rule that would.
 
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::pass::Pass;
 use crate::rules::members::{Member, Members};
+
+/// So long an instance that runs and is not ready counts as one that is coming up.
+const COMES_UP: SignedDuration = SignedDuration::from_secs(60);
 
 /// Why nothing may be taken down, if something stands against it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -15,13 +23,23 @@ pub enum Hold {
     Promoting(String),
 }
 
+/// What stands against restarting the Pod of `victim` now, in words, if anything does.
+pub fn hold(pass: &mut Pass<'_>, members: &Members, victim: &Member) -> Option<String> {
+    let hold = may_restart(members, victim, pass.context.now).err()?;
+    if !victim.ready() {
+        // It counts as broken when time alone has passed.
+        pass.look_again(Duration::from_secs(10));
+    }
+    Some(hold.to_string())
+}
+
 /// Whether the Pod of `victim` may be restarted. One that does not work anyway costs nothing, whoever else
-/// is down: a broken instance is always mended.
+/// is down: a broken instance is always mended. One that comes up, or that nobody has heard of, is not broken.
 ///
 /// # Errors
 /// With what stands against it.
-pub fn may_restart(members: &Members, victim: &Member) -> Result<(), Hold> {
-    if !members.bootstrapped() || !victim.ready() {
+fn may_restart(members: &Members, victim: &Member, now: Timestamp) -> Result<(), Hold> {
+    if !members.bootstrapped() || !(victim.ready() || victim.may_work(now, COMES_UP)) {
         return Ok(());
     }
     works_without(members, victim)
@@ -146,7 +164,39 @@ mod tests {
                 system_identifier: Some("7".to_owned()),
                 ..Members::default()
             };
-            assert_eq!(may_restart(&members, &members.all[victim]), expected, "{leader} {victim}");
+            assert_eq!(
+                may_restart(&members, &members.all[victim], Timestamp::UNIX_EPOCH),
+                expected,
+                "{leader} {victim}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_not_ready_is_broken_when_it_had_its_time_and_its_node_is_heard_of() {
+        let now: Timestamp = "2026-01-01T00:10:00Z".parse().expect("a time");
+        let down = Err(Hold::AnotherIsDown("c".to_owned()));
+        for (since, last_word, expected) in [
+            ("2026-01-01T00:09:50Z", false, down.clone()),
+            ("2026-01-01T00:08:50Z", false, Ok(())),
+            // The kubelet itself takes both away; without it only the Pod's goes.
+            ("2026-01-01T00:01:00Z", true, down),
+        ] {
+            let (name, mut b) = replica("b", "streaming");
+            b.pods = b.pods.into_iter().map(|pod| {
+                let status = json!({
+                    "conditions": [{"type": "Ready", "status": "False", "lastTransitionTime": since}],
+                    "containerStatuses": [{"name": "database", "ready": last_word, "state": {"running": {}}}],
+                });
+                Arc::new((*pod).clone().with("status", status))
+            }).collect();
+            let members = Members {
+                all: [member("a", "primary"), (name, b), replica("c", "starting")].into(),
+                lease: Some("a-0".to_owned()),
+                system_identifier: Some("7".to_owned()),
+                ..Members::default()
+            };
+            assert_eq!(may_restart(&members, &members.all["b"], now), expected, "{since}");
         }
     }
 
@@ -196,7 +246,11 @@ mod tests {
                 ..Members::default()
             };
             let case = format!("{victim} of b {b}, c {c}");
-            assert_eq!(may_restart(&members, &members.all[victim]), expected, "{case}");
+            assert_eq!(
+                may_restart(&members, &members.all[victim], Timestamp::UNIX_EPOCH),
+                expected,
+                "{case}"
+            );
             assert_eq!(may_remove(&members, &members.all[victim]), expected, "{case}");
         }
     }

@@ -16,16 +16,18 @@ use crate::report::{Reason, Step};
 type Builder = fn(&Cluster) -> Object;
 
 /// All Services of a cluster.
+const BUILDERS: [(&str, Builder); 5] = [
+    ("pods", services::pods),
+    ("leader", services::leader),
+    ("leader config", services::leader_config),
+    ("primary", services::primary),
+    ("replicas", services::replicas),
+];
+
+/// The Services as the spec wants them.
 pub fn ensure(pass: &mut Pass<'_>) {
     let cluster = pass.cluster;
-    let builders = [
-        ("pods", services::pods as Builder),
-        ("leader", services::leader),
-        ("leader config", services::leader_config),
-        ("primary", services::primary),
-        ("replicas", services::replicas),
-    ];
-    for (name, build) in builders {
+    for (name, build) in BUILDERS {
         let desired = pass.memo.built(format!("service {name}"), || build(cluster));
         foreign_fields(pass, &desired);
         pass.ensure_shared(Step::Services, desired);
@@ -33,6 +35,29 @@ pub fn ensure(pass: &mut Pass<'_>) {
     primary_endpoints(pass);
     for name in [names::scope(&cluster.name), names::scope_config(&cluster.name)] {
         patroni_endpoints(pass, &name);
+    }
+}
+
+/// While the spec can't be followed: Services that are missing come back, for the databases run, and the others stay as
+/// they are.
+pub fn restore(pass: &mut Pass<'_>) {
+    let cluster = pass.cluster;
+    for (name, build) in BUILDERS {
+        let desired = pass.memo.built(format!("service {name}"), || build(cluster));
+        if matches!(pass.observed.find(Kind::Service, &desired.meta.name), Read::Absent) {
+            pass.ensure_shared(Step::Services, desired);
+        }
+    }
+    let leader = pass.observed.find(Kind::Service, &names::scope(&cluster.name));
+    let address = leader.known().and_then(|s| s.str_at(&["spec", "clusterIP"]));
+    let leads_to = |o: &Object| {
+        let first = o.at(&["subsets"]).and_then(|s| s.pointer("/0/addresses/0/ip"));
+        first.and_then(Value::as_str) == address
+    };
+    match pass.observed.find(Kind::Endpoints, &names::primary_service(&cluster.name)) {
+        Read::Known(primary) if address.is_none() || leads_to(primary) => {}
+        Read::Unknown(_) => {}
+        Read::Known(_) | Read::Absent => primary_endpoints(pass),
     }
 }
 

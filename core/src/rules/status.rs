@@ -9,7 +9,7 @@ use crate::api::IvoryClusterStatus;
 use crate::api::status::{InstanceSetStatus, PatroniStatus};
 use crate::pass::Pass;
 use crate::patroni::status::{Role, Status};
-use crate::plan::Write;
+use crate::plan::{Op, Write};
 use crate::report::{Outcome, Reason, Step};
 use crate::rules::members::{Member, Members};
 
@@ -98,16 +98,21 @@ pub fn paused(pass: &mut Pass<'_>) {
     patch(pass);
 }
 
-/// Only what was found wrong with the spec; everything else stays as it was.
-pub fn blocked(pass: &mut Pass<'_>) {
+/// What was found wrong with the spec; and whether the databases that run take writes, where that is known.
+pub fn blocked(pass: &mut Pass<'_>, members: Option<&Members>) {
+    if let Some(members) = members {
+        observe(pass, members);
+        ready(pass, members);
+    }
     reconciled(pass, None);
     remove(pass, kinds::PROGRESSING);
     patch(pass);
 }
 
 fn ready(pass: &mut Pass<'_>, members: &Members) {
+    let refused = pass.report().lines.iter().any(|(step, _)| *step == Step::Validate);
     let (status, reason, text) = match members.writable() {
-        _ if pass.cluster.spec.shutdown => {
+        _ if pass.cluster.spec.shutdown && !refused => {
             (false, "Shutdown", "spec.shutdown is true: the database is stopped".to_owned())
         }
         Some(leader) if leader.ready() && users_are_set(pass) => {
@@ -152,8 +157,10 @@ fn no_primary(pass: &Pass<'_>, members: &Members) -> String {
     if !problems.is_empty() {
         return problems.join("; ");
     }
-    let waiting = pass.report().lines.iter().find_map(|(_, outcome)| match outcome {
-        Outcome::Blocked(reason) => Some(reason.to_string()),
+    // A refused spec keeps nobody from leading who led before.
+    let counts = |step: &Step| *step != Step::Validate || !members.bootstrapped();
+    let waiting = pass.report().lines.iter().find_map(|(step, outcome)| match outcome {
+        Outcome::Blocked(reason) if counts(step) => Some(reason.to_string()),
         _ => None,
     });
     waiting.unwrap_or_else(|| "no instance accepts writes".into())
@@ -348,7 +355,13 @@ fn patch(pass: &mut Pass<'_>) {
         patch.as_object().into_iter().flatten().map(|(k, _)| k.clone()).collect();
     let reason = Reason::Because { word: "Status", text: format!("{} changed", fields.join(", ")) };
     let mut writes = super::events::of_changed_conditions(pass);
-    writes.push(Write { step: Step::Status, reason, op: pass.status_op(patch) });
+    let mut op = pass.status_op(patch);
+    if let Op::Status { patch, .. } = &mut op {
+        // One that lands late must not overwrite what is true by then.
+        let version = pass.observed.cluster.meta.resource_version;
+        patch["metadata"]["resourceVersion"] = version.to_string().into();
+    }
+    writes.push(Write { step: Step::Status, reason, op });
     pass.write_before_commands(writes);
 }
 
@@ -487,6 +500,15 @@ mod tests {
                 observed,
                 "{reason}"
             );
+            // The way to the database is kept, of a spec that can be read.
+            let lost = crate::names::scope("hippo");
+            world.delete(Kind::Service, &lost);
+            world.settle();
+            let back = world.get(Kind::Service, &lost).is_some();
+            assert_eq!(back, !["Paused", "InvalidSpec"].contains(&reason), "{reason}");
+            // This world's Patroni takes `spec.standby` at its word.
+            let leads = if reason.starts_with("InvalidStandby") { "Standby" } else { "Writable" };
+            assert_eq!(world.condition("Ready").map(|c| c.1).as_deref(), Some(leads), "{reason}");
             // Both can be left again.
             world.edit(|s| *s = spec(2));
             world.settle();
