@@ -276,7 +276,7 @@ impl<'a> Pass<'a> {
     }
 
     /// A merge patch of an object in the version that was read: a newer one is not overwritten.
-    fn patch_as_read(&mut self, step: Step, reason: Reason, object: &Object, mut patch: Value) {
+    pub fn patch_as_read(&mut self, step: Step, reason: Reason, object: &Object, mut patch: Value) {
         patch["metadata"]["uid"] = json!(&*object.meta.uid);
         patch["metadata"]["resourceVersion"] = json!(object.meta.resource_version.to_string());
         let op = Op::MergePatch {

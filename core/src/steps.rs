@@ -19,8 +19,8 @@ use crate::rules::members::Members;
 use crate::rules::shutdown::Phase;
 use crate::rules::{
     account, backups, config, databases, disruption, dynamic_configuration, finalize, init_sql,
-    instances, leftovers, pending_restart, permissions, pki, pod_labels, rbac, repository, rollout,
-    scale_down, services, shutdown, status, switchover, users, validate,
+    instances, leftovers, orphaned_bootstrap, pending_restart, permissions, pki, pod_labels, rbac,
+    repository, rollout, scale_down, services, shutdown, status, switchover, users, validate,
 };
 
 /// Decides what to do for one cluster, from what was observed and nothing else.
@@ -151,6 +151,7 @@ fn steps(pass: &mut Pass<'_>) {
             rollout::one(pass, &members);
         }
         switchover::one(pass, &members);
+        orphaned_bootstrap::resolve(pass, &members);
     }
 
     // What happens inside the database, once there is one that accepts writes. A standby cluster's never

@@ -103,6 +103,12 @@ impl Status {
         self.state == "running"
     }
 
+    /// Whether it has no data, and neither makes nor copies any: it waits for a leader.
+    #[must_use]
+    pub fn waits_for_data(&self) -> bool {
+        self.role == Role::Uninitialized && self.state == "stopped"
+    }
+
     /// Whether it takes writes: the leader of a cluster of its own whose PostgreSQL runs.
     #[must_use]
     pub fn writable(&self) -> bool {

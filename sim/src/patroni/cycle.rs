@@ -468,7 +468,7 @@ impl Member {
             Then::Renew { why, stage } => self.renewed(cx, why, stage, response),
             Then::Initialize if ok => self.initialize_won(cx),
             Then::Adopt if ok => self.step_down(cx),
-            Then::Finish(3) if !ok => self.bootstrap_failed(cx),
+            // Whether a write of them was refused is not asked; the next loop sees who has the key.
             Then::Finish(stage) => self.finish_bootstrap(cx, stage),
             Then::Acquire if ok => self.acquired(cx),
             Then::Acquire => self.follow(cx),
@@ -688,6 +688,7 @@ fn idle_for_ever(now: Time) -> Doing {
     Doing {
         since: now,
         ticket: None,
+        again_at: now,
         request: None,
         open: std::collections::BTreeMap::new(),
         answers: Vec::new(),

@@ -32,6 +32,7 @@ impl Member {
         let mut doing = Doing {
             since: cx.now(),
             ticket: None,
+            again_at: cx.now(),
             request: None,
             open: std::collections::BTreeMap::new(),
             answers: Vec::new(),

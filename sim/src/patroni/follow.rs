@@ -131,6 +131,7 @@ impl Member {
         self.doing = Some(Doing {
             since: cx.now(),
             ticket: None,
+            again_at: cx.now(),
             request: None,
             open: asked.into_iter().collect(),
             answers: Vec::new(),

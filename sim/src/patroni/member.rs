@@ -76,6 +76,8 @@ pub(super) struct Doing {
     pub since: Time,
     /// The write or read that is under way.
     pub ticket: Option<Ticket>,
+    /// When it is asked for once more, if it was not answered.
+    pub again_at: Time,
     /// The same, for another try.
     pub request: Option<Request>,
     /// Probes that are under way, and whom they ask.
@@ -436,6 +438,12 @@ impl Member {
         &self.pg
     }
 
+    /// Its role, in Patroni's word.
+    #[must_use]
+    pub fn role(&self) -> &'static str {
+        self.role.text(self.version())
+    }
+
     /// How often this process lost the leader's key to a conflict.
     #[must_use]
     pub fn lost_leases(&self) -> u32 {
@@ -496,17 +504,29 @@ impl Member {
 
     /// Starts an operation on the store for which the loop waits.
     pub(super) fn begin(&mut self, cx: &mut Cx<'_>, request: Request, then: Then) {
-        let ticket = cx.submit(request.clone());
         self.doing = Some(Doing {
             since: cx.now(),
-            ticket: Some(ticket),
+            ticket: None,
+            again_at: cx.now(),
             request: Some(request),
             open: BTreeMap::new(),
             answers: Vec::new(),
             then,
         });
-        let deadline = cx.now() + self.dynamic.retry_timeout;
-        self.tick_by(cx, deadline);
+        self.send(cx);
+    }
+
+    /// Asks for what the loop waits for. An answer is awaited for half of the time that is left, as long as that is
+    /// a second or more (`KubernetesClient._calculate_timeouts` of 4.1.4).
+    fn send(&mut self, cx: &mut Cx<'_>) {
+        let Some(doing) = &mut self.doing else { return };
+        let Some(request) = &doing.request else { return };
+        doing.ticket = Some(cx.submit(request.clone()));
+        let left = doing.since + self.dynamic.retry_timeout - cx.now();
+        let half = Span(left.0 / 2);
+        doing.again_at = cx.now() + if half < Span::s(1) { left } else { half };
+        let again_at = doing.again_at;
+        self.tick_by(cx, again_at);
     }
 
     /// Makes the loop's timer ring at this moment or earlier. There is one timer, not one a turn.
@@ -531,11 +551,14 @@ impl Member {
                 return;
             }
             let deadline = doing.since + self.dynamic.retry_timeout;
+            let again_at = if doing.ticket.is_some() { doing.again_at } else { deadline };
             if now >= deadline {
                 self.doing = None;
                 self.store_failed(cx);
+            } else if now >= again_at {
+                self.send(cx);
             } else {
-                self.tick_by(cx, deadline);
+                self.tick_by(cx, again_at);
             }
         } else if now >= self.next_at || self.wake {
             self.cycle(cx);
@@ -595,7 +618,8 @@ impl Member {
             return;
         };
         if let Err(status) = &response
-            && matches!(status.code, 500 | 503 | 504)
+            // 429 comes with `retry-after`.
+            && matches!(status.code, 429 | 500 | 503 | 504)
         {
             let over = cx.now() + durations::RETRY >= doing.since + self.dynamic.retry_timeout;
             doing.ticket = None;
@@ -611,11 +635,8 @@ impl Member {
     }
 
     fn retry(&mut self, cx: &mut Cx<'_>) {
-        if let Some(doing) = &mut self.doing
-            && doing.ticket.is_none()
-            && let Some(request) = &doing.request
-        {
-            doing.ticket = Some(cx.submit(request.clone()));
+        if self.doing.as_ref().is_some_and(|d| d.ticket.is_none()) {
+            self.send(cx);
         }
     }
 
@@ -779,7 +800,7 @@ impl Actor for Member {
         let mut hash = hash;
         (self.word, self.role, self.pg.state, &self.pending_restart).hash(&mut hash);
         (self.pg.floors, &self.pg.running, &self.pg.sync).hash(&mut hash);
-        (self.action.is_some(), self.bootstrapping, self.recovering).hash(&mut hash);
-        (self.stopping.is_some(), self.config.version).hash(&mut hash);
+        (self.action.is_some(), self.doing.is_some(), self.bootstrapping).hash(&mut hash);
+        (self.recovering, self.stopping.is_some(), self.config.version).hash(&mut hash);
     }
 }

@@ -98,12 +98,14 @@ impl Member {
         self.submit(cx, request, Side::Patch);
     }
 
-    /// Whether the cached Pod has the label that it should; a stranger's change is repaired.
+    /// Whether the cached Pod says what was published last; what a stranger changed, or an earlier life of this member
+    /// whose write came late, is repaired.
     fn pod_shows(&self, label: Option<&str>) -> bool {
         let Some(pod) = self.store().pod(&self.config.name) else {
             return true;
         };
-        pod.label(&self.config.role_label) == label && pod.annotation("status").is_some()
+        pod.label(&self.config.role_label) == label
+            && pod.annotation("status") == Some(&*self.published.text)
     }
 
     fn facts(&self, cx: &Cx<'_>) -> Facts {
@@ -124,7 +126,8 @@ impl Member {
                 State::Standby if self.receiver.from_archive => Some("in archive recovery"),
                 _ => None,
             },
-            checkpointed: self.checkpointed,
+            // Only a leader says that it has not.
+            checkpointed: self.checkpointed || self.leader_expiry.is_none_or(|e| e <= cx.now()),
             pending_restart: self.pending_restart.clone(),
             pause: self.dynamic.pause,
         }

