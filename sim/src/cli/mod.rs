@@ -90,26 +90,29 @@ enum Command {
         ivory-sim try old.yaml --then new.yaml         what would this edit do?\n  \
         kubectl kustomize DIR | ivory-sim try -        what only kubectl can render")]
     Try(TryArgs),
-    /// Cuts every message of the operator, once in every way, and demands that each story ends as if nothing had
-    /// happened.
+    /// Cuts every message of the operator, and with --all of Patroni, once in every way, and demands that each story ends
+    /// as if nothing had happened.
     #[command(after_help = "Examples:\n  \
         ivory-sim sweep                                the core stories\n  \
         ivory-sim sweep create switchover              these two\n  \
         ivory-sim sweep --all --budget 10m             all stories, as far as one comes in that time\n  \
+        ivory-sim sweep --all --state sweep.txt        all of it; stopped, it goes on there the next time\n  \
+        ivory-sim sweep --depth 2 --budget 10m         pairs of cuts\n  \
         ivory-sim sweep create --cut 17:lost           one cut, told in full\n\n\
         The messages are what the operator asks the API server for, what it runs in containers, and what its\n\
-        watches tell it. The cuts:\n  \
-        crash-before   the operator dies before the message leaves, and starts again 5 s later\n  \
-        crash-after    the message takes effect, but the operator dies before it knows\n  \
+        watches tell it; of Patroni, its requests, its watches and what members ask each other. The cuts:\n  \
+        crash-before   the sender dies before the message leaves, and starts again (the operator 5 s later)\n  \
+        crash-after    the message takes effect, but the sender dies before it knows\n  \
         lost           it takes effect, but the answer is lost\n  \
-        late           the operator dies, and the message lands 15 s later, beside the successor\n  \
+        late           the sender dies, and the message lands 15 s later, beside the successor\n  \
         409, 500, 429  it is refused\n  \
         stale          a watch hears it 30 s late, and all that follows\n  \
         missed         a watch never hears it, and lists anew 30 s later\n\n\
         After a cut the story goes on: its steps, its expectations, the checkers after every event; then all\n\
         objects must be those of the undisturbed run, the operator silent, and no acknowledged row missing.\n\
         UIDs, versions, times, log positions, drawn names and secrets may differ. A disturbed story that becomes\n\
-        what the undisturbed one was is not told to its end, and what was tried in the same state is not tried again.")]
+        what the undisturbed one was is not told to its end, and what was tried in the same state is not tried again:\n\
+        the same message, or a crash where its sender had written the same.")]
     Sweep(SweepArgs),
     /// Draws stories by seeds: worlds, clusters, edits, faults of every kind; then heals all, and demands that the cluster
     /// becomes ready, loses nothing, and falls silent.
@@ -220,12 +223,27 @@ struct SweepArgs {
     /// Stories: names of scenarios, files, or folders; the core ones if none is named.
     #[arg(value_name = "STORY")]
     stories: Vec<PathBuf>,
-    /// All stories of the folder scenarios.
+    /// All stories of the folder scenarios, and the messages of Patroni too.
     #[arg(long)]
     all: bool,
+    /// The messages of Patroni too.
+    #[arg(long)]
+    patroni: bool,
     /// Only this cut of this message of one story, told in full.
     #[arg(long, value_name = "N:KIND", value_parser = sweep::parse_cut)]
     cut: Option<(usize, Cut)>,
+    /// And then this cut of that message, counted from the first cut.
+    #[arg(long, value_name = "N:KIND", value_parser = sweep::parse_cut, requires = "cut")]
+    then: Option<(usize, Cut)>,
+    /// Writes down in a file what was done, and does not do it again.
+    #[arg(long, value_name = "FILE")]
+    state: Option<PathBuf>,
+    /// 2: pairs of cuts, the second in the story that the first one disturbed, before it rejoins.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=2))]
+    depth: u8,
+    /// By which seed pairs are drawn.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
     /// Tries no further cut after so long, for example 60s; the result says which share was covered.
     #[arg(long, value_name = "TIME", value_parser = sweep::parse_budget)]
     budget: Option<Duration>,

@@ -44,7 +44,9 @@ pub(super) fn progress(ui: Ui, wanted: bool, count: usize, what: &str) -> indica
         return indicatif::ProgressBar::hidden();
     }
     let bar = indicatif::ProgressBar::new(count as u64);
-    let style = indicatif::ProgressStyle::with_template("  {bar:24} {pos}/{len} {msg}  {eta} left");
+    let style = indicatif::ProgressStyle::with_template(
+        "  {bar:24} {pos}/{len} {msg}, {per_sec}, {eta} left",
+    );
     if let Ok(style) = style {
         bar.set_style(style);
     }

@@ -254,6 +254,21 @@ mod tests {
         Some(ivory_core::object::time_text(next))
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_survived_and_the_next_time_is_later(
+            text in "(@[a-z]{0,8}|TZ=[A-Za-z/]{0,6})?( ?[0-9*?/,a-z-]{1,6}){0,6}|@every [0-9a-z.]{0,12}|\\PC{0,12}",
+            after in 0..4_000_000_000_i64,
+        ) {
+            let after = Timestamp::from_second(after).expect("before the year 2100");
+            if let Ok(schedule) = text.parse::<Schedule>()
+                && let Some(next) = schedule.next(after)
+            {
+                proptest::prop_assert!(next > after, "{} after {}", next, after);
+            }
+        }
+    }
+
     #[test]
     fn the_next_time_is_found() {
         // 2026-01-01 is a Thursday.

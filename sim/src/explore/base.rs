@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::message::{Message, messages, reasons};
-use crate::lab::OPERATOR;
+use super::message::{Before, Message, Whose, messages, reasons};
 use crate::scenario::driver::Build;
 use crate::scenario::language::Scenario;
 use crate::scenario::run::{Grace, Player};
-use crate::time::Span;
+use crate::time::{Span, Time};
 use crate::world::Tap;
 use crate::world::fingerprint::{Digests, Normal};
 
@@ -20,8 +19,8 @@ pub struct Base {
     pub states: BTreeMap<(u64, u64), usize>,
     /// The objects at the end.
     pub end: Normal,
-    /// The longest write gap, in seconds.
-    pub write_gap_s: f64,
+    /// When it was over.
+    pub over: Time,
 }
 
 /// A player before the first step, who awaits silence at the end.
@@ -39,14 +38,14 @@ pub fn player(story: &Scenario, build: &Build<'_>) -> Result<Player, String> {
 ///
 /// # Errors
 /// Why it failed, or can't be explored.
-pub fn base(story: &Scenario, build: &Build<'_>) -> Result<Base, String> {
+pub fn base(story: &Scenario, whose: Whose, build: &Build<'_>) -> Result<Base, String> {
     let mut player = player(story, build)?;
     let Some(world) = player.driver.world() else {
         return Err("only a simulated world can be explored".to_owned());
     };
-    world.tap = Some(Tap::on(OPERATOR));
+    world.tap = Some(Tap::on(whose.actors()));
     let mut digests = Digests::default();
-    let mut state = world.fingerprint_with(&mut digests);
+    let mut before = Before::now(world, whose, &mut digests);
     let (mut all, mut states) = (Vec::new(), BTreeMap::new());
     for tick in 0.. {
         let more = player.tick(story).map_err(|failure| {
@@ -54,17 +53,15 @@ pub fn base(story: &Scenario, build: &Build<'_>) -> Result<Base, String> {
         })?;
         let place = player.place();
         if let Some(world) = player.driver.world() {
-            let passed = world.tap.as_mut().map(|t| std::mem::take(&mut t.passed));
-            all.extend(messages(&passed.unwrap_or_default(), tick, state, all.len()));
-            state = world.fingerprint_with(&mut digests);
+            all.extend(messages(&world.overheard(), world, (tick, &before), all.len()));
+            before = Before::now(world, whose, &mut digests);
         }
-        states.insert((place, state), tick);
+        states.insert((place, before.state()), tick);
         if !more {
             break;
         }
     }
     reasons(&mut all, &Arc::new(player.driver.journal().to_vec()));
-    let write_gap_s = player.client_figures().0;
     let end = player.driver.world().map(|w| w.normal()).unwrap_or_default();
-    Ok(Base { messages: all, states, end, write_gap_s })
+    Ok(Base { messages: all, states, end, over: player.driver.now() })
 }

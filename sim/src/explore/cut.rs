@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use super::message::{Message, Which};
+use ivory_core::names::DATABASE_CONTAINER;
+
+use super::message::{Message, Sender, Which};
 use crate::kube::Status;
 use crate::scenario::driver::{Break, Driver};
 use crate::time::{Span, Time};
@@ -14,19 +16,19 @@ const RESTART: Span = Span::s(5);
 const LATE: Span = Span::s(15);
 /// How long a watch lags, or stays broken.
 const LAG: Span = Span::s(30);
-/// What a successor is given to read everything and to begin.
-const BEGINS: Span = Span::s(3);
+/// By when who was disturbed, or has begun anew, has something to do, which the fingerprint shows.
+const NOTICED: Span = Span::s(1);
 
 /// A cut of one message.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Cut {
-    /// The operator dies before the message leaves; another begins a little later.
+    /// The sender dies before the message leaves; another begins a little later.
     CrashBefore,
-    /// It takes effect, and the operator dies before it learns of it.
+    /// It takes effect, and the sender dies before it learns of it.
     CrashAfter,
     /// It takes effect, and the answer is lost.
     Lost,
-    /// The operator dies, and the message lands when its successor is at work.
+    /// The sender dies, and the message lands when its successor is at work.
     Late,
     /// It is refused: 409.
     Conflict,
@@ -74,10 +76,12 @@ impl Cut {
     #[must_use]
     pub fn what(self) -> &'static str {
         match self {
-            Self::CrashBefore => "the operator dies before it, and starts again 5 s later",
-            Self::CrashAfter => "it is done, but the operator dies before it knows",
+            Self::CrashBefore => {
+                "its sender dies before it, and starts again (the operator 5 s later)"
+            }
+            Self::CrashAfter => "it is done, but its sender dies before it knows",
             Self::Lost => "it is done, but the answer is lost",
-            Self::Late => "the operator dies, and it lands 15 s later, beside the successor",
+            Self::Late => "its sender dies, and it lands 15 s later, beside the successor",
             Self::Conflict => "it is refused with 409",
             Self::Error => "it is refused with 500",
             Self::Throttled => "it is refused with 429",
@@ -90,20 +94,22 @@ impl Cut {
     /// own.
     pub fn arm(self, driver: &mut dyn Driver, message: &Message) -> Time {
         let until = match self {
-            Self::CrashBefore | Self::CrashAfter => RESTART + BEGINS,
-            Self::Late => LATE + BEGINS,
-            Self::Stale | Self::Missed => LAG + BEGINS,
-            Self::Lost | Self::Conflict | Self::Error | Self::Throttled => BEGINS,
+            Self::CrashBefore | Self::CrashAfter => RESTART + NOTICED,
+            Self::Late => LATE + NOTICED,
+            Self::Stale | Self::Missed => LAG + NOTICED,
+            Self::Lost | Self::Conflict | Self::Error | Self::Throttled => NOTICED,
         };
-        if matches!(self, Self::CrashBefore | Self::CrashAfter | Self::Late) {
+        let dies = matches!(self, Self::CrashBefore | Self::CrashAfter | Self::Late);
+        // Patroni's container is started again by its kubelet.
+        if dies && message.sender == Sender::Operator {
             driver.fault_at(message.at + RESTART, message.kube, Break::Operator(true));
         }
         let refuse = |status: Status| world::Cut::Refuse(Box::new(status));
-        let exec = matches!(message.which, Which::Exec(_));
+        let called = matches!(message.which, Which::Exec(_) | Which::Rest(_));
         let (point, cut) = match self {
             Self::CrashBefore => (Point::Sent, world::Cut::Crash),
             Self::CrashAfter => (Point::Arrived, world::Cut::Crash),
-            Self::Lost if exec => (Point::Answered, world::Cut::Lose),
+            Self::Lost if called => (Point::Answered, world::Cut::Lose),
             Self::Lost => (Point::Applied, world::Cut::Lose),
             Self::Late => (Point::Sent, world::Cut::Orphan(LATE)),
             Self::Conflict => (Point::Arrived, refuse(Status::conflicting())),
@@ -118,12 +124,22 @@ impl Cut {
                     _ => world::Late::By(LAG),
                 };
                 if self == Self::CrashBefore {
-                    driver.fault_at(message.at, message.kube, Break::Operator(false));
+                    let dies = match &message.sender {
+                        Sender::Operator => Break::Operator(false),
+                        Sender::Patroni(namespace, pod) => {
+                            let container = DATABASE_CONTAINER.to_owned();
+                            Break::KillContainer(namespace.clone(), pod.clone(), container)
+                        }
+                    };
+                    driver.fault_at(message.at, message.kube, dies);
                 } else if let Some(world) = driver.world() {
                     world.faults.cut_delivery(watch, version, late);
                 }
             }
-            Which::Request(ticket) | Which::Exec(ticket) | Which::Watch(ticket) => {
+            Which::Request(ticket)
+            | Which::Exec(ticket)
+            | Which::Rest(ticket)
+            | Which::Watch(ticket) => {
                 if let Some(world) = driver.world() {
                     world.faults.add_first(Rule {
                         name: "cut".into(),
@@ -132,7 +148,11 @@ impl Cut {
                         left: Some(1),
                         every: 1,
                         seen: 0,
-                        what: Matcher { ticket: Some(ticket), ..Matcher::default() },
+                        what: Matcher {
+                            ticket: Some(ticket),
+                            actor: Some(message.from),
+                            ..Matcher::default()
+                        },
                         point,
                         cut,
                     });

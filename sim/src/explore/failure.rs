@@ -19,6 +19,8 @@ pub struct Failure {
     pub reason: String,
     /// What was done to it.
     pub cut: Cut,
+    /// The message that was cut after that, if one was: its number, counted from the first, its name, and the cut.
+    pub then: Option<(usize, String, Cut)>,
     /// Which promise was broken.
     pub promise: &'static Promise,
     /// How, one sentence each.
@@ -31,8 +33,8 @@ pub struct Failure {
 
 impl Failure {
     pub(super) fn new(
-        message: &Message,
-        cut: Cut,
+        (message, cut): (&Message, Cut),
+        then: Option<(&Message, Cut)>,
         promise: &'static Promise,
         wrong: Vec<String>,
         awaited: Vec<String>,
@@ -44,6 +46,7 @@ impl Failure {
             message: message.name.clone(),
             reason: message.reason.clone(),
             cut,
+            then: then.map(|(message, cut)| (message.number, message.name.clone(), cut)),
             promise,
             wrong,
             awaited,

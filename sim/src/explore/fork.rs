@@ -2,8 +2,10 @@
 
 use super::base::Base;
 use super::cut::Cut;
+use super::failover::whoever_leads;
 use super::failure::{Failure, promise_of};
-use super::message::Message;
+use super::message::{Message, Sender};
+use crate::promises::Promise;
 use crate::promises::eventually_stable::awaited;
 use crate::promises::same_end_after_any_cut as same_end;
 use crate::scenario::driver::Build;
@@ -16,19 +18,33 @@ use crate::world::fingerprint::Digests;
 /// at most, and the longest back-off on the way is shorter.
 pub const GRACE: Grace = Grace { patience: Span::s(300), gap: Span::s(30) };
 /// How often a fork is compared with the undisturbed run at most.
-const COMPARED: Span = Span::s(1);
+const COMPARED: Span = Span::ms(500);
 /// For how long after news it is compared: what follows from them shows by then.
 const NEWS: Span = Span::s(5);
 
 /// How a disturbed story ended.
 #[derive(Clone, Debug)]
 pub enum End {
-    /// It became what the undisturbed one was at some time, which went on well.
-    Rejoined,
+    /// It became what the undisturbed one was at some time, which went on well, for so long.
+    Rejoined(Span),
     /// It came to the same end by itself.
     Same,
     /// It did not.
     Failed(Box<Failure>),
+}
+
+/// A story under way that was cut.
+pub struct Fork<'a> {
+    /// Where it stands.
+    pub player: Player,
+    story: &'a Scenario,
+    base: &'a Base,
+    first: (&'a Message, Cut),
+    second: Option<(&'a Message, Cut)>,
+    /// Until when the cuts have effects of their own.
+    pub over: Time,
+    compared: Time,
+    news: ((u64, usize), Time),
 }
 
 /// Tries cuts of one story, in order; `on` hears of every end and says whether to go on.
@@ -47,72 +63,134 @@ pub fn explore(
     let mut tick = 0;
     for &(index, cut) in cuts {
         let message = &base.messages[index];
-        while tick < message.tick {
-            player.tick(story).map_err(|f| f.wrong.join("; "))?;
-            tick += 1;
-        }
-        let Some(mut fork) = player.fork() else {
-            return Err("this world can't be copied".to_owned());
-        };
-        let end = go_on(&mut fork, story, base, (message, cut), Some(&mut digests));
-        if !on(message, cut, end) {
+        go_to(&mut player, story, &mut tick, message.tick)?;
+        let mut fork = Fork::of(&player, story, base, (message, cut))?;
+        if !on(message, cut, fork.go_on(Some(&mut digests))) {
             break;
         }
     }
     Ok(())
 }
 
-/// Tells the rest of a story with one cut. Without digests it is told to its end even where it rejoins.
-pub fn go_on(
-    fork: &mut Player,
+/// Plays an undisturbed story on, from one tick to another.
+///
+/// # Errors
+/// Why it failed.
+pub fn go_to(
+    player: &mut Player,
     story: &Scenario,
-    base: &Base,
-    (message, cut): (&Message, Cut),
-    mut digests: Option<&mut Digests>,
-) -> End {
-    fork.grant(GRACE);
-    let over = cut.arm(&mut *fork.driver, message);
-    let mut compared = Time::START;
-    let mut news = ((0, 0), Time::START);
-    loop {
-        let failed = |fork: &mut Player, promise, wrong| {
-            let awaited = awaited(&mut *fork.driver, &fork.aliases);
-            let told = fork.outcome(story, None).transcript;
-            End::Failed(Box::new(Failure::new(message, cut, promise, wrong, awaited, &told)))
-        };
-        match fork.tick(story) {
-            Ok(true) => {}
+    from: &mut usize,
+    to: usize,
+) -> Result<(), String> {
+    while *from < to {
+        player.tick(story).map_err(|f| f.wrong.join("; "))?;
+        *from += 1;
+    }
+    Ok(())
+}
+
+impl<'a> Fork<'a> {
+    /// A copy of a story that has come to the tick of a message, which is cut.
+    ///
+    /// # Errors
+    /// A sentence, when the world can't be copied.
+    pub fn of(
+        player: &Player,
+        story: &'a Scenario,
+        base: &'a Base,
+        (message, cut): (&'a Message, Cut),
+    ) -> Result<Self, String> {
+        let mut player = player.fork().ok_or("this world can't be copied")?;
+        player.grant(GRACE);
+        player.memory.failovers = message.sender != Sender::Operator;
+        let over = cut.arm(&mut *player.driver, message);
+        Ok(Self {
+            player,
+            story,
+            base,
+            first: (message, cut),
+            second: None,
+            over,
+            compared: Time::START,
+            news: ((0, 0), Time::START),
+        })
+    }
+
+    /// A copy of it that is cut once more.
+    ///
+    /// # Errors
+    /// A sentence, when the world can't be copied.
+    pub fn and(&self, (message, cut): (&'a Message, Cut)) -> Result<Self, String> {
+        let mut player = self.player.fork().ok_or("this world can't be copied")?;
+        player.memory.failovers |= message.sender != Sender::Operator;
+        let over = self.over.max(cut.arm(&mut *player.driver, message));
+        Ok(Self { player, second: Some((message, cut)), over, ..*self })
+    }
+
+    /// Tells the rest. Without digests it is told to its end even where it rejoins.
+    pub fn go_on(&mut self, mut digests: Option<&mut Digests>) -> End {
+        loop {
+            if let Some(end) = self.tick(digests.as_deref_mut()) {
+                return end;
+            }
+        }
+    }
+
+    /// Goes on by one tick; says how it ended, if it did.
+    pub fn tick(&mut self, digests: Option<&mut Digests>) -> Option<End> {
+        match self.player.tick(self.story) {
+            Ok(true) => digests.filter(|_| self.worth_comparing()).and_then(|d| self.rejoined(d)),
             Ok(false) => {
-                let wanted = &base.end;
-                let end = fork.driver.world().map(|w| w.normal()).unwrap_or_default();
-                let wrong = same_end::compare(wanted, &end);
-                return match wrong.is_empty() {
-                    true => End::Same,
-                    false => failed(fork, &same_end::PROMISE, wrong),
+                let end = self.player.driver.world().map(|w| w.normal()).unwrap_or_default();
+                let wrong = match self.player.memory.failovers {
+                    true => same_end::compare(
+                        &whoever_leads(self.base.end.clone()),
+                        &whoever_leads(end),
+                    ),
+                    false => same_end::compare(&self.base.end, &end),
                 };
+                Some(match wrong.is_empty() {
+                    true => End::Same,
+                    false => self.failed(&same_end::PROMISE, wrong),
+                })
             }
             Err(failure) => {
                 let promise = promise_of(&failure);
                 let mut wrong = vec![format!("{} (line {}):", failure.step, failure.at.line)];
                 wrong.extend(failure.wrong);
-                return failed(fork, promise, wrong);
+                Some(self.failed(promise, wrong))
             }
         }
-        let Some(digests) = digests.as_deref_mut() else { continue };
-        let now = fork.driver.now();
-        let seen = (fork.driver.version(), fork.driver.journal().len());
-        if seen != news.0 {
-            news = (seen, now);
+    }
+
+    fn failed(&mut self, promise: &'static Promise, wrong: Vec<String>) -> End {
+        let awaited = awaited(&mut *self.player.driver, &self.player.aliases);
+        let told = self.player.outcome(self.story, None).transcript;
+        let failure = Failure::new(self.first, self.second, promise, wrong, awaited, &told);
+        End::Failed(Box::new(failure))
+    }
+
+    fn worth_comparing(&mut self) -> bool {
+        let now = self.player.driver.now();
+        let seen = (self.player.driver.version(), self.player.driver.journal().len());
+        if seen != self.news.0 {
+            self.news = (seen, now);
         }
-        if now <= over || now - compared < COMPARED || now - news.1 > NEWS {
-            continue;
+        let worth = now > self.over && now - self.compared >= COMPARED && now - self.news.1 <= NEWS;
+        if worth {
+            self.compared = now;
         }
-        compared = now;
-        let place = fork.place();
-        let state = fork.driver.world().map_or(0, |w| w.fingerprint_with(digests));
-        let rejoins = base.states.get(&(place, state)).is_some_and(|tick| *tick > message.tick);
-        if rejoins && fork.client_figures().1 == 0 && fork.driver.findings().is_empty() {
-            return End::Rejoined;
-        }
+        worth
+    }
+
+    /// Whether it has become what the undisturbed story was after the cut.
+    fn rejoined(&mut self, digests: &mut Digests) -> Option<End> {
+        let place = self.player.place();
+        let state = self.player.driver.world()?.fingerprint_with(digests);
+        let later = |tick: &usize| *tick > self.first.0.tick;
+        let well = self.base.states.get(&(place, state)).is_some_and(later)
+            && self.player.client_figures().1 == 0
+            && self.player.driver.findings().is_empty();
+        well.then(|| End::Rejoined(self.base.over - self.player.driver.now()))
     }
 }

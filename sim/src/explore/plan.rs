@@ -29,7 +29,7 @@ pub fn plan<'a>(bases: impl IntoIterator<Item = Option<&'a Base>>) -> Plan {
         for (index, message) in base.iter().flat_map(|b| &b.messages).enumerate() {
             for &cut in message.cuts() {
                 plan.all += 1;
-                match tried.insert((message.key, cut)) {
+                match tried.insert(message.key(cut)) {
                     true => cuts.push((index, cut)),
                     false => plan.equal += 1,
                 }

@@ -1,5 +1,5 @@
-//! The machinery of the sweep: a cut does what it says, what is equal is tried once, and a sample of one story's cuts
-//! ends well. The whole sweep is `ivory-sim sweep`.
+//! The machinery of the sweep: a cut does what it says, what is equal is tried once, and samples of the operator's
+//! cuts and of pairs of them end well. The whole sweep is `ivory-sim sweep`.
 
 use std::path::Path;
 
@@ -8,7 +8,8 @@ use ivory_core::Kind;
 use super::base::{Base, base, player};
 use super::cut::Cut;
 use super::fork::{End, explore};
-use super::message::{Message, Which};
+use super::message::{Message, Sender, Which, Whose};
+use super::pairs::{Known, Looked, Sample, pairs};
 use super::plan::plan;
 use crate::lab::site::build;
 use crate::lab::{NAMESPACE, OPERATOR};
@@ -18,9 +19,13 @@ use crate::time::Span;
 use crate::world::KubeId;
 
 fn story(name: &str) -> (Scenario, Base) {
+    told(name, Whose::Operator)
+}
+
+fn told(name: &str, whose: Whose) -> (Scenario, Base) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios");
     let story = load(&folder.join(name).with_extension("yaml")).expect("a story");
-    let base = base(&story, &build).expect("it ends well undisturbed");
+    let base = base(&story, whose, &build).expect("it ends well undisturbed");
     (story, base)
 }
 
@@ -76,7 +81,7 @@ fn what_is_equal_is_tried_once_and_a_sample_ends_well() {
             Which::Exec(_) => kind == "exec",
             Which::Request(_) => kind == "request",
             Which::Heard(..) => kind == "heard",
-            Which::Watch(_) => false,
+            Which::Watch(_) | Which::Rest(_) => false,
         };
         assert!(base.messages.iter().filter(of).count() >= least, "{kind}");
     }
@@ -86,7 +91,7 @@ fn what_is_equal_is_tried_once_and_a_sample_ends_well() {
     let mut on = |message: &Message, cut: Cut, end: End| {
         tried += 1;
         match end {
-            End::Rejoined => rejoined += 1,
+            End::Rejoined(_) => rejoined += 1,
             End::Same => {}
             End::Failed(failure) => panic!("{}:{cut}: {failure:#?}", message.number),
         }
@@ -95,4 +100,47 @@ fn what_is_equal_is_tried_once_and_a_sample_ends_well() {
     explore(&story, &base, &sample, &build, &mut on).expect("a world");
     assert_eq!(tried, sample.len());
     assert!(rejoined * 2 > tried, "{rejoined} of {tried} rejoined");
+}
+
+#[test]
+fn patronis_messages_are_told_and_its_heartbeats_fall_together() {
+    let (_, base) = told("create", Whose::Everybody);
+    let of_patroni = |m: &Message| m.sender != Sender::Operator;
+    let heartbeat =
+        |m: &&Message| of_patroni(m) && m.name.ends_with("(primary): patch Endpoints hippo-ha");
+    let beats: Vec<&Message> = base.messages.iter().filter(heartbeat).collect();
+    let mut keys: Vec<u64> = beats.iter().map(|m| m.key).collect();
+    keys.dedup();
+    assert!(beats.len() > 60 && keys.len() < 20, "{} of {}", keys.len(), beats.len());
+    assert!(base.messages.iter().any(|m| of_patroni(m) && matches!(m.which, Which::Heard(..))));
+    let cuts = plan([Some(&base)]);
+    assert!(cuts.equal * 2 > cuts.all, "{} of {}", cuts.equal, cuts.all);
+}
+
+#[test]
+fn a_second_cut_is_tried_where_the_first_one_disturbs_and_never_twice() {
+    let (story, base) = story("create");
+    let cuts = &plan([Some(&base)]).cuts[0];
+    let known = Known::new(cuts.iter().map(|(i, cut)| base.messages[*i].key(*cut)).collect());
+    let firsts = [cuts[cuts.len() / 3], cuts[cuts.len() / 2]];
+    let again = |seed: u64| {
+        let (mut looked, sample) = (Vec::new(), Sample { seed, size: 4 });
+        let mut on = |one: Looked| {
+            looked.push(one);
+            true
+        };
+        let whose = (Whose::Operator, sample);
+        pairs((&story, &base), &firsts, whose, &known, &build, &mut on).expect("a world");
+        looked
+    };
+    let (one, two) = (again(1), again(1));
+    assert_eq!((one.len(), two.len()), (2, 2));
+    for (before, after) in one.iter().zip(&two) {
+        assert_eq!(before.all, after.all);
+        assert!(after.equal >= before.equal + before.ends.len(), "{before:?} {after:?}");
+        assert!(!before.ends.is_empty());
+        for end in before.ends.iter().chain(&after.ends) {
+            assert!(!matches!(end, End::Failed(_)), "{end:#?}");
+        }
+    }
 }

@@ -174,7 +174,7 @@ impl Matcher {
             && self.sender.as_deref().is_none_or(|s| s == sender)
             && self.kube.is_none_or(|k| k == message.kube)
             && self.api.is_none_or(|api| api == to_api)
-            && (!self.writes || changes_something(&message.what))
+            && (!self.writes || message.what.changes_something())
             && self.creates.is_none_or(|kind| creates(&message.what, kind))
     }
 }
@@ -189,14 +189,5 @@ fn creates(what: &What, kind: Kind) -> bool {
             object.kind == kind && object.meta.uid.is_empty()
         }
         _ => false,
-    }
-}
-
-fn changes_something(what: &What) -> bool {
-    match what {
-        What::Request(request) => !matches!(request.verb, Verb::Get(_) | Verb::List { .. }),
-        What::Exec { command, .. } => !command.is_query(),
-        What::Call { .. } => true,
-        What::Watch(_) => false,
     }
 }

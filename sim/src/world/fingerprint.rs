@@ -11,7 +11,7 @@ use ivory_core::{Kind, Object};
 use serde_json::Value;
 
 use crate::tokens;
-use crate::world::World;
+use crate::world::{Actor, KubeId, World};
 
 /// Keys whose values are times, versions, identities, positions or drawn, wherever they stand.
 const VOLATILE: &[&str] = &[
@@ -112,13 +112,7 @@ impl World {
             }
         }
         for (_, kube, actor) in self.actors() {
-            let mut hash = Digest::default();
-            // Which of equal nodes has which Pods is left out.
-            let name = actor.name();
-            let name = if name.starts_with("kubelet/") { "kubelet" } else { name };
-            (kube, normal(name)).hash(&mut hash);
-            actor.fingerprint(&mut hash);
-            sum = sum.wrapping_add(hash.finish());
+            sum = sum.wrapping_add(part(kube, actor));
         }
         sum
     }
@@ -140,6 +134,17 @@ impl World {
         all.sort();
         all
     }
+}
+
+/// The part of a fingerprint that an actor is; the whole is the sum of its parts.
+pub fn part(kube: KubeId, actor: &dyn Actor) -> u64 {
+    let mut hash = Digest::default();
+    // Which of equal nodes has which Pods is left out.
+    let name = actor.name();
+    let name = if name.starts_with("kubelet/") { "kubelet" } else { name };
+    (kube, normal(name)).hash(&mut hash);
+    actor.fingerprint(&mut hash);
+    hash.finish()
 }
 
 /// How one end differs from another, one sentence a leaf.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ivory_core::command::Command;
 use ivory_core::read::Target;
 
-use crate::kube::{Request, Response};
+use crate::kube::{Request, Response, Verb};
 use crate::time::Span;
 use crate::world::actor::{ActorId, KubeId, WatchId};
 use crate::world::call::{Call, CallError, Reply};
@@ -78,6 +78,19 @@ pub enum What {
     },
     /// The opening of a watch.
     Watch(WatchId),
+}
+
+impl What {
+    /// Whether it may change something beside its receiver's memory.
+    #[must_use]
+    pub fn changes_something(&self) -> bool {
+        match self {
+            What::Request(request) => !matches!(request.verb, Verb::Get(_) | Verb::List { .. }),
+            What::Exec { command, .. } => !command.is_query(),
+            What::Call { .. } => true,
+            What::Watch(_) => false,
+        }
+    }
 }
 
 /// What comes back.

@@ -26,7 +26,7 @@ pub use informer::{Informer, Key, Learned, key_of};
 pub use kube::Kube;
 pub use message::{Back, Cut, Envelope, Point, Ticket, What, Where};
 pub use net::{CONTROL_PLANE, OUTSIDE};
-pub use tap::{Onlooker, Passed, Tap};
+pub use tap::{Onlooker, Overheard, Passed, Tap};
 pub use trace::Trace;
 pub use witness::{Finding, Planned, Witness};
 
@@ -61,7 +61,7 @@ pub struct World {
     witness: Option<Arc<dyn Witness>>,
     /// The machine's record of the run.
     pub trace: Trace,
-    /// What one actor says and hears, if somebody listens.
+    /// What some actors say and hear, if somebody listens.
     pub tap: Option<Tap>,
     /// Somebody who looks at the world after every event, if anybody does.
     pub onlooker: Onlooker,

@@ -15,6 +15,7 @@ use crate::world::call::{Call, CallError, Reply};
 use crate::world::faults::Late;
 use crate::world::message::{Back, Cut, Envelope, Point, Ticket, What, Where};
 use crate::world::queue::Event;
+use crate::world::tap::{Overheard, Passed};
 use crate::world::{World, net};
 
 /// How long one way over the network takes.
@@ -180,9 +181,8 @@ impl World {
                     Event::Back(envelope.from, envelope.ticket, Box::new(back)),
                 );
             }
-            What::Exec { .. } | What::Call { .. } => {
-                self.answer(envelope.ticket, Err(CallError::Api(status)));
-            }
+            What::Exec { .. } => self.answer(envelope.ticket, Err(CallError::Api(status))),
+            What::Call { .. } => self.answer(envelope.ticket, Err(CallError::Refused)),
             What::Watch(watch) => self.try_watch_again(*watch),
         }
     }
@@ -445,9 +445,11 @@ impl World {
                 let mut at = (self.now + WATCH_LAG + watch.lag).max(watch.last_at);
                 if let Some(tap) = &mut self.tap
                     && let Some(Some(slot)) = self.slots.get(watch.actor.0 as usize)
-                    && *slot.info.name == *tap.name
+                    && tap.hears(&slot.info.name)
                 {
-                    tap.heard(at, kube_id, *id, &seen);
+                    let (from, by) = (watch.actor, slot.info.name.clone());
+                    let what = Overheard::Heard(*id, seen.clone());
+                    tap.pass(Passed { at, from, by, kube: kube_id, what });
                 }
                 match self.faults.delivery(*id, seen.resource_version) {
                     None => {}

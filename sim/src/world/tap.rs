@@ -1,4 +1,4 @@
-//! Listening to one actor: every message that it sends and every change that its watches hear, in order.
+//! Listening to some actors: every message that they send and every change that their watches hear, in order.
 //! Whoever explores a world learns here which messages there are to cut. And an onlooker, who is shown the whole
 //! world after every event and can't touch it.
 
@@ -7,36 +7,53 @@ use std::sync::Arc;
 use crate::kube::Change;
 use crate::time::Time;
 use crate::world::World;
-use crate::world::actor::{KubeId, WatchId};
+use crate::world::actor::{ActorId, KubeId, WatchId};
 use crate::world::message::Envelope;
 
-/// A tap on one actor, through all its lives.
+/// A tap on some actors, through all their lives.
 #[derive(Clone)]
 pub struct Tap {
-    /// The actor's name.
-    pub name: Arc<str>,
-    /// What passed so far.
-    pub passed: Arc<Vec<Passed>>,
+    wanted: fn(&str) -> bool,
+    passed: Arc<Vec<Passed>>,
 }
 
-/// One message of the actor.
+/// One message of an actor.
 #[derive(Clone, Debug)]
-pub enum Passed {
-    /// It sent this.
-    Sent(Time, Envelope),
-    /// At this time its watch in this Kubernetes will hear of this change.
-    Heard(Time, KubeId, WatchId, Arc<Change>),
+pub struct Passed {
+    /// When it was sent, or will be heard.
+    pub at: Time,
+    /// The actor's life.
+    pub from: ActorId,
+    /// The actor's name.
+    pub by: Arc<str>,
+    /// In which Kubernetes.
+    pub kube: KubeId,
+    /// What it is.
+    pub what: Overheard,
+}
+
+/// What a tap overhears.
+#[derive(Clone, Debug)]
+pub enum Overheard {
+    /// The actor sends this.
+    Sent(Envelope),
+    /// A watch of the actor will hear of this change.
+    Heard(WatchId, Arc<Change>),
 }
 
 impl Tap {
-    /// A tap on the actor of this name.
+    /// A tap on the actors of these names.
     #[must_use]
-    pub fn on(name: &str) -> Self {
-        Self { name: name.into(), passed: Arc::default() }
+    pub fn on(wanted: fn(&str) -> bool) -> Self {
+        Self { wanted, passed: Arc::default() }
     }
 
-    pub(super) fn heard(&mut self, at: Time, kube: KubeId, watch: WatchId, change: &Arc<Change>) {
-        Arc::make_mut(&mut self.passed).push(Passed::Heard(at, kube, watch, change.clone()));
+    pub(super) fn hears(&self, name: &str) -> bool {
+        (self.wanted)(name)
+    }
+
+    pub(super) fn pass(&mut self, passed: Passed) {
+        Arc::make_mut(&mut self.passed).push(passed);
     }
 }
 
@@ -75,15 +92,19 @@ impl World {
         }
     }
 
+    /// What passed the tap since this was asked last.
+    pub fn overheard(&mut self) -> Arc<Vec<Passed>> {
+        self.tap.as_mut().map(|tap| std::mem::take(&mut tap.passed)).unwrap_or_default()
+    }
+
     pub(super) fn tap_sent(&mut self, envelope: &Envelope) {
         if self.tap.is_none() {
             return;
         }
-        let (now, name) = (self.now, self.name_of(envelope.from));
-        if let Some(tap) = &mut self.tap
-            && *tap.name == *name
-        {
-            Arc::make_mut(&mut tap.passed).push(Passed::Sent(now, envelope.clone()));
+        let (at, by) = (self.now, self.name_of(envelope.from));
+        if let Some(tap) = self.tap.as_mut().filter(|t| t.hears(&by)) {
+            let what = Overheard::Sent(envelope.clone());
+            tap.pass(Passed { at, from: envelope.from, by, kube: envelope.kube, what });
         }
     }
 }
