@@ -3,8 +3,9 @@
 use ivory_core::read::Output;
 
 use crate::patroni::durations;
-use crate::patroni::member::{Alarm, Member, Side};
+use crate::patroni::member::Member;
 use crate::patroni::switchover::printed;
+use crate::patroni::waits::{Alarm, Side};
 use crate::pgbackrest::{BackrestReply, BackrestRequest};
 use crate::postgres::wal::{Change, Lsn, SEGMENT_BYTES};
 use crate::time::{Span, Time};

@@ -12,9 +12,8 @@ use crate::patroni::dcs::Slot;
 use crate::patroni::demote::Mode;
 use crate::patroni::durations;
 use crate::patroni::follow::RewindState;
-use crate::patroni::member::{
-    Alarm, Doing, Member, Possible, Released, Renew, Role, Side, Stage, Then, Word,
-};
+use crate::patroni::member::{Member, Role, Word};
+use crate::patroni::waits::{Alarm, Doing, Possible, Released, Renew, Side, Stage, Then};
 use crate::postgres::data::Control;
 use crate::postgres::parameters;
 use crate::postgres::server::State;

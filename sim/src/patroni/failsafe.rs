@@ -4,8 +4,9 @@
 use crate::patroni::dcs::Dcs;
 use crate::patroni::demote::Mode;
 use crate::patroni::durations;
-use crate::patroni::member::{Doing, Member, Then};
+use crate::patroni::member::Member;
 use crate::patroni::rest::RestRequest;
+use crate::patroni::waits::{Doing, Then};
 use crate::time::Time;
 use crate::world::Cx;
 use crate::world::call::Call;

@@ -1,7 +1,8 @@
 //! Faults inside a member's container that no message could bring: for harnesses.
 
 use crate::patroni::durations;
-use crate::patroni::member::{Alarm, Member, Word};
+use crate::patroni::member::{Member, Word};
+use crate::patroni::waits::Alarm;
 use crate::postgres::server::State;
 use crate::time::{Span, Time};
 use crate::world::{ActorId, Cx, Input, Signal, World};
@@ -116,7 +117,7 @@ impl Member {
 
     /// Whether PostgreSQL hears an input, whatever Patroni does.
     fn for_postgres(&self, input: &Input) -> bool {
-        use crate::patroni::member::Side;
+        use crate::patroni::waits::Side;
         use crate::world::call::Call;
         match input {
             Input::Call(_, Call::Sql(_) | Call::Stream(_)) => true,

@@ -2,8 +2,9 @@
 
 use crate::patroni::action::Kind;
 use crate::patroni::demote::Mode;
-use crate::patroni::member::{Alarm, Doing, Member, Role, Then, Word};
+use crate::patroni::member::{Member, Role, Word};
 use crate::patroni::receive::Upstream;
+use crate::patroni::waits::{Alarm, Doing, Then};
 use crate::postgres::data::switch_of;
 use crate::postgres::server::State;
 use crate::postgres::{Identity, StreamReply, StreamRequest};

@@ -27,6 +27,7 @@ mod switchover;
 mod sync;
 #[cfg(test)]
 mod tests;
+mod waits;
 
 pub use member::{Member, MemberStart};
 

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use ivory_core::read::Output;
 
 use crate::patroni::durations;
-use crate::patroni::member::{Alarm, Member, Side};
+use crate::patroni::member::Member;
 use crate::patroni::switchover::printed;
+use crate::patroni::waits::{Alarm, Side};
 use crate::pgbackrest::{BackrestReply, BackrestRequest, RepoTarget};
 use crate::postgres::server::State;
 use crate::postgres::wal::Lsn;

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::patroni::config::{MemberConfig, Version};
-use crate::patroni::member::{Member, Role, Side, Word};
+use crate::patroni::member::{Member, Role, Word};
+use crate::patroni::waits::Side;
 use crate::postgres::parameters::Waiting;
 use crate::postgres::server::State;
 use crate::time::{Span, Time};

@@ -6,8 +6,9 @@
 use ivory_core::read::Output;
 
 use crate::disk::Trouble;
-use crate::patroni::member::{Alarm, Member, Word};
+use crate::patroni::member::{Member, Word};
 use crate::patroni::switchover::printed;
+use crate::patroni::waits::Alarm;
 use crate::postgres::SqlReply;
 use crate::time::Span;
 use crate::world::call::Reply;
