@@ -22,6 +22,8 @@ pub(crate) const GAP_FACTOR: f64 = 1.5;
 pub(crate) const GAP_SECONDS: f64 = 3.0;
 /// … and what must be true at a moment may come true within so long: endpoints and proxies follow.
 pub(crate) const MOMENT: Span = Span::s(5);
+/// A story that lets so much time pass is about the calendar, and nothing of it is left when that is cut short.
+const CALENDAR: Span = Span::s(24 * 3600);
 /// The operator must have been silent for so long …
 const SILENT: Span = Span::s(20);
 
@@ -71,6 +73,7 @@ impl Fit {
     /// anything, since all that follows is about what broke.
     pub(crate) fn adapt(&self, scenario: &Scenario) -> Result<Adapted, String> {
         self.world(&scenario.world)?;
+        calendar(&scenario.steps)?;
         let mut simulated = scenario.clone();
         let mut left_out = Vec::new();
         self.shorten(&mut simulated.steps, &mut left_out);
@@ -203,6 +206,16 @@ impl Fit {
     }
 }
 
+fn calendar(steps: &[Step]) -> Result<(), String> {
+    steps.iter().try_for_each(|step| match &step.act {
+        Act::Advance(span) if *span >= CALENDAR => {
+            Err(format!("lets {} pass (simulator only)", span_text(*span)))
+        }
+        Act::Each { steps, .. } => calendar(steps),
+        _ => Ok(()),
+    })
+}
+
 /// A Kubernetes of which the file says nothing.
 fn plain() -> KubeSpec {
     let text = "description: x\nsteps: []\n";
@@ -255,6 +268,7 @@ mod tests {
     #[test]
     fn what_only_the_simulator_has_is_never_passed_in_silence() {
         skipped(&[], "- fault: {api_outage: 30s}", "api_outage");
+        skipped(&[], "- advance: 1d", "lets 1d pass");
         skipped(&["lose_node"], "- fault: {crash_node: node1}", "crash_node");
         skipped(&[], "- each: {of: Secret, do: [{fault: {heal: network}}]}", "heal");
         left_out("- fault: {operator: down}", &[]);

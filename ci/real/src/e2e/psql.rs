@@ -81,7 +81,9 @@ impl App {
             every: spec.every,
             facts: Mutex::default(),
         });
-        pods::start(&live.client, app.manifest(spec)?).await?;
+        let cluster = cluster_of(&spec.secret)?;
+        let roots = roots(live, &spec.namespace, &cluster);
+        pods::start(&live.client, app.manifest(spec, &roots)).await?;
         let (live, follower) = (live.clone(), app.clone());
         tokio::spawn(async move { follower.follow(&live).await });
         Ok(app)
@@ -95,8 +97,7 @@ impl App {
         table(&self.name)
     }
 
-    fn manifest(&self, spec: &ClientSpec) -> anyhow::Result<Value> {
-        let cluster = cluster_of(&spec.secret)?;
+    fn manifest(&self, spec: &ClientSpec, (roots, key_of_roots): &(String, String)) -> Value {
         let script = format!(
             "ask() {{ timeout 5 psql -X -q -A -t -v ON_ERROR_STOP=1 \"$@\" 2>&1; }}\n\
              until said=$(ask -c 'create schema if not exists e2e' -c 'create table {table} (n bigint)')\n\
@@ -127,10 +128,10 @@ impl App {
         ]);
         spec["containers"][0]["volumeMounts"] = json!([{"name": "roots", "mountPath": "/roots"}]);
         spec["volumes"] = json!([{"name": "roots", "secret": {
-            "secretName": names::cluster_cert(&cluster),
-            "items": [{"key": "ca.crt", "path": "ca.crt"}],
+            "secretName": roots,
+            "items": [{"key": key_of_roots, "path": "ca.crt"}],
         }}]);
-        Ok(manifest)
+        manifest
     }
 
     /// Reads the client's lines as they come, with the times that the kubelet gave them.
@@ -374,9 +375,24 @@ fn connection(
     set("PGSSLMODE", "verify-full");
     set("PGSSLROOTCERT", "/tmp/roots.crt");
     set("PGCONNECT_TIMEOUT", "5");
-    let roots = read(&names::cluster_cert(&cluster), "ca.crt")?;
+    let (roots, key) = roots(live, namespace, &cluster);
+    let roots = read(&roots, &key)?;
     lines.push_str(&format!("cat > /tmp/roots.crt <<'END'\n{}\nEND\n", roots.trim_end()));
     Ok(lines)
+}
+
+/// The Secret with the authorities that clients of a cluster trust, and its key: the user's own, if there is one.
+fn roots(live: &Live, namespace: &str, cluster: &str) -> (String, String) {
+    let of = Ref { kind: Kind::IvoryCluster, namespace: namespace.into(), name: cluster.into() };
+    let cluster_object = live.get(&of);
+    let custom = cluster_object.as_ref().and_then(|c| c.at(&["spec", "customTLSSecret"]));
+    let items = custom.and_then(|c| c["items"].as_array()).into_iter().flatten();
+    let mut items = items.filter(|item| item["path"] == "ca.crt");
+    let key = items.next().and_then(|item| item["key"].as_str()).unwrap_or("ca.crt").to_owned();
+    match custom.and_then(|c| c["name"].as_str()) {
+        Some(name) => (name.to_owned(), key),
+        None => (names::cluster_cert(cluster), key),
+    }
 }
 
 #[cfg(test)]
