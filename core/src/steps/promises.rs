@@ -110,3 +110,49 @@ fn sql_is_run_in_the_database_that_every_cluster_has() {
     assert!(databases.render().argv.join(" ").contains("PGDATABASE=postgres"));
     assert!(sql::databases::LIST.contains("pg_database"));
 }
+
+/// Tutorial 3.2.1 and 5.4, by what OpenShift's constraints `restricted-v2` let in: identities are left to the namespace, and
+/// volumes are of a few types.
+#[test]
+fn on_openshift_pods_leave_their_identities_to_the_namespace() {
+    const VOLUMES: [&str; 7] = [
+        "configMap",
+        "csi",
+        "downwardAPI",
+        "emptyDir",
+        "persistentVolumeClaim",
+        "projected",
+        "secret",
+    ];
+    let templates = |openshift: bool| -> Vec<Value> {
+        let world = settled(|s| s["openshift"] = openshift.into());
+        let workloads = [Kind::StatefulSet, Kind::Job].map(|kind| world.all(kind));
+        let all = workloads.iter().flatten();
+        all.map(|w| w.to_value()["spec"]["template"]["spec"].clone()).collect()
+    };
+    assert!(templates(false).iter().all(|pod| pod["securityContext"]["fsGroup"].is_i64()));
+    let pods = templates(true);
+    assert_eq!(pods.len(), 3, "instance, repository host, backup");
+    for pod in pods {
+        let context = pod["securityContext"].as_object().expect("it has one");
+        for key in ["fsGroup", "runAsUser", "runAsGroup", "supplementalGroups", "seLinuxOptions"] {
+            assert!(!context.contains_key(key), "{key}: {pod}");
+        }
+        for key in ["hostNetwork", "hostPID", "hostIPC"] {
+            assert!(pod[key].is_null(), "{key}: {pod}");
+        }
+        for volume in pod["volumes"].as_array().into_iter().flatten() {
+            let mut keys = volume.as_object().expect("a volume").keys();
+            assert!(keys.all(|k| k == "name" || VOLUMES.contains(&k.as_str())), "{volume}");
+        }
+        for list in ["initContainers", "containers"] {
+            for container in pod[list].as_array().into_iter().flatten() {
+                let context = &container["securityContext"];
+                assert!(context["runAsUser"].is_null(), "{container}");
+                assert_eq!(context["allowPrivilegeEscalation"], false, "{container}");
+                assert_eq!(context["capabilities"], json!({"drop": ["ALL"]}), "{container}");
+                assert_eq!(context["runAsNonRoot"], true, "{container}");
+            }
+        }
+    }
+}

@@ -122,8 +122,12 @@ impl Member {
                     }
                 }
             }
-            // Silence for the whole timeout; the connection is made anew.
-            Err(CallError::TimedOut) => {
+            // Nothing was written for the whole timeout (`wal_receiver_timeout`, 60 s). A walsender that is then asked
+            // whether it lives says so, unless nothing passes between the two.
+            Err(CallError::TimedOut)
+                if !self.receiver.connected.as_ref().is_some_and(|to| cx.apart(to)) =>
+            {
+                self.receiver.failed = false;
                 self.receiver.connected = None;
                 self.receive(cx);
             }

@@ -291,6 +291,12 @@ impl Cx<'_> {
     pub fn resolve(&self, namespace: &str, host: &str, port: u16) -> Option<Where> {
         self.world.resolve(self.kube, namespace, host, port)
     }
+
+    /// Whether nothing passes between this actor and whoever listens there.
+    #[must_use]
+    pub fn apart(&self, to: &Where) -> bool {
+        self.world.apart(self.kube, self.me, to)
+    }
 }
 
 /// Where a process runs.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::world::World;
-use crate::world::actor::KubeId;
+use crate::world::actor::{ActorId, KubeId};
 use crate::world::message::Where;
 use ivory_core::Kind;
 
@@ -49,6 +49,14 @@ impl Net {
 }
 
 impl World {
+    /// Whether nothing passes between an actor and whoever listens there.
+    pub(super) fn apart(&self, kube: KubeId, from: ActorId, to: &Where) -> bool {
+        let other = self.listener(kube, to);
+        other.is_some_and(|other| {
+            self.net.blocked(kube, &self.location(from), &self.location(other))
+        })
+    }
+
     /// Lets nothing pass between two places any more.
     pub fn partition(&mut self, kube: KubeId, a: &str, b: &str) {
         let (low, high) = if a <= b { (a, b) } else { (b, a) };

@@ -122,14 +122,14 @@ impl World {
 
     fn send(&mut self, envelope: Envelope) {
         self.tap_sent(&envelope);
-        let here = self.location(envelope.from);
-        let there: Arc<str> = match &envelope.what {
-            What::Call { to, .. } => {
-                self.listener(envelope.kube, to).map_or(here.clone(), |a| self.location(a))
+        let apart = match &envelope.what {
+            What::Call { to, .. } => self.apart(envelope.kube, envelope.from, to),
+            _ => {
+                let here = self.location(envelope.from);
+                self.net.blocked(envelope.kube, &here, &net::CONTROL_PLANE.into())
             }
-            _ => net::CONTROL_PLANE.into(),
         };
-        if self.net.blocked(envelope.kube, &here, &there) {
+        if apart {
             return self.lose(&envelope);
         }
         let at = self.now + HOP;
