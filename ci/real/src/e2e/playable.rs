@@ -168,7 +168,10 @@ impl Fit {
     fn step(&self, step: &mut Step) -> Result<(), String> {
         match &mut step.act {
             Act::Apply(manifests) => {
-                manifests.iter_mut().for_each(|m| with_version(m, self.version))
+                if manifests.iter().any(|m| m["spec"]["image"].is_string()) {
+                    return Err("needs an image of its own (simulator only)".to_owned());
+                }
+                manifests.iter_mut().for_each(|m| with_version(m, self.version));
             }
             Act::Wait { within, .. } => *within = Span(within.0 * WITHIN_FACTOR),
             Act::Expect { all, hold } if *hold == Span::ZERO => {
@@ -269,6 +272,8 @@ mod tests {
     fn what_only_the_simulator_has_is_never_passed_in_silence() {
         skipped(&[], "- fault: {api_outage: 30s}", "api_outage");
         skipped(&[], "- advance: 1d", "lets 1d pass");
+        let image = "- apply: {kind: IvoryCluster, metadata: {name: hippo}, spec: {image: other}}";
+        skipped(&[], image, "needs an image");
         skipped(&["lose_node"], "- fault: {crash_node: node1}", "crash_node");
         skipped(&[], "- each: {of: Secret, do: [{fault: {heal: network}}]}", "heal");
         left_out("- fault: {operator: down}", &[]);
