@@ -100,7 +100,7 @@ impl App {
     fn manifest(&self, spec: &ClientSpec, (roots, key_of_roots): &(String, String)) -> Value {
         let script = format!(
             "ask() {{ timeout 5 psql -X -q -A -t -v ON_ERROR_STOP=1 \"$@\" 2>&1; }}\n\
-             until said=$(ask -c 'create schema if not exists e2e' -c 'create table {table} (n bigint)')\n\
+             until said=$(ask -c 'create schema if not exists e2e' -c 'create table if not exists {table} (n bigint)')\n\
              do echo \"! $(echo \"$said\" | head -n 1)\"; sleep 0.1; done\n\
              n=0\n\
              while true; do\n\
