@@ -1,6 +1,7 @@
 //! What a failover may change for good. A cut of Patroni's messages may lead to one, and none is promised not to
-//! happen then: another member leads, on a later timeline, a container has run before, and a Job that was at work on the
-//! former leader has tried again. All else must be as in the undisturbed run, and what the story itself demands too.
+//! happen then: another member leads, on a later timeline, a container has run before, a Pod that was made anew is on another
+//! node, Patroni's record of a failover is there or not, and a Job that was at work on the former leader has tried again. All
+//! else must be as in the undisturbed run, and what the story itself demands too.
 
 use ivory_core::{Kind, labels};
 
@@ -8,7 +9,10 @@ use crate::world::fingerprint::Normal;
 
 /// What stays the same, whoever leads.
 pub fn whoever_leads(mut end: Normal) -> Normal {
-    end.retain(|(_, leaves)| {
+    end.retain(|(name, leaves)| {
+        if name.starts_with("Endpoints ") && name.ends_with("-failover") {
+            return false;
+        }
         let of_job = leaves.get("owner").is_some_and(|o| o.starts_with("Job "));
         !(of_job && leaves.get("status.phase").is_some_and(|p| p == "Failed"))
     });
@@ -30,6 +34,9 @@ fn told_by_the_leader(kind: &str, path: &str) -> bool {
         return path == role
             || said.is_some_and(|key| OF_MEMBER.contains(&key))
             || (path.starts_with("status.") && container(path));
+    }
+    if is(Kind::Node) {
+        return path.starts_with("status.volumesInUse.");
     }
     if is(Kind::Job) {
         return path == "status.failed";
@@ -61,6 +68,9 @@ mod tests {
         let before = vec![pod("master", "1", "a"), pod("replica", "1", "b")];
         let after = vec![pod("master", "2", "b"), pod("replica", "2", "a")];
         let changed = vec![pod("master", "1", "a"), pod("replica", "1", "c")];
+        let mut failed_over = before.clone();
+        failed_over.push(("Endpoints hippo-ha-failover".to_owned(), BTreeMap::new()));
+        assert_eq!(whoever_leads(before.clone()), whoever_leads(failed_over));
         assert_eq!(whoever_leads(before.clone()), whoever_leads(after));
         assert_ne!(whoever_leads(before), whoever_leads(changed));
     }

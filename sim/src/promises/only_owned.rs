@@ -80,7 +80,7 @@ fn wrong(write: &Write<'_>, verb: &Verb) -> Option<String> {
                 return Some(format!("{key} is not ours to patch"));
             }
             let shared = target.kind != Kind::IvoryCluster;
-            stray_metadata(&patch["metadata"]).filter(|_| shared || !status)
+            stray_metadata(target.kind, &patch["metadata"]).filter(|_| shared || !status)
         }
         Verb::Update { .. } | Verb::DeleteCollection { .. } | Verb::Patch { .. } => {
             Some("nothing is written in this way".to_owned())
@@ -90,10 +90,13 @@ fn wrong(write: &Write<'_>, verb: &Verb) -> Option<String> {
 }
 
 /// What a patch changes of metadata beside what is ours.
-fn stray_metadata(metadata: &Value) -> Option<String> {
+fn stray_metadata(kind: Kind, metadata: &Value) -> Option<String> {
+    // Patroni's word that somebody bootstraps is taken back when nobody does any more.
+    let ours =
+        |key: &str| key.starts_with(PREFIX) || (kind == Kind::Endpoints && key == "initialize");
     metadata.as_object()?.iter().find_map(|(key, value)| match key.as_str() {
         "labels" | "annotations" => {
-            let stray = value.as_object()?.keys().find(|key| !key.starts_with(PREFIX))?;
+            let stray = value.as_object()?.keys().find(|key| !ours(key))?;
             Some(format!("{key} {stray} is not ours"))
         }
         "resourceVersion" | "uid" | "finalizers" => None,
