@@ -324,18 +324,24 @@ impl<'a> Pass<'a> {
     /// does not keep the rest of the status from being told.
     pub fn remember(&mut self, step: Step, part: Value) {
         let text = "what was done is remembered".into();
-        let op = self.status_op(part);
+        let op = self.status_op(json!({ "status": part }));
         self.write(step, Reason::Because { word: "Remember", text }, op);
     }
 
-    /// A merge patch of the cluster's status.
+    /// A merge patch of the status of the cluster in the version that was read: one that lands late must not overwrite
+    /// what is true by then.
     #[must_use]
-    pub fn status_op(&self, part: Value) -> Op {
+    pub fn status_as_read(&self, part: Value) -> Op {
+        let version = self.observed.cluster.meta.resource_version.to_string();
+        self.status_op(json!({"metadata": {"resourceVersion": version}, "status": part}))
+    }
+
+    fn status_op(&self, patch: Value) -> Op {
         Op::Status {
             kind: Kind::IvoryCluster,
             namespace: self.cluster.namespace.clone(),
             name: self.cluster.name.clone(),
-            patch: json!({ "status": part }),
+            patch,
         }
     }
 

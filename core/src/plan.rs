@@ -136,7 +136,7 @@ impl Plan {
         self.writes.get(index).is_some_and(|w| !failed.contains(&w.step))
     }
 
-    /// The write at an index, after those that left this trail. Two things are pinned to the version at which the
+    /// The write at an index, after those that left this trail. Three things are pinned to the version at which the
     /// plan itself left an object, so that they conflict when somebody else, a successor for example, has written it
     /// since: drawn content, to the very object that was created bare for it; a note on the cluster; and its status.
     #[must_use]

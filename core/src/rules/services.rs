@@ -1,5 +1,7 @@
 //! Services, and the Endpoints that lead from the primary Service to the leader.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value, json};
 
 use crate::build::services;
@@ -8,7 +10,6 @@ use crate::kind::Kind;
 use crate::names;
 use crate::object::Object;
 use crate::pass::Pass;
-use crate::plan::Op;
 use crate::read::Read;
 use crate::report::{Reason, Step};
 
@@ -27,8 +28,7 @@ const BUILDERS: [(&str, Builder); 5] = [
 /// The Services as the spec wants them.
 pub fn ensure(pass: &mut Pass<'_>) {
     let cluster = pass.cluster;
-    for (name, build) in BUILDERS {
-        let desired = pass.memo.built(format!("service {name}"), || build(cluster));
+    for desired in wanted(pass) {
         foreign_fields(pass, &desired);
         pass.ensure_shared(Step::Services, desired);
     }
@@ -38,12 +38,17 @@ pub fn ensure(pass: &mut Pass<'_>) {
     }
 }
 
+/// The Services, built.
+fn wanted(pass: &mut Pass<'_>) -> [Arc<Object>; 5] {
+    let cluster = pass.cluster;
+    BUILDERS.map(|(name, build)| pass.memo.built(format!("service {name}"), || build(cluster)))
+}
+
 /// While the spec can't be followed: Services that are missing come back, for the databases run, and the others stay as
 /// they are.
 pub fn restore(pass: &mut Pass<'_>) {
     let cluster = pass.cluster;
-    for (name, build) in BUILDERS {
-        let desired = pass.memo.built(format!("service {name}"), || build(cluster));
+    for desired in wanted(pass) {
         if matches!(pass.observed.find(Kind::Service, &desired.meta.name), Read::Absent) {
             pass.ensure_shared(Step::Services, desired);
         }
@@ -82,16 +87,8 @@ fn foreign_fields(pass: &mut Pass<'_>, desired: &Object) {
         return;
     }
     let (kind, name) = (live.kind, live.meta.name.to_string());
-    let op = Op::MergePatch {
-        kind,
-        namespace: pass.cluster.namespace.clone(),
-        name: name.clone(),
-        patch: json!({
-            "metadata": {"uid": &*live.meta.uid, "resourceVersion": live.meta.resource_version.to_string()},
-            "spec": spec,
-        }),
-    };
-    pass.write(Step::Services, Reason::Drifted { kind, name, fields }, op);
+    let reason = Reason::Drifted { kind, name, fields };
+    pass.patch_as_read(Step::Services, reason, live, json!({"spec": spec}));
 }
 
 /// What takes the foreign keys out of a selector, and their names; none if there are none.

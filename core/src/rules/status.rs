@@ -9,7 +9,7 @@ use crate::api::IvoryClusterStatus;
 use crate::api::status::{InstanceSetStatus, PatroniStatus};
 use crate::pass::Pass;
 use crate::patroni::status::{Role, Status};
-use crate::plan::{Op, Write};
+use crate::plan::Write;
 use crate::report::{Outcome, Reason, Step};
 use crate::rules::members::{Member, Members};
 
@@ -355,13 +355,7 @@ fn patch(pass: &mut Pass<'_>) {
         patch.as_object().into_iter().flatten().map(|(k, _)| k.clone()).collect();
     let reason = Reason::Because { word: "Status", text: format!("{} changed", fields.join(", ")) };
     let mut writes = super::events::of_changed_conditions(pass);
-    let mut op = pass.status_op(patch);
-    if let Op::Status { patch, .. } = &mut op {
-        // One that lands late must not overwrite what is true by then.
-        let version = pass.observed.cluster.meta.resource_version;
-        patch["metadata"]["resourceVersion"] = version.to_string().into();
-    }
-    writes.push(Write { step: Step::Status, reason, op });
+    writes.push(Write { step: Step::Status, reason, op: pass.status_as_read(patch) });
     pass.write_before_commands(writes);
 }
 

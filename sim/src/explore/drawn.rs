@@ -9,7 +9,7 @@ use super::swarm;
 use crate::promises::Promise;
 use crate::scenario::driver::Build;
 use crate::scenario::parse::parse;
-use crate::scenario::run::{Failure, Outcome, Player};
+use crate::scenario::run::{Failure, LATE, Outcome, Player};
 
 /// A bad end of a story.
 #[derive(Clone, Debug)]
@@ -60,7 +60,7 @@ fn key(promise: &Promise, failure: &Failure) -> String {
     }
     let word = failure.step.split_whitespace().next().unwrap_or_default();
     let wrong = failure.wrong.iter().map(|w| plain(w));
-    let mut wrong: Vec<String> = wrong.filter(|w| !w.starts_with("not true within")).collect();
+    let mut wrong: Vec<String> = wrong.filter(|w| !w.starts_with(LATE)).collect();
     wrong.truncate(1);
     format!("promise {} {word} {}", promise.number, wrong.join("; "))
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ivory_core::context::Config;
-use ivory_core::{Kind, labels, names};
+use ivory_core::{Kind, Object, labels, names};
 
 use crate::client::{Client, ClientStart, lost_rows};
 use crate::disk::Trouble;
@@ -311,7 +311,8 @@ fn start(
     every: Span,
 ) -> Result<(String, ClientStart), String> {
     let cluster = cluster_of(world, kube, namespace, secret)?;
-    let roots = roots(world, kube, namespace, &cluster);
+    let object = world.kube(kube).api.get(Kind::IvoryCluster, namespace, &cluster);
+    let roots = roots(object.map(|o| &**o), &cluster);
     let trusted = Some((&*roots.0, &*roots.1));
     let start = ClientStart::from_secrets(world, kube, namespace, secret, trusted, name, every);
     let start = start.ok_or_else(|| {
@@ -322,9 +323,9 @@ fn start(
 
 /// The Secret with the authorities that a cluster's clients are given to trust, and the key: the user's own, if the spec
 /// brings one.
-fn roots(world: &World, kube: KubeId, namespace: &str, cluster: &str) -> (String, String) {
+#[must_use]
+pub fn roots(object: Option<&Object>, cluster: &str) -> (String, String) {
     let file = "ca.crt";
-    let object = world.kube(kube).api.get(Kind::IvoryCluster, namespace, cluster);
     let own = object.and_then(|o| o.at(&["spec", "customTLSSecret"]));
     let Some(own) = own.filter(|o| !o.is_null()) else {
         return (names::cluster_cert(cluster), file.to_owned());

@@ -684,13 +684,5 @@ impl Member {
 
 /// A wait that only the end of the process ends.
 fn idle_for_ever(now: Time) -> Doing {
-    Doing {
-        since: now,
-        ticket: None,
-        again_at: now,
-        request: None,
-        open: std::collections::BTreeMap::new(),
-        answers: Vec::new(),
-        then: Then::Nap,
-    }
+    Doing::since(now, Then::Nap)
 }

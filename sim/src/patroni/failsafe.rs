@@ -30,15 +30,7 @@ impl Member {
         }
         let others = self.store().members().filter(|p| &*p.meta.name != me);
         let others: Vec<_> = others.map(|p| (p.meta.name.clone(), Dcs::rest_of(p))).collect();
-        let mut doing = Doing {
-            since: cx.now(),
-            ticket: None,
-            again_at: cx.now(),
-            request: None,
-            open: std::collections::BTreeMap::new(),
-            answers: Vec::new(),
-            then: Then::Failsafe,
-        };
+        let mut doing = Doing::since(cx.now(), Then::Failsafe);
         for (name, place) in others {
             let to = place.and_then(|(host, port)| cx.resolve(&self.config.namespace, &host, port));
             match to {

@@ -129,15 +129,8 @@ impl Member {
         asked: Vec<(Ticket, std::sync::Arc<str>)>,
         then: Then,
     ) {
-        self.doing = Some(Doing {
-            since: cx.now(),
-            ticket: None,
-            again_at: cx.now(),
-            request: None,
-            open: asked.into_iter().collect(),
-            answers: Vec::new(),
-            then,
-        });
+        self.doing =
+            Some(Doing { open: asked.into_iter().collect(), ..Doing::since(cx.now(), then) });
     }
 
     /// The loop waits for an end of the process, or for an alarm.

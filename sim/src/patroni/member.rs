@@ -329,15 +329,7 @@ impl Member {
 
     /// Starts an operation on the store for which the loop waits.
     pub(super) fn begin(&mut self, cx: &mut Cx<'_>, request: Request, then: Then) {
-        self.doing = Some(Doing {
-            since: cx.now(),
-            ticket: None,
-            again_at: cx.now(),
-            request: Some(request),
-            open: BTreeMap::new(),
-            answers: Vec::new(),
-            then,
-        });
+        self.doing = Some(Doing { request: Some(request), ..Doing::since(cx.now(), then) });
         self.send(cx);
     }
 

@@ -29,6 +29,21 @@ pub(super) struct Doing {
     pub then: Then,
 }
 
+impl Doing {
+    /// A wait that begins now, with nothing asked yet.
+    pub fn since(now: Time, then: Then) -> Self {
+        Self {
+            since: now,
+            ticket: None,
+            again_at: now,
+            request: None,
+            open: BTreeMap::new(),
+            answers: Vec::new(),
+            then,
+        }
+    }
+}
+
 /// What follows on the loop's wait.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Then {

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use ivory_core::{Kind, labels, names};
 
 use super::one_writable::CONFIG;
-use super::seen::{Cluster, Log, Seen};
+use super::seen::{Cluster, Log, Seen, key};
 use super::{Checker, Promise, When};
 use crate::patroni::Member;
 use crate::world::{KubeId, World};
@@ -40,8 +40,10 @@ impl Checker for State {
             for wrong in strangers(seen.world, kube, id, seen.members(kube, namespace, name)) {
                 log.broken(&PROMISE, wrong);
             }
-            let key = (kube, namespace.clone(), name.clone());
-            let known = self.known.entry(key).or_insert_with(|| (cluster.meta.uid.clone(), id));
+            let known = self
+                .known
+                .entry(key(kube, cluster))
+                .or_insert_with(|| (cluster.meta.uid.clone(), id));
             if known.0 == cluster.meta.uid && known.1 != id {
                 for volume in volumes_with(seen.world, kube, namespace, name, known.1) {
                     let text = format!(

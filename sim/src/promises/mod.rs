@@ -78,6 +78,11 @@ impl When {
 }
 
 impl Promise {
+    /// It was looked at.
+    pub fn count(&self, looks: &mut Looks) {
+        looks[usize::from(self.number) - 1] += 1;
+    }
+
     /// The promise with its number.
     #[must_use]
     pub fn text(&self) -> String {

@@ -8,10 +8,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use ivory_core::command::Command;
 use ivory_core::{Kind, Object, labels, names};
 
-use super::seen::{Cluster, Log, Seen, Write, Writes};
+use super::seen::{Cluster, Log, Seen, Write, Writes, key};
 use super::{Checker, Promise, When};
 use crate::client::{Client, lost_rows};
 use crate::time::{Span, Time};
@@ -46,12 +45,7 @@ pub(super) struct State {
 impl Checker for State {
     fn write(&mut self, write: &Write<'_>, _: &mut Log<'_>) {
         let chosen = match write.what {
-            Writes::Exec(_, command, _) => matches!(
-                command,
-                Command::Switchover { .. }
-                    | Command::Failover { .. }
-                    | Command::RestartPending { .. }
-            ),
+            Writes::Exec(..) => write.what.disrupts(),
             Writes::Request(_) => write.deletes().is_some_and(|o| {
                 matches!(o.kind, Kind::Pod | Kind::StatefulSet)
                     && o.label(labels::INSTANCE).is_some()
@@ -61,8 +55,7 @@ impl Checker for State {
         else {
             return;
         };
-        let key = (write.kube, cluster.meta.namespace.clone(), cluster.meta.name.clone());
-        self.chosen.insert(key, (write.world.now(), write.text()));
+        self.chosen.insert(key(write.kube, cluster), (write.world.now(), write.text()));
     }
 
     fn event(&mut self, seen: &Seen<'_>, log: &mut Log<'_>) {
@@ -123,8 +116,8 @@ impl State {
             return false;
         };
         log.looked(&PROMISE);
-        let key = (kube, namespace.clone(), name.clone());
-        let Some((at, what)) = self.chosen.get(&key).filter(|(at, _)| seen.now() - *at <= EFFECT)
+        let Some((at, what)) =
+            self.chosen.get(&key(kube, cluster)).filter(|(at, _)| seen.now() - *at <= EFFECT)
         else {
             return true;
         };

@@ -12,7 +12,7 @@ use ivory_core::command::Command;
 use ivory_core::plan::Propagation;
 use ivory_core::{Kind, Object, labels, names};
 
-use super::seen::{Cluster, Log, Seen, Write, Writes};
+use super::seen::{Cluster, Log, Seen, Write, Writes, key, switched};
 use super::{Checker, Promise, When};
 use crate::kube::Verb;
 use crate::patroni::Member;
@@ -70,15 +70,12 @@ impl Checker for State {
         let Some((instance, pod, life)) = taken(write) else { return };
         let Some(cluster) = write.live().and_then(|o| write.cluster_of(o)) else { return };
         let namespace = &cluster.meta.namespace;
-        let stopped =
-            cluster.at(&["spec", "shutdown"]).and_then(serde_json::Value::as_bool) == Some(true);
-        if stopped || !up(write.world, write.kube, namespace, &pod) {
+        if switched(cluster, "shutdown") || !up(write.world, write.kube, namespace, &pod) {
             return;
         }
         log.looked(&PROMISE);
         let now = write.world.now();
-        let key = (write.kube, namespace.clone(), cluster.meta.name.clone());
-        let down = self.down.entry(key).or_default();
+        let down = self.down.entry(key(write.kube, cluster)).or_default();
         down.retain(|instance, down| {
             !over(write.world, write.kube, namespace, instance, down, now)
         });
@@ -143,8 +140,7 @@ fn over(
     match &down.life {
         None => {
             let waits = |m: &Member| m.waits_for_restart();
-            let member = member_of_pod(world, kube, namespace, &down.pod);
-            let member = member.and_then(|id| world.actor::<Member>(id));
+            let member = member(world, kube, namespace, &down.pod);
             up && (!member.is_some_and(waits) || now - down.since >= BEGINS)
         }
         // It was removed, and does not come back.
@@ -155,9 +151,11 @@ fn over(
 
 /// Whether the member of a Pod writes or streams.
 fn up(world: &World, kube: KubeId, namespace: &str, pod: &str) -> bool {
-    let member =
-        member_of_pod(world, kube, namespace, pod).and_then(|id| world.actor::<Member>(id));
-    member.is_some_and(|m| m.writable() || m.streams())
+    member(world, kube, namespace, pod).is_some_and(|m| m.writable() || m.streams())
+}
+
+fn member<'a>(world: &'a World, kube: KubeId, namespace: &str, pod: &str) -> Option<&'a Member> {
+    member_of_pod(world, kube, namespace, pod).and_then(|id| world.actor(id))
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use ivory_core::{Kind, Object, labels, names};
 
-use super::seen::{Cluster, Log, Seen};
+use super::seen::{Cluster, Log, Seen, key};
 use super::{Checker, Promise, When};
 use crate::patroni::Member;
 use crate::time::{Span, Time};
@@ -62,7 +62,7 @@ impl Checker for State {
             let (namespace, name) = (&cluster.meta.namespace, &cluster.meta.name);
             let members = seen.members(kube, namespace, name);
             log.looked(&PROMISE);
-            let key = (kube, namespace.clone(), name.clone());
+            let key = key(kube, cluster);
             if members.iter().any(|m| m.hung()) {
                 self.hung.insert(key.clone(), seen.now());
             }

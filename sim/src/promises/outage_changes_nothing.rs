@@ -8,10 +8,9 @@
 
 use std::collections::BTreeMap;
 
-use ivory_core::command::Command;
 use ivory_core::{Kind, labels};
 
-use super::seen::{Log, Seen, Write, Writes};
+use super::seen::{Log, Seen, Write, Writes, key};
 use super::{Checker, Promise, When};
 use crate::scenario::driver::{Break, Driver};
 use crate::time::{Span, Time};
@@ -59,8 +58,7 @@ impl Checker for State {
         }
         let Some(cluster) = write.live().and_then(|o| write.cluster_of(o)) else { return };
         let meta = &cluster.meta;
-        let key = (write.kube, meta.namespace.clone(), meta.name.clone());
-        let Some(plan) = write.plans.get(&key) else { return };
+        let Some(plan) = write.plans.get(&key(write.kube, cluster)) else { return };
         for ((kube, namespace, pod), at) in &self.changed {
             if (*kube, &**namespace) != (write.kube, &*meta.namespace) || now - *at < PLAN_AGE {
                 continue;
@@ -83,10 +81,7 @@ impl Checker for State {
 /// Whether a write restarts, deletes or hands over an instance.
 fn disrupts(write: &Write<'_>) -> bool {
     match write.what {
-        Writes::Exec(_, command, _) => matches!(
-            command,
-            Command::Switchover { .. } | Command::Failover { .. } | Command::RestartPending { .. }
-        ),
+        Writes::Exec(..) => write.what.disrupts(),
         Writes::Request(_) => write.deletes().is_some_and(|o| o.label(labels::INSTANCE).is_some()),
     }
 }

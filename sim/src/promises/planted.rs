@@ -2,14 +2,19 @@
 
 use std::sync::{Arc, OnceLock};
 
-use ivory_core::Kind;
+use ivory_core::context::Context;
+use ivory_core::memo::Memos;
 use ivory_core::object::Object;
+use ivory_core::observed::Observed;
+use ivory_core::read::Read;
+use ivory_core::{Kind, labels, plan, steps};
 use serde_json::Value;
 
-use super::seen::{Log, Looks, Plan, Plans, Seen, Write, Writes};
+use super::Checker;
+use super::seen::{Log, Looks, Pass, Plan, Plans, Seen, Write, Writes};
 use crate::kube::{Body, DeleteOptions, ObjectRef, Request, Subresource, Verb};
 use crate::lab::NAMESPACE;
-use crate::lab::steady::steady;
+use crate::lab::steady::{planning, steady};
 use crate::patroni::Member;
 use crate::time::Time;
 use crate::world::{Finding, KubeId, World};
@@ -53,6 +58,45 @@ pub fn plans(world: &World, paused: bool) -> Plans {
         pods: Default::default(),
     };
     [((KUBE, NAMESPACE.into(), CLUSTER.into()), plan)].into()
+}
+
+/// What a plan is made of, and the plan.
+pub struct Planning {
+    pub observed: Observed,
+    context: Context,
+    memos: Memos,
+    pub plan: plan::Plan,
+}
+
+impl Planning {
+    /// Of a cluster at rest.
+    pub fn at_rest() -> Self {
+        Self::of(planning())
+    }
+
+    /// Of one whose Services with a role are missing.
+    pub fn without_services() -> Self {
+        let (mut observed, context) = planning();
+        for read in observed.objects.values_mut() {
+            if let Read::Known(list) = read {
+                list.retain(|o| o.kind != Kind::Service || o.label(labels::ROLE).is_none());
+            }
+        }
+        Self::of((observed, context))
+    }
+
+    fn of((observed, context): (Observed, Context)) -> Self {
+        let memos = Memos::default();
+        let plan = steps::plan(&observed, &context, &mut memos.clone());
+        Self { observed, context, memos, plan }
+    }
+
+    /// What a checker finds if this plan is the one that was made of it.
+    pub fn found(&self, checker: &mut impl Checker, plan: &plan::Plan) -> Vec<String> {
+        let (observed, context, memos) = (&self.observed, &self.context, &self.memos);
+        let pass = Pass { at: Time::START, kube: KUBE, observed, context, plan, memos };
+        found(Time::START, |log| checker.pass(&pass, log))
+    }
 }
 
 /// An object of the world.

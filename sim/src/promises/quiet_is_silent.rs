@@ -54,32 +54,17 @@ impl Checker for State {
 
 #[cfg(test)]
 mod tests {
-    use ivory_core::memo::Memos;
-    use ivory_core::{Kind, labels};
-
-    use super::super::planted::found;
+    use super::super::planted::Planning;
     use super::*;
-    use crate::lab::steady::planning;
-    use crate::time::Time;
-    use crate::world::KubeId;
 
     #[test]
     fn a_plan_that_does_not_follow_from_its_input_is_seen() {
-        let (mut observed, context) = planning();
-        for read in observed.objects.values_mut() {
-            if let Read::Known(list) = read {
-                list.retain(|o| o.kind != Kind::Service || o.label(labels::ROLE).is_none());
-            }
-        }
-        let memos = Memos::default();
-        let plan = steps::plan(&observed, &context, &mut memos.clone());
-        let mut other = plan.clone();
+        let planning = Planning::without_services();
+        let mut other = planning.plan.clone();
         other.writes.pop();
-        for (plan, wrong) in [(&plan, 0), (&other, 1)] {
-            let (observed, context, memos) = (&observed, &context, &memos);
-            let pass = Pass { at: Time::START, kube: KubeId(0), observed, context, plan, memos };
+        for (plan, wrong) in [(&planning.plan, 0), (&other, 1)] {
             let mut state = State { plans: EVERY / 2 - 1 };
-            assert_eq!(found(Time::START, |log| state.pass(&pass, log)).len(), wrong);
+            assert_eq!(planning.found(&mut state, plan).len(), wrong);
         }
     }
 }

@@ -60,38 +60,23 @@ impl Checker for State {
 
 #[cfg(test)]
 mod tests {
-    use ivory_core::memo::Memos;
-    use ivory_core::{Kind, labels};
-
-    use super::super::planted::found;
+    use super::super::planted::Planning;
     use super::*;
-    use crate::lab::steady::planning;
-    use crate::time::Time;
-    use crate::world::KubeId;
 
     #[test]
     fn what_only_a_plan_with_unknown_reads_does_is_seen() {
-        let (mut observed, context) = planning();
-        for read in observed.objects.values_mut() {
-            if let Read::Known(list) = read {
-                list.retain(|o| o.kind != Kind::Service || o.label(labels::ROLE).is_none());
-            }
-        }
-        let memos = Memos::default();
-        let plan = steps::plan(&observed, &context, &mut memos.clone());
-        assert!(!plan.writes.is_empty(), "a Service is missing");
-        let mut idle = plan.clone();
+        let planning = Planning::without_services();
+        assert!(!planning.plan.writes.is_empty(), "a Service is missing");
+        let mut idle = planning.plan.clone();
         idle.writes.clear();
         let ask = |plan: &ivory_core::plan::Plan, turn: usize| {
-            let (observed, context, memos) = (&observed, &context, &memos);
-            let pass = Pass { at: Time::START, kube: KubeId(0), observed, context, plan, memos };
-            let mut state = State { plans: EVERY * turn - 1 };
-            found(Time::START, |log| state.pass(&pass, log))
+            planning.found(&mut State { plans: EVERY * turn - 1 }, plan)
         };
-        for turn in 1..=observed.objects.len() {
-            assert_eq!(ask(&plan, turn), [""; 0]);
+        let turns = 1..=planning.observed.objects.len();
+        for turn in turns.clone() {
+            assert_eq!(ask(&planning.plan, turn), [""; 0]);
         }
-        let wrong = (1..=observed.objects.len()).flat_map(|turn| ask(&idle, turn));
+        let wrong = turns.flat_map(|turn| ask(&idle, turn));
         let seen = wrong.filter(|w| w.contains("the operator would also write Service"));
         assert!(seen.count() > 0);
     }

@@ -9,6 +9,8 @@ use ivory_core::object::Object;
 use ivory_core::read::Target;
 use ivory_core::{Kind, labels, names};
 
+use serde_json::Value;
+
 use super::Promise;
 use crate::kube::{Body, Change, ObjectRef, Request, Verb};
 use crate::patroni::Member;
@@ -30,7 +32,7 @@ pub struct Log<'a> {
 impl Log<'_> {
     /// It looked.
     pub fn looked(&mut self, promise: &Promise) {
-        self.looks[usize::from(promise.number) - 1] += 1;
+        promise.count(self.looks);
     }
 
     /// It saw the promise broken. The same is told once.
@@ -49,6 +51,18 @@ impl Log<'_> {
 
 /// Namespace and name of a cluster in a Kubernetes.
 pub type Cluster = (KubeId, Arc<str>, Arc<str>);
+
+/// By what a cluster is known here.
+#[must_use]
+pub fn key(kube: KubeId, cluster: &Object) -> Cluster {
+    (kube, cluster.meta.namespace.clone(), cluster.meta.name.clone())
+}
+
+/// Whether a switch of a cluster's spec is on.
+#[must_use]
+pub fn switched(cluster: &Object, name: &str) -> bool {
+    cluster.at(&["spec", name]).and_then(Value::as_bool) == Some(true)
+}
 
 /// The members of clusters.
 type Members<'a> = BTreeMap<(KubeId, &'a str, &'a str), Vec<&'a Member>>;
@@ -152,6 +166,18 @@ pub enum Writes<'a> {
     Request(&'a Request),
     /// A command in a container, and how long it may take.
     Exec(&'a Target, &'a Command, Span),
+}
+
+impl Writes<'_> {
+    /// Whether it is a command that restarts an instance or makes another one lead.
+    #[must_use]
+    pub fn disrupts(&self) -> bool {
+        use Command::{Failover, RestartPending, Switchover};
+        matches!(
+            self,
+            Self::Exec(_, Switchover { .. } | Failover { .. } | RestartPending { .. }, _)
+        )
+    }
 }
 
 impl<'a> Write<'a> {

@@ -14,7 +14,7 @@ use ivory_core::report::Outcome;
 use ivory_core::{Kind, names};
 use serde_json::Value;
 
-use super::seen::{Cluster, Log, Pass, Seen, Write, Writes};
+use super::seen::{Cluster, Log, Pass, Seen, Write, Writes, key, switched};
 use super::{Checker, Promise, When};
 use crate::kube::{Body, Subresource, Verb};
 use crate::lab::OPERATOR;
@@ -52,8 +52,8 @@ impl Checker for State {
     fn event(&mut self, seen: &Seen<'_>, log: &mut Log<'_>) {
         for (kube, cluster) in seen.clusters() {
             let (namespace, name) = (&cluster.meta.namespace, &cluster.meta.name);
-            let key = (kube, namespace.clone(), name.clone());
-            let paused = flag(cluster, "paused");
+            let key = key(kube, cluster);
+            let paused = switched(cluster, "paused");
             if !cluster.condition_true(READY) || paused || cluster.terminating() {
                 self.deaf.remove(&key);
                 continue;
@@ -105,7 +105,7 @@ impl Checker for State {
 
     fn pass(&mut self, pass: &Pass<'_>, log: &mut Log<'_>) {
         let cluster = &pass.observed.cluster;
-        if flag(cluster, "paused") || cluster.terminating() {
+        if switched(cluster, "paused") || cluster.terminating() {
             return;
         }
         let waits = pass.plan.report.lines.iter().find_map(|(step, outcome)| match outcome {
@@ -135,10 +135,6 @@ impl Checker for State {
             );
         }
     }
-}
-
-fn flag(cluster: &Object, name: &str) -> bool {
-    cluster.at(&["spec", name]).and_then(Value::as_bool) == Some(true)
 }
 
 /// Whether a new client would reach a server that takes writes.
@@ -198,9 +194,7 @@ fn beside_progressing(status: &Value, live: &Object) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use ivory_core::memo::Memos;
     use ivory_core::report::{Reason, Step};
-    use ivory_core::steps;
     use serde_json::json;
 
     use super::super::planted::*;
@@ -208,7 +202,6 @@ mod tests {
     use super::*;
     use crate::kube::Request;
     use crate::lab::NAMESPACE;
-    use crate::lab::steady::planning;
     use crate::patroni::check::member_of_pod;
     use crate::patroni::fault::crash_postmaster;
 
@@ -262,14 +255,9 @@ mod tests {
 
     #[test]
     fn a_wait_that_no_condition_names_is_seen() {
-        let (observed, context) = planning();
-        let memos = Memos::default();
-        let mut plan = steps::plan(&observed, &context, &mut memos.clone());
-        let wrong = |plan: &ivory_core::plan::Plan| {
-            let (observed, context, memos) = (&observed, &context, &memos);
-            let pass = Pass { at: Time::START, kube: KUBE, observed, context, plan, memos };
-            found(Time::START, |log| State::default().pass(&pass, log))
-        };
+        let planning = Planning::at_rest();
+        let mut plan = planning.plan.clone();
+        let wrong = |plan: &ivory_core::plan::Plan| planning.found(&mut State::default(), plan);
         assert_eq!(wrong(&plan), [""; 0]);
         let reason = Reason::Because { word: "Rain", text: "it rains".to_owned() };
         plan.report.lines.push((Step::Rollout, Outcome::Waiting(reason)));

@@ -7,7 +7,7 @@ use ivory_core::check::{Finding as PlanFinding, check};
 use ivory_core::report::Outcome;
 use ivory_core::{Kind, labels, names};
 
-use super::seen::{Log, Looks, Pass, Plan, Plans, Seen, Write, Writes};
+use super::seen::{Log, Looks, Pass, Plan, Plans, Seen, Write, Writes, key, switched};
 use super::{
     Checker, Promise, clusters_apart, data_rewritten_only_on_request, no_commit_lost,
     no_secret_told, one_down_at_a_time, one_writable, only_owned, outage_changes_nothing,
@@ -164,7 +164,7 @@ impl Witness for Checkers {
     fn planned(&mut self, planned: Pass<'_>) {
         self.planned = true;
         let cluster = &planned.observed.cluster;
-        let key = (planned.kube, cluster.meta.namespace.clone(), cluster.meta.name.clone());
+        let key = key(planned.kube, cluster);
         let pods = planned.observed.labelled(Kind::Pod);
         let pods = pods.known().copied().unwrap_or_default().iter();
         let before = self.plans.get(&key);
@@ -180,8 +180,7 @@ impl Witness for Checkers {
             waits: waits.collect(),
             at: planned.at,
             generation: cluster.meta.generation,
-            paused: cluster.at(&["spec", "paused"]).and_then(serde_json::Value::as_bool)
-                == Some(true),
+            paused: switched(cluster, "paused"),
             pods: pods.map(|p| (p.meta.name.clone(), p.meta.resource_version)).collect(),
         };
         Arc::make_mut(&mut self.plans).insert(key, plan);

@@ -24,7 +24,7 @@ use crate::world::journal::Milestone;
 /// How often a waiting step looks, at most.
 pub(super) const LOOK: Span = Span::ms(100);
 /// With what it begins that a bound was missed.
-pub(super) const LATE: &str = "not true within";
+pub(crate) const LATE: &str = "not true within";
 /// How often where a story is given more time anyway.
 const SLOW: Span = Span::ms(500);
 
@@ -397,7 +397,7 @@ impl Player {
 
     /// A promise was looked at.
     pub(super) fn looked(&mut self, promise: &Promise) {
-        self.looks[usize::from(promise.number) - 1] += 1;
+        promise.count(&mut self.looks);
     }
 
     /// Makes a client count for the figures.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures_util::{AsyncBufReadExt as _, TryStreamExt as _};
 use ivory_core::{Kind, names};
+use ivory_sim::lab::site::roots;
 use ivory_sim::scenario::driver::ClientFacts;
 use ivory_sim::scenario::language::{ClientSpec, SqlAsk, SqlWhat};
 use ivory_sim::scenario::resolve::Ref;
@@ -82,7 +83,7 @@ impl App {
             facts: Mutex::default(),
         });
         let cluster = cluster_of(&spec.secret)?;
-        let roots = roots(live, &spec.namespace, &cluster);
+        let roots = roots_of(live, &spec.namespace, &cluster);
         pods::start(&live.client, app.manifest(spec, &roots)).await?;
         let (live, follower) = (live.clone(), app.clone());
         tokio::spawn(async move { follower.follow(&live).await });
@@ -375,24 +376,16 @@ fn connection(
     set("PGSSLMODE", "verify-full");
     set("PGSSLROOTCERT", "/tmp/roots.crt");
     set("PGCONNECT_TIMEOUT", "5");
-    let (roots, key) = roots(live, namespace, &cluster);
+    let (roots, key) = roots_of(live, namespace, &cluster);
     let roots = read(&roots, &key)?;
     lines.push_str(&format!("cat > /tmp/roots.crt <<'END'\n{}\nEND\n", roots.trim_end()));
     Ok(lines)
 }
 
-/// The Secret with the authorities that clients of a cluster trust, and its key: the user's own, if there is one.
-fn roots(live: &Live, namespace: &str, cluster: &str) -> (String, String) {
+/// The Secret with the authorities that clients of a cluster trust, and its key.
+fn roots_of(live: &Live, namespace: &str, cluster: &str) -> (String, String) {
     let of = Ref { kind: Kind::IvoryCluster, namespace: namespace.into(), name: cluster.into() };
-    let cluster_object = live.get(&of);
-    let custom = cluster_object.as_ref().and_then(|c| c.at(&["spec", "customTLSSecret"]));
-    let items = custom.and_then(|c| c["items"].as_array()).into_iter().flatten();
-    let mut items = items.filter(|item| item["path"] == "ca.crt");
-    let key = items.next().and_then(|item| item["key"].as_str()).unwrap_or("ca.crt").to_owned();
-    match custom.and_then(|c| c["name"].as_str()) {
-        Some(name) => (name.to_owned(), key),
-        None => (names::cluster_cert(cluster), key),
-    }
+    roots(live.get(&of).as_deref(), cluster)
 }
 
 #[cfg(test)]

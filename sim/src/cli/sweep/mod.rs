@@ -14,7 +14,6 @@ mod state;
 mod tell;
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use self::state::State;
@@ -119,6 +118,11 @@ fn verdict(swept: &Swept, tried: &[Tried]) -> Result<(), Trouble> {
     good.then_some(()).ok_or(Trouble::Failed)
 }
 
+/// Whether the time is over, if there is a bound.
+fn over(until: Option<Instant>) -> bool {
+    until.is_some_and(|until| Instant::now() >= until)
+}
+
 fn seconds(begin: Instant) -> f64 {
     begin.elapsed().as_secs_f64()
 }
@@ -163,7 +167,6 @@ fn sweep(
     // All stories by turns: a budget that runs out leaves something out of each.
     portions.sort_by_key(|(number, ..)| *number);
     let bar = progress(ui, !args.json, left.iter().map(Vec::len).sum(), "cuts");
-    let over = AtomicBool::new(false);
     let tried = in_threads(args.jobs, portions.len(), |index| {
         let (_, story, cuts) = portions[index];
         let mut tried = Vec::new();
@@ -172,12 +175,9 @@ fn sweep(
             state.done(&swept.stories[story].name, message.number, cut, &end);
             tried.push(Tried { story, at: message.at, end });
             bar.inc(1);
-            if until.is_some_and(|until| Instant::now() >= until) {
-                over.store(true, Ordering::Relaxed);
-            }
-            !over.load(Ordering::Relaxed)
+            !over(until)
         };
-        if !over.load(Ordering::Relaxed) {
+        if !over(until) {
             // The base was made of the same world a moment ago.
             let _ = explore(&swept.stories[story], base, cuts, &build, &mut on);
         }

@@ -1,21 +1,16 @@
 //! `ivory-sim sweep --depth 2`: pairs of cuts, drawn by a seed until there are none left or the time is over.
 
-#![expect(
-    clippy::disallowed_methods,
-    clippy::disallowed_types,
-    reason = "the command line says how long it took"
-)]
+#![expect(clippy::disallowed_types, reason = "the command line says how long it took")]
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use ivory_core::hash::digest;
 use serde_json::json;
 
 use super::tell::{Sum, Tried, broken, tell_failures, tenths, thousandths};
-use super::{Swept, seconds, verdict};
+use super::{Swept, over, seconds, verdict};
 use crate::cli::threads::{in_threads, progress};
 use crate::cli::ui::Ui;
 use crate::cli::{SweepArgs, Trouble};
@@ -42,7 +37,6 @@ pub(super) fn run(
     let portions = portions(plan, args.seed);
     let known = Known::new(known(swept, plan));
     let (seen, tried) = (Mutex::new(Seen::new()), Mutex::new(Vec::new()));
-    let over = AtomicBool::new(false);
     let firsts: usize = plan.cuts.iter().map(Vec::len).sum();
     loop {
         let before = tried.lock().expect("no thread panics with it").len();
@@ -62,12 +56,9 @@ pub(super) fn run(
                 let ends = looked.ends.into_iter().map(|end| Tried { story: *story, at, end });
                 tried.lock().expect("no thread panics with it").extend(ends);
                 bar.inc(1);
-                if until.is_some_and(|until| Instant::now() >= until) {
-                    over.store(true, Ordering::Relaxed);
-                }
-                !over.load(Ordering::Relaxed)
+                !over(until)
             };
-            if over.load(Ordering::Relaxed) {
+            if over(until) {
                 return None;
             }
             // The base was made of the same world a moment ago.
@@ -76,7 +67,7 @@ pub(super) fn run(
         });
         bar.finish_and_clear();
         let after = tried.lock().expect("no thread panics with it").len();
-        if over.load(Ordering::Relaxed) || after == before {
+        if over(until) || after == before {
             break;
         }
     }
