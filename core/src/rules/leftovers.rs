@@ -31,16 +31,18 @@ pub fn remove(pass: &mut Pass<'_>, members: &Members, wanted: &[(String, Vec<Str
     }
 }
 
-/// Whether the set has all the instances that it should have, and a writable, living database holds the data.
-/// Before the first database there is no data to lose.
+/// Whether a writable, living database holds the data, and as many instances of the set work as it should have: one whose
+/// volume was lost holds nothing until it is made anew. Before the first database there is no data to lose.
 fn others_hold_the_data(pass: &Pass<'_>, members: &Members, gone: &Member) -> bool {
     if !members.bootstrapped() {
         return true;
     }
     let wanted =
         pass.cluster.set(&gone.set).map_or(0, |s| usize::try_from(s.spec.replicas).unwrap_or(0));
-    members.of_set(&gone.set).count() >= wanted
-        && members.writable().is_some_and(|leader| leader.ready() && leader.name != gone.name)
+    let leader = members.writable().filter(|leader| leader.ready() && leader.name != gone.name);
+    let Some(leader) = leader else { return false };
+    let works = |m: &&Member| !m.condemned() && (m.streaming() || m.name == leader.name);
+    members.of_set(&gone.set).filter(works).count() >= wanted
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
-//! Which instance goes when there are more than wanted: never the leader, the useless before the useful,
-//! one at a time, and never before its replacement works.
+//! Which instance goes when there are more than wanted: never the leader, the useless before the useful, the
+//! youngest before the older, one at a time, and never before its replacement works.
+
+use jiff::Timestamp;
 
 use crate::pass::Pass;
 use crate::report::{Reason, Step};
@@ -49,10 +51,17 @@ fn choose<'a>(pass: &Pass<'_>, members: &'a Members) -> Option<&'a Member> {
         if here.iter().any(|m| m.condemned()) && working < wanted && sound <= wanted {
             return None;
         }
-        // The last of these wins: condemned, not leading, not ready, then the later name.
-        here.into_iter().max_by_key(|m| (m.condemned(), !leads(m), !m.ready(), m.name.clone()))
+        // The last of these wins: condemned, not leading, not ready, then the younger volume: one that was lost and
+        // has come back empty goes again, and what replaced it stays, whoever made it.
+        here.into_iter().max_by_key(|m| (m.condemned(), !leads(m), !m.ready(), younger(m)))
     });
     victims.max_by_key(|m| (!leads(m), !m.ready(), m.condemned(), m.name.clone()))
+}
+
+/// Orders members by the age of their data, oldest first, then by name. One without a volume is the youngest.
+fn younger(member: &Member) -> (bool, Option<Timestamp>, &str) {
+    let since = member.data_claim.as_ref().and_then(|c| c.meta.created_at);
+    (since.is_none(), since, &member.name)
 }
 
 fn why(pass: &Pass<'_>, victim: &Member) -> Reason {
@@ -150,6 +159,24 @@ mod tests {
         let first = world.replicas()[0].clone();
         break_down(&mut world, &first);
         assert_eq!(deleted_sets(&mut world), [first]);
+    }
+
+    #[test]
+    fn the_youngest_volume_goes_first_and_one_without_before_it() {
+        for lost in [false, true] {
+            let mut world = scaled(3, 2);
+            let others = world.replicas();
+            let (young, old) = (names::data_volume(&others[0]), names::data_volume(&others[1]));
+            let later = world.now + jiff::SignedDuration::from_secs(1);
+            world.change(Kind::PersistentVolumeClaim, &young, |claim| {
+                claim["metadata"]["creationTimestamp"] = later.to_string().into();
+            });
+            if lost {
+                world.remove(Kind::PersistentVolumeClaim, &old);
+            }
+            let expected = if lost { &others[1] } else { &others[0] };
+            assert_eq!(deleted_sets(&mut world), std::slice::from_ref(expected), "lost: {lost}");
+        }
     }
 
     #[test]

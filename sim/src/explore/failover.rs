@@ -1,7 +1,7 @@
-//! What a failover may change for good. A cut of Patroni's messages may lead to one, and none is promised not to
-//! happen then: another member leads, on a later timeline, a container has run before, a Pod that was made anew is on another
-//! node, Patroni's record of a failover is there or not, and a Job that was at work on the former leader has tried again. All
-//! else must be as in the undisturbed run, and what the story itself demands too.
+//! What a failover may change for good. A cut of Patroni's messages may lead to one, and none is promised not to happen then:
+//! another member leads, on a later timeline, a container has run before, Patroni's record of a failover is there or not,
+//! and a Job that was at work on the former leader has tried again. All else must be as in the undisturbed run, and what
+//! the story itself demands too.
 
 use ivory_core::{Kind, labels};
 
@@ -34,9 +34,6 @@ fn told_by_the_leader(kind: &str, path: &str) -> bool {
         return path == role
             || said.is_some_and(|key| OF_MEMBER.contains(&key))
             || (path.starts_with("status.") && container(path));
-    }
-    if is(Kind::Node) {
-        return path.starts_with("status.volumesInUse.");
     }
     if is(Kind::Job) {
         return path == "status.failed";
