@@ -2,7 +2,7 @@
 
 use super::base::Base;
 use super::cut::Cut;
-use super::failover::whoever_leads;
+use super::ends::comparable;
 use super::failure::{Failure, promise_of};
 use super::message::{Message, Sender};
 use crate::promises::Promise;
@@ -29,6 +29,8 @@ pub enum End {
     Rejoined(Span),
     /// It came to the same end by itself.
     Same,
+    /// It too, but a failover made something untrue that the story itself awaits or expects on its way.
+    Otherwise,
     /// It did not.
     Failed(Box<Failure>),
 }
@@ -142,18 +144,17 @@ impl<'a> Fork<'a> {
             Ok(true) => digests.filter(|_| self.worth_comparing()).and_then(|d| self.rejoined(d)),
             Ok(false) => {
                 let end = self.player.driver.world().map(|w| w.normal()).unwrap_or_default();
-                let wrong = match self.player.memory.failovers {
-                    true => same_end::compare(
-                        &whoever_leads(self.base.end.clone()),
-                        &whoever_leads(end),
-                    ),
-                    false => same_end::compare(&self.base.end, &end),
-                };
-                Some(match wrong.is_empty() {
-                    true => End::Same,
-                    false => self.failed(&same_end::PROMISE, wrong),
+                let failovers = self.player.memory.failovers;
+                let [undisturbed, end] =
+                    [self.base.end.clone(), end].map(|end| comparable(end, failovers));
+                let wrong = same_end::compare(&undisturbed, &end);
+                Some(match (wrong.is_empty(), self.player.memory.passed_over) {
+                    (true, 0) => End::Same,
+                    (true, _) => End::Otherwise,
+                    (false, _) => self.failed(&same_end::PROMISE, wrong),
                 })
             }
+            Err(_) if self.player.pass_over(self.story) => None,
             Err(failure) => {
                 let promise = promise_of(&failure);
                 let mut wrong = vec![format!("{} (line {}):", failure.step, failure.at.line)];
@@ -189,6 +190,7 @@ impl<'a> Fork<'a> {
         let state = self.player.driver.world()?.fingerprint_with(digests);
         let later = |tick: &usize| *tick > self.first.0.tick;
         let well = self.base.states.get(&(place, state)).is_some_and(later)
+            && self.player.memory.passed_over == 0
             && self.player.client_figures().1 == 0
             && self.player.driver.findings().is_empty();
         well.then(|| End::Rejoined(self.base.over - self.player.driver.now()))

@@ -92,7 +92,7 @@ fn what_is_equal_is_tried_once_and_a_sample_ends_well() {
         tried += 1;
         match end {
             End::Rejoined(_) => rejoined += 1,
-            End::Same => {}
+            End::Same | End::Otherwise => {}
             End::Failed(failure) => panic!("{}:{cut}: {failure:#?}", message.number),
         }
         true

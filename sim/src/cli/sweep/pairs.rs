@@ -128,6 +128,7 @@ fn tell(
             "equal": equal,
             "rejoined": sum.rejoined,
             "same": sum.same,
+            "otherwise": sum.otherwise,
             "share": thousandths(share),
             "broken": broken(swept, tried),
         });

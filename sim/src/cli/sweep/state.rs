@@ -95,6 +95,7 @@ impl State {
         let (word, left) = match end {
             End::Rejoined(left) => ("rejoined", left.seconds()),
             End::Same => ("same", 0.0),
+            End::Otherwise => ("otherwise", 0.0),
             End::Failed(_) => return,
         };
         let Some(file) = &self.file else { return };
@@ -125,6 +126,7 @@ fn read(line: &str, swept: &Swept) -> Option<((usize, usize, Cut), End)> {
     let (number, cut) = parse_cut(cut).ok()?;
     let end = match word {
         "rejoined" => End::Rejoined(Span((left.parse::<f64>().ok()? * 1e6) as i64)),
+        "otherwise" => End::Otherwise,
         _ => End::Same,
     };
     Some(((story, number, cut), end))

@@ -29,6 +29,7 @@ pub(super) struct Sum {
     pub tried: usize,
     pub rejoined: usize,
     pub same: usize,
+    pub otherwise: usize,
     pub failed: usize,
     /// Of stories up to a cut, which were played once for all cuts.
     forked: Span,
@@ -48,6 +49,7 @@ impl Sum {
                     sum.left = sum.left + left;
                 }
                 End::Same => sum.same += 1,
+                End::Otherwise => sum.otherwise += 1,
                 End::Failed(_) => sum.failed += 1,
             }
         }
@@ -99,6 +101,7 @@ impl Told<'_> {
             "equal": self.plan.equal,
             "rejoined": sum.rejoined,
             "same": sum.same,
+            "otherwise": sum.otherwise,
             "share": self.share(),
             "saved_virtual_h": {
                 "by_forks": tenths(hours(sum.forked)), "by_rejoining": tenths(hours(sum.left)),
@@ -129,7 +132,7 @@ impl Told<'_> {
                 story.name,
                 sum.tried,
                 sum.rejoined,
-                sum.same,
+                sum.same + sum.otherwise,
                 sum.failed,
             );
             if let Err(error) = base {
@@ -158,6 +161,12 @@ impl Told<'_> {
             hours(sum.left)
         );
         line!("{:>9} came to the same end by themselves", sum.same);
+        if sum.otherwise > 0 {
+            line!(
+                "{:>9} did so, though a failover that the story does not tell of undid what it expects on its way",
+                sum.otherwise
+            );
+        }
         line!("each began as a fork: {:.0} h that were not played again", hours(sum.forked));
     }
 }

@@ -1,0 +1,102 @@
+//! In what two ends of a story may differ although they are the same. A Job is of the past: how often it tried, and which
+//! of the user's annotations it was made with, hang on when it began. A cut of Patroni's messages may lead to a failover, and
+//! none is promised not to happen then: another member leads, on a later timeline, a container has run before, and
+//! Patroni's record of a failover is there or not. All else must be as in the undisturbed run.
+
+use ivory_core::{Kind, labels};
+
+use crate::world::fingerprint::Normal;
+
+/// What must be the same in both; whoever leads, where there may have been a failover.
+pub fn comparable(mut end: Normal, failovers: bool) -> Normal {
+    end.retain(|(name, leaves)| {
+        let of_job = leaves.get("owner").is_some_and(|o| o.starts_with("Job "));
+        let tried = of_job && leaves.get("status.phase").is_some_and(|p| p == "Failed");
+        let record = name.starts_with("Endpoints ") && name.ends_with("-failover");
+        !(tried || failovers && record)
+    });
+    for (name, leaves) in &mut end {
+        let kind = name.split_once(' ').map_or("", |(kind, _)| kind);
+        let of_job = leaves.get("owner").is_some_and(|o| o.starts_with("Job "));
+        leaves.retain(|path, _| {
+            let past = of_the_past(kind, of_job, path);
+            !(past || failovers && told_by_the_leader(kind, path))
+        });
+    }
+    end.sort();
+    end
+}
+
+fn of_the_past(kind: &str, of_job: bool, path: &str) -> bool {
+    let annotation = |p: &str| {
+        p.starts_with("annotations[") || p.starts_with("spec.template.metadata.annotations.")
+    };
+    if kind == Kind::Job.to_string() {
+        return path == "status.failed" || annotation(path);
+    }
+    of_job && annotation(path)
+}
+
+fn told_by_the_leader(kind: &str, path: &str) -> bool {
+    let is = |wanted: Kind| kind == wanted.to_string();
+    let role = format!("labels[{}]", labels::ROLE);
+    if is(Kind::Pod) {
+        const OF_MEMBER: [&str; 4] = ["role", "timeline", "replication_state", "state"];
+        let container = |p: &str| p.contains(".lastState.") || p.ends_with(".restartCount");
+        let said = path.strip_prefix("annotations[status].");
+        return path == role
+            || said.is_some_and(|key| OF_MEMBER.contains(&key))
+            || (path.starts_with("status.") && container(path));
+    }
+    is(Kind::Endpoints) && ["annotations[leader]", "annotations[transitions]"].contains(&path)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn who_leads_is_forgotten_and_nothing_else() {
+        let role_label = format!("labels[{}]", labels::ROLE);
+        let leaves = |all: &[(&str, &str)]| -> BTreeMap<String, String> {
+            all.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+        };
+        let pod = |role: &str, timeline: &str, image: &str| {
+            let all = [
+                (&*role_label, role),
+                ("annotations[status].timeline", timeline),
+                ("status.containerStatuses.0.restartCount", timeline),
+                ("spec.containers.0.image", image),
+            ];
+            ("Pod hippo-instance1-*-0".to_owned(), leaves(&all))
+        };
+        let before = vec![pod("master", "1", "a"), pod("replica", "1", "b")];
+        let after = vec![pod("master", "2", "b"), pod("replica", "2", "a")];
+        let changed = vec![pod("master", "1", "a"), pod("replica", "1", "c")];
+        let mut failed_over = before.clone();
+        failed_over.push(("Endpoints hippo-ha-failover".to_owned(), BTreeMap::new()));
+        assert_eq!(comparable(before.clone(), true), comparable(failed_over, true));
+        assert_eq!(comparable(before.clone(), true), comparable(after.clone(), true));
+        assert_ne!(comparable(before.clone(), false), comparable(after, false));
+        assert_ne!(comparable(before, true), comparable(changed, true));
+    }
+
+    #[test]
+    fn a_job_has_tried_as_often_as_it_did_and_was_made_when_it_was() {
+        let job = |failed: &str, restarted: Option<&str>, image: &str| {
+            let mut leaves = BTreeMap::from([
+                ("status.failed".to_owned(), failed.to_owned()),
+                ("status.succeeded".to_owned(), "1".to_owned()),
+                ("spec.template.spec.containers.0.image".to_owned(), image.to_owned()),
+            ]);
+            let annotation = "spec.template.metadata.annotations.restarted".to_owned();
+            leaves.extend(restarted.map(|r| (annotation, r.to_owned())));
+            vec![("Job hippo-backup-*".to_owned(), leaves)]
+        };
+        let once = comparable(job("0", None, "a"), false);
+        assert_eq!(once, comparable(job("2", Some("now"), "a"), false));
+        assert_ne!(once, comparable(job("0", None, "b"), false));
+    }
+}
