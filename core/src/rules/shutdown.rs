@@ -60,8 +60,10 @@ pub fn phase(pass: &mut Pass<'_>, members: &Members) -> Phase {
     let leader = members.leader().filter(|l| l.leads());
     if !pass.cluster.spec.shutdown {
         let has_data = |name: &String| members.all.get(name).is_some_and(|m| !has_lost_all(m));
+        // A Pod that is to stop may still be told of as leading, by a read that is old.
+        let leads = |name: &String| leader.is_some_and(|l| l.name == *name && asked_to_run(l));
         return match noted.filter(has_data) {
-            Some(name) if leader.is_none_or(|l| l.name != name) => {
+            Some(name) if !leads(&name) => {
                 let text =
                     format!("instance {name} led when the cluster was shut down and leads first");
                 pass.wait(Step::Instances, "Startup", text);
@@ -145,6 +147,23 @@ mod tests {
         });
         world.settle();
         assert_eq!(others(&world), 2);
+    }
+
+    #[test]
+    fn one_that_was_told_to_stop_does_not_lead_whatever_an_old_read_says() {
+        let mut world = World::settled(2);
+        let leader = world.leader();
+        world.edit(|s| s["shutdown"] = true.into());
+        let before = world.the(Kind::Pod, &names::instance_pod(&leader)).clone();
+        world.settle();
+        world.edit(|s| s["shutdown"] = false.into());
+        world.put((*before).clone());
+        crate::test_support::lead(&mut world, &names::instance_pod(&leader));
+        let plan = world.plan();
+        world.execute(&plan, usize::MAX).expect("no refusal");
+        let asked = world.instances().iter().map(|i| (asked(&world, i), *i == leader)).collect();
+        assert_eq!(std::collections::BTreeSet::<_>::from_iter([(0, false), (1, true)]), asked);
+        assert!(world.cluster().annotation(crate::labels::STARTUP_INSTANCE).is_some());
     }
 
     #[test]

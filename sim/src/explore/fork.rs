@@ -29,7 +29,7 @@ pub enum End {
     Rejoined(Span),
     /// It came to the same end by itself.
     Same,
-    /// It too, but a failover made something untrue that the story itself awaits or expects on its way.
+    /// It too, but the disturbance made something untrue that the story itself awaits or expects on its way.
     Otherwise,
     /// It did not.
     Failed(Box<Failure>),
@@ -106,6 +106,7 @@ impl<'a> Fork<'a> {
         player.grant(GRACE);
         player.memory.failovers = message.sender != Sender::Operator;
         let over = cut.arm(&mut *player.driver, message);
+        player.memory.disturbed = over;
         Ok(Self {
             player,
             story,
@@ -126,6 +127,7 @@ impl<'a> Fork<'a> {
         let mut player = self.player.fork().ok_or("this world can't be copied")?;
         player.memory.failovers |= message.sender != Sender::Operator;
         let over = self.over.max(cut.arm(&mut *player.driver, message));
+        player.memory.disturbed = over;
         Ok(Self { player, second: Some((message, cut)), over, ..*self })
     }
 

@@ -26,9 +26,11 @@ pub struct Memory {
     /// The primary before the last step that did something, by Kubernetes and cluster.
     pub primary: BTreeMap<(KubeId, String), String>,
     /// Whether there may be a failover more than the story tells of: the timeline may be a later one, and whoever leads
-    /// may. What the story itself awaits or expects meanwhile is then no promise.
+    /// may.
     pub failovers: bool,
-    /// How many such steps of the story were passed over.
+    /// Until when it was disturbed.
+    pub disturbed: Time,
+    /// How many steps of a disturbed story were passed over.
     pub passed_over: usize,
 }
 

@@ -79,7 +79,9 @@ impl Player {
                 let left = *until - now;
                 self.cursor.doing = Doing::Wait(Wait::new(now, grace.patience), Some(left));
             }
-            Doing::Step | Doing::Advance(_) | Doing::Calm(..) | Doing::Watch(..) | Doing::Over => {}
+            // A quiet world that is disturbed becomes quiet again.
+            Doing::Watch(..) => self.cursor.doing = Doing::Settle(Wait::new(now, grace.patience)),
+            Doing::Step | Doing::Advance(_) | Doing::Calm(..) | Doing::Over => {}
         }
     }
 
@@ -144,14 +146,18 @@ impl Player {
         matches!(self.cursor.doing, Doing::Watch(..) | Doing::Over)
     }
 
-    /// Passes over the step that has just failed, where a failover of which the story knows nothing may be why: it
-    /// demands something of that very moment. What checkers found, and what it does, is not passed over. Says whether
-    /// the story goes on.
+    /// Passes over the step that has just failed, where the disturbance may be why: a failover of which the story knows
+    /// nothing undoes what it demands of that very moment, and an operator that is away, or hears late, does not tell of
+    /// what is over by then. What checkers found, and what the story does, is not passed over. Says whether it goes on.
     pub fn pass_over(&mut self, story: &Scenario) -> bool {
         let Some(depth) = self.cursor.frames.len().checked_sub(1) else { return false };
         let step = self.list(story, depth).get(self.cursor.frames[depth].next);
-        let demands = step.is_some_and(|s| matches!(s.act, Act::Wait { .. } | Act::Expect { .. }));
-        if !(self.memory.failovers && demands && self.driver.findings().is_empty()) {
+        let may = match step.map(|s| &s.act) {
+            Some(Act::Wait { all, .. }) => self.memory.failovers || all.iter().any(passes),
+            Some(Act::Expect { .. }) => self.memory.failovers,
+            _ => false,
+        };
+        if !may || !self.driver.findings().is_empty() {
             return false;
         }
         let text = "the story goes otherwise: this is passed over".to_owned();
@@ -368,6 +374,11 @@ impl Player {
                 false => Doing::Settle(wait),
             },
             Doing::Calm(_, wrong) if most.is_none() => return self.end(story, wrong),
+            // Silence before a disturbance has shown all its effects is none.
+            doing @ Doing::Calm(..) if now < self.memory.disturbed + SILENCE => {
+                self.driver.advance_to(now + STRIDE);
+                doing
+            }
             Doing::Calm(mut wait, mut wrong) => {
                 match self.look(&scene, &[Expectation::Quiet(SILENCE)], &mut wait) {
                     Ok(false) => Doing::Calm(wait, wrong),
@@ -485,6 +496,11 @@ impl Player {
             wrong.insert(0, format!("at `{text}` (line {})", step.at.line));
         }
     }
+}
+
+/// Whether it is told of a trouble, which may be over before it is seen.
+fn passes(wanted: &Expectation) -> bool {
+    matches!(wanted, Expectation::Condition { status: Some(status), .. } if status == "False")
 }
 
 /// A step's text, `it` being named.

@@ -162,10 +162,7 @@ impl Told<'_> {
         );
         line!("{:>9} came to the same end by themselves", sum.same);
         if sum.otherwise > 0 {
-            line!(
-                "{:>9} did so, though a failover that the story does not tell of undid what it expects on its way",
-                sum.otherwise
-            );
+            line!("{:>9} did so too, but not by the way that the story tells of", sum.otherwise);
         }
         line!("each began as a fork: {:.0} h that were not played again", hours(sum.forked));
     }
