@@ -2,7 +2,11 @@
 //! (`reference/patroni.md` §6.6).
 //!
 //! Five parameters must never be smaller on a standby than they are on its primary. When one of them shrinks the
-//! primary goes first, otherwise it goes last, so that what goes wrong goes wrong on a replica.
+//! primary goes first, otherwise it goes last, so that what goes wrong goes wrong on a replica. A standby takes the smaller
+//! value only once it has replayed the record of the primary's restart: restarted earlier it comes up with the old one,
+//! and waits again.
+
+use std::time::Duration;
 
 use crate::command::Command;
 use crate::pass::Pass;
@@ -21,6 +25,8 @@ const ORDERED: [&str; 5] = [
 ];
 /// A restart ends with a checkpoint of what the server has in memory, and begins with crash-free recovery.
 const DEADLINE_S: u32 = 60;
+/// When to look again how far a standby has come. Positions wake nobody.
+const LOOK: Duration = Duration::from_secs(2);
 
 /// Plans at most one restart. A Pod that is to be renewed gets its parameters by that.
 pub fn one(pass: &mut Pass<'_>, members: &Members) {
@@ -56,6 +62,12 @@ pub fn one(pass: &mut Pass<'_>, members: &Members) {
         let text = format!("{what} of instance {} changes later: {hold}", next.name);
         return pass.wait(Step::Patroni, "RestartPending", text);
     }
+    if first(reasons) && members.leader().is_some_and(|leader| behind(next, leader)) {
+        pass.look_again(LOOK);
+        let text =
+            format!("{what} of instance {} changes once it has what the leader wrote", next.name);
+        return pass.wait(Step::Patroni, "RestartPending", text);
+    }
     let text = format!("{what} of instance {} changes by a restart of PostgreSQL", next.name);
     let reason = Reason::Because { word: "RestartPending", text };
     let command = Command::RestartPending {
@@ -63,6 +75,12 @@ pub fn one(pass: &mut Pass<'_>, members: &Members) {
         member: pod.meta.name.to_string(),
     };
     pass.exec(Step::Patroni, reason, &pod, command, DEADLINE_S);
+}
+
+/// Whether a member has less than its leader had when that last said so: it has restarted since, or it would wait itself.
+fn behind(member: &Member, leader: &Member) -> bool {
+    let position = |m: &Member| m.patroni.as_ref().and_then(|s| s.xlog_location);
+    position(member).zip(position(leader)).is_some_and(|(mine, theirs)| mine < theirs)
 }
 
 fn shrinks(waiting: &Waiting) -> bool {
@@ -122,6 +140,30 @@ mod tests {
             (Value::Null, "leader"),
         ] {
             assert_eq!(first(reason.clone()), expected, "{reason}");
+        }
+    }
+
+    #[test]
+    fn a_standby_takes_a_smaller_value_once_it_has_replayed_the_leaders_restart() {
+        let came_to = |world: &mut World, member: &str, position: u64| {
+            world.change(Kind::Pod, &names::instance_pod(member), |pod| {
+                let annotations = &mut pod["metadata"]["annotations"];
+                let text = annotations["status"].as_str().expect("a member").to_owned();
+                let mut status: Value = serde_json::from_str(&text).expect("JSON");
+                status["xlog_location"] = position.into();
+                annotations["status"] = status.to_string().into();
+            });
+        };
+        for (old, new, position, restarts) in
+            [("200", "100", 99, 0), ("200", "100", 100, 1), ("100", "200", 99, 1)]
+        {
+            let mut world = World::settled(2);
+            let (leader, replicas) = (world.leader(), world.replicas());
+            let change = json!({"max_connections": {"old_value": old, "new_value": new}});
+            wait(&mut world, &replicas, &change);
+            came_to(&mut world, &leader, 100);
+            came_to(&mut world, &replicas[0], position);
+            assert_eq!(commands(&world.plan()).len(), restarts, "{old} {new} {position}");
         }
     }
 

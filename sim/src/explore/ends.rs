@@ -1,7 +1,8 @@
 //! In what two ends of a story may differ although they are the same. A Job is of the past: how often it tried, and which
 //! of the user's annotations it was made with, hang on when it began. Patroni's record of a switchover stays, empty, once
 //! there was one. A cut of Patroni's messages may lead to a failover, and none is promised not to happen then: another
-//! member leads, on a later timeline, and a container has run before. All else must be as in the undisturbed run.
+//! member leads, on another timeline, a container has run before, and the node that a story loses with its leader is another
+//! one. All else must be as in the undisturbed run.
 
 use ivory_core::{Kind, labels};
 
@@ -13,7 +14,8 @@ pub fn comparable(mut end: Normal, failovers: bool) -> Normal {
         let of_job = leaves.get("owner").is_some_and(|o| o.starts_with("Job "));
         let tried = of_job && leaves.get("status.phase").is_some_and(|p| p == "Failed");
         let record = name.starts_with("Endpoints ") && name.ends_with("-failover");
-        !(tried || record)
+        let node = failovers && name.starts_with("Node ");
+        !(tried || record || node)
     });
     for (name, leaves) in &mut end {
         let kind = name.split_once(' ').map_or("", |(kind, _)| kind);

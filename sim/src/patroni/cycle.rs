@@ -186,10 +186,8 @@ impl Member {
                     // "failed to start postgres": the next loop tries again (`post_recover`, Patroni 4.1.4).
                     return self.finish(cx);
                 }
-                if !self.crash_recovered {
-                    self.role = Role::Demoted;
-                    return self.release(cx, Released::Nothing);
-                }
+                self.role = Role::Demoted;
+                return self.release(cx, Released::Nothing);
             }
         }
         self.step_data(cx);

@@ -25,8 +25,8 @@ pub struct Memory {
     pub marks: BTreeMap<String, Mark>,
     /// The primary before the last step that did something, by Kubernetes and cluster.
     pub primary: BTreeMap<(KubeId, String), String>,
-    /// Whether there may be a failover more than the story tells of: the timeline may be a later one, and whoever leads
-    /// may.
+    /// Whether there may be a failover more than the story tells of, or one less: the timeline may be any, and whoever
+    /// leads may.
     pub failovers: bool,
     /// Until when it was disturbed.
     pub disturbed: Time,
@@ -222,7 +222,7 @@ fn roles(scene: &Scene<'_>, wanted: &BTreeMap<String, u64>) -> Result<(), String
 }
 
 /// Patroni writes each member's state, timeline included, as JSON into the annotation `status` of its Pod.
-fn timeline(scene: &Scene<'_>, wanted: u64, or_later: bool) -> Result<(), String> {
+fn timeline(scene: &Scene<'_>, wanted: u64, any: bool) -> Result<(), String> {
     let leaders = scene.leaders();
     let seen = leaders.first().and_then(|i| {
         let status = i.pod.as_ref()?.annotation("status")?;
@@ -230,7 +230,7 @@ fn timeline(scene: &Scene<'_>, wanted: u64, or_later: bool) -> Result<(), String
         status.get("timeline")?.as_u64()
     });
     match seen {
-        Some(seen) if seen == wanted || (or_later && seen > wanted) => Ok(()),
+        Some(seen) if seen == wanted || any => Ok(()),
         Some(seen) => Err(format!("the primary is on timeline {seen}")),
         None => Err("no primary says its timeline".to_owned()),
     }

@@ -98,6 +98,19 @@ fn a_disk_that_takes_no_writes_ends_its_server_until_it_does() {
     }
 }
 
+/// The crash recovery of a Patroni that starts anew fails like everything else: the key is not kept for it
+/// (`post_recover`, Patroni 4.1.4).
+#[test]
+fn a_leader_that_starts_anew_on_a_sick_disk_gives_the_key_up() {
+    let (mut bench, leader, _) = bench(38);
+    let disk = bench.world.kube_mut(bench.kube).volume_mut(&leader);
+    disk.expect("a volume").trouble = Some(Trouble::ReadOnly);
+    bench.kill(&leader);
+    bench.run(1.0);
+    bench.start(&leader);
+    bench.until(20.0, |b| b.leader().is_some_and(|l| l != leader));
+}
+
 /// A standby's disk, and the PANIC of a promotion.
 #[test]
 fn a_standby_whose_disk_is_full_ends_and_leads_nobody() {
