@@ -159,6 +159,13 @@ impl Object {
         self.meta.labels.get(key).map(String::as_str)
     }
 
+    /// When anybody last changed it, by its managed fields; none where that is not known.
+    #[must_use]
+    pub fn last_change(&self) -> Option<Timestamp> {
+        let times = self.meta.managed.iter().map(|m| m.time).collect::<Option<Vec<_>>>()?;
+        times.into_iter().max()
+    }
+
     /// An annotation's value.
     #[must_use]
     pub fn annotation(&self, key: &str) -> Option<&str> {

@@ -10,7 +10,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use serde_json::json;
 
 use crate::kind::Kind;
@@ -39,7 +38,7 @@ pub fn resolve(pass: &mut Pass<'_>, members: &Members) {
         return;
     }
     let record = record.clone();
-    let Some(written) = last_write(&record) else { return };
+    let Some(written) = record.last_change() else { return };
     let older = |pod: &Object| pod.meta.created_at.is_none_or(|at| at <= written);
     let pods = members.all.values().flat_map(|m| m.pods.iter().map(move |p| (m, p)));
     let suspects: Vec<(&Member, &Arc<Object>)> = pods.filter(|(_, p)| older(p)).collect();
@@ -69,12 +68,6 @@ pub fn resolve(pass: &mut Pass<'_>, members: &Members) {
         member.name
     );
     rollout::delete(pass, pod, Reason::Because { word: "BootstrapLost", text });
-}
-
-/// When anybody last changed an object; none where that is not known.
-fn last_write(object: &Object) -> Option<Timestamp> {
-    let times = object.meta.managed.iter().map(|m| m.time).collect::<Option<Vec<_>>>()?;
-    times.into_iter().max()
 }
 
 /// Whether a Pod never came to a node, or its Patroni says that it has no data and does nothing.

@@ -4,11 +4,12 @@
 //! Five parameters must never be smaller on a standby than they are on its primary. When one of them shrinks the
 //! primary goes first, otherwise it goes last, so that what goes wrong goes wrong on a replica. A standby takes the smaller
 //! value only once it has replayed the record of the primary's restart: restarted earlier it comes up with the old one,
-//! and waits again.
+//! and waits again. Each member says in its own loop that it waits, the primary perhaps last.
 
 use std::time::Duration;
 
 use crate::command::Command;
+use crate::kind::Kind;
 use crate::pass::Pass;
 use crate::patroni::status::Waiting;
 use crate::report::{Reason, Step};
@@ -62,10 +63,12 @@ pub fn one(pass: &mut Pass<'_>, members: &Members) {
         let text = format!("{what} of instance {} changes later: {hold}", next.name);
         return pass.wait(Step::Patroni, "RestartPending", text);
     }
-    if first(reasons) && members.leader().is_some_and(|leader| behind(next, leader)) {
-        pass.look_again(LOOK);
-        let text =
-            format!("{what} of instance {} changes once it has what the leader wrote", next.name);
+    if first(reasons)
+        && !leads(next)
+        && let Some((until, left)) = too_early(pass, members, next)
+    {
+        pass.look_again(left);
+        let text = format!("{what} of instance {} changes once {until}", next.name);
         return pass.wait(Step::Patroni, "RestartPending", text);
     }
     let text = format!("{what} of instance {} changes by a restart of PostgreSQL", next.name);
@@ -75,6 +78,29 @@ pub fn one(pass: &mut Pass<'_>, members: &Members) {
         member: pod.meta.name.to_string(),
     };
     pass.exec(Step::Patroni, reason, &pod, command, DEADLINE_S);
+}
+
+/// What a standby that waits for less of something waits for, and when to look again.
+fn too_early(
+    pass: &Pass<'_>,
+    members: &Members,
+    standby: &Member,
+) -> Option<(&'static str, Duration)> {
+    let scope = crate::names::scope_config(&pass.cluster.name);
+    let settings = pass.observed.find(Kind::Endpoints, &scope);
+    let changed = settings.known().and_then(|s| s.last_change());
+    let ago_s = changed.map_or(u64::MAX, |changed| {
+        u64::try_from(pass.context.now.as_second() - changed.as_second()).unwrap_or(0)
+    });
+    // In the loop in which it hears of new settings, or in the next, a member says that it waits.
+    let loop_s = u64::try_from(pass.cluster.spec.patroni.sync_period_seconds).unwrap_or(0);
+    let left_s = (2 * loop_s).saturating_sub(ago_s);
+    if left_s > 0 {
+        let until = "the leader has had the time to say whether it waits too";
+        return Some((until, Duration::from_secs(left_s)));
+    }
+    let until = "it has what the leader wrote";
+    members.leader().filter(|leader| behind(standby, leader)).map(|_| (until, LOOK))
 }
 
 /// Whether a member has less than its leader had when that last said so: it has restarted since, or it would wait itself.
@@ -163,6 +189,16 @@ mod tests {
             wait(&mut world, &replicas, &change);
             came_to(&mut world, &leader, 100);
             came_to(&mut world, &replicas[0], position);
+            assert_eq!(commands(&world.plan()).len(), restarts, "{old} {new} {position}");
+            // Settings that are new may not have come to the leader yet.
+            let now = world.now.to_string();
+            world.change(Kind::Endpoints, "hippo-ha-config", |e| {
+                e["metadata"]["managedFields"] = json!([{"manager": "Patroni", "operation": "Update",
+                    "apiVersion": "v1", "time": now, "fieldsType": "FieldsV1", "fieldsV1": {}}]);
+            });
+            let at_once = if new == "200" { restarts } else { 0 };
+            assert_eq!(commands(&world.plan()).len(), at_once, "{old} {new} {position}");
+            world.now += jiff::SignedDuration::from_secs(20);
             assert_eq!(commands(&world.plan()).len(), restarts, "{old} {new} {position}");
         }
     }
