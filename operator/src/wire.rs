@@ -8,7 +8,7 @@ use ivory_core::{Kind, Object};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::DynamicResourceScope;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// `kubectl apply` keeps its whole input here; nobody else has a use for it.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -29,7 +29,8 @@ impl Wire {
     }
 
     /// The wire form with only what is worth keeping, and the object that it describes. Of `managedFields`
-    /// our own entry is kept: no plan reads another's. Items of lists don't say their kind, so it is given.
+    /// our own entry is kept, and of Endpoints, which Patroni writes, when the others wrote: no plan reads more of
+    /// another's. Items of lists don't say their kind, so it is given.
     ///
     /// # Errors
     /// When its metadata has a wrong type.
@@ -46,7 +47,13 @@ impl Wire {
                     && e.get("subresource").is_none()
             };
             if let Value::Array(entries) = entries {
-                entries.retain(ours);
+                match kind {
+                    Kind::Endpoints => {
+                        let others = entries.iter_mut().filter(|e| !ours(e));
+                        others.for_each(|e| e["fieldsV1"] = Value::Object(Map::default()));
+                    }
+                    _ => entries.retain(ours),
+                }
             }
         }
         if let Some(Value::Object(annotations)) = value.pointer_mut("/metadata/annotations") {
@@ -145,5 +152,24 @@ mod tests {
         assert_eq!(object.annotation("kept"), Some("yes"));
         assert_eq!(object.annotation(LAST_APPLIED), None);
         assert_eq!(object.i64_at(&["spec", "a"]), Some(1));
+    }
+
+    #[test]
+    fn of_endpoints_it_is_kept_when_patroni_wrote() {
+        let entry = |manager: &str, operation: &str, time: &str| {
+            json!({"manager": manager, "operation": operation, "apiVersion": "v1",
+            "time": time, "fieldsType": "FieldsV1", "fieldsV1": {"f:metadata": {"f:annotations": {"f:config": {}}}}})
+        };
+        let wire = Wire::from(json!({
+            "metadata": {"name": "hippo-ha-config", "resourceVersion": "7", "managedFields": [
+                entry(FIELD_MANAGER, "Apply", "2026-01-01T00:00:00Z"),
+                entry("Patroni", "Update", "2026-01-01T00:00:05Z"),
+            ]},
+        }));
+        let object = wire.object(Kind::Endpoints).unwrap();
+        let at = "2026-01-01T00:00:05Z".parse().expect("a time");
+        assert_eq!(object.last_change(), Some(at));
+        let kept: Vec<bool> = object.meta.managed.iter().map(|m| m.fields.is_empty()).collect();
+        assert_eq!(kept, [false, true], "the fields of others are not");
     }
 }
