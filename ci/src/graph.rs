@@ -54,6 +54,12 @@ const RULES: &[Rule] = &[
         dev_members: &["ivory-face", "ivory-sim"],
         never: &[],
     },
+    Rule {
+        package: "ivory-fuzz",
+        members: &["ivory-core", "ivory-sim"],
+        dev_members: &[],
+        never: &[],
+    },
     Rule { package: "ivory-ci", members: &[], dev_members: &[], never: &[] },
     Rule {
         package: "ivory-real",

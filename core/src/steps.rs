@@ -1,6 +1,8 @@
 //! One pass on one screen: the steps in order, and every gate between them.
 
 #[cfg(test)]
+mod laws;
+#[cfg(test)]
 mod promises;
 #[cfg(test)]
 mod renewed_operator;

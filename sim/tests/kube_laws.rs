@@ -1,15 +1,18 @@
 //! Laws of the API server model, on random histories: server-side apply, no-op detection, the store and
 //! its log of changes.
 
-use std::collections::BTreeMap;
+#[path = "kube_laws/naive.rs"]
+mod naive;
+#[path = "kube_laws/store.rs"]
+mod store;
+
 use std::sync::Arc;
 
 use ivory_core::Kind;
 use ivory_core::object::Object;
 use ivory_core::ssa::{Schema, compare_objects, fields_of, would_change};
 use ivory_sim::kube::{
-    ApiServer, Body, ChangeType, Content, DeleteOptions, ObjectRef, Reply, Request, Response,
-    Subresource, Verb,
+    ApiServer, Body, Content, DeleteOptions, ObjectRef, Reply, Request, Response, Subresource, Verb,
 };
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
@@ -242,178 +245,10 @@ proptest! {
     }
 }
 
-/// One operation on the few objects of the naive store.
-#[derive(Clone, Debug)]
-enum Op {
-    Create(u8, u8),
-    Update(u8, u8, bool),
-    Patch(u8, u8),
-    Delete(u8, bool),
-    Hold(u8),
-    Release(u8),
-}
-
-fn op() -> impl Strategy<Value = Op> {
-    prop_oneof![
-        (0u8..4, 0u8..3).prop_map(|(n, v)| Op::Create(n, v)),
-        (0u8..4, 0u8..3, any::<bool>()).prop_map(|(n, v, stale)| Op::Update(n, v, stale)),
-        (0u8..4, 0u8..3).prop_map(|(n, v)| Op::Patch(n, v)),
-        (0u8..4, any::<bool>()).prop_map(|(n, wrong)| Op::Delete(n, wrong)),
-        (0u8..4).prop_map(Op::Hold),
-        (0u8..4).prop_map(Op::Release),
-    ]
-}
-
 fn config(name: u8, value: u8) -> Object {
     let mut object = Object::new(Kind::ConfigMap, "n", &format!("m{name}"));
     object.body_mut().insert("data".into(), json!({"v": value.to_string()}));
     object
-}
-
-/// What the naive store knows of an object.
-#[derive(Clone, PartialEq, Debug)]
-struct Naive {
-    value: String,
-    held: bool,
-    going: bool,
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
-
-    #[test]
-    fn the_store_agrees_with_a_naive_one(ops in proptest::collection::vec(op(), 1..60)) {
-        let mut cluster = Cluster::new();
-        let mut naive: BTreeMap<String, Naive> = BTreeMap::new();
-        let start = cluster.server.resource_version();
-        let forked = cluster.server.clone();
-        for op in ops {
-            let version = cluster.server.resource_version();
-            let merge = |cluster: &mut Cluster, name: u8, patch: Value| {
-                cluster.patch("t", &config(name, 0), Body::Merge(patch.into()))
-            };
-            let (reply, expected) = match op {
-                Op::Create(name, value) => {
-                    let taken = naive.contains_key(&format!("m{name}"));
-                    let reply = cluster.send("t", Verb::Create(config(name, value).into()));
-                    if !taken {
-                        let new = Naive { value: value.to_string(), held: false, going: false };
-                        naive.insert(format!("m{name}"), new);
-                    }
-                    (reply, if taken { 409 } else { 201 })
-                }
-                Op::Update(name, value, stale) => {
-                    let mut new = config(name, value);
-                    let live = cluster.live(&new);
-                    if let Some(live) = &live {
-                        new.meta.resource_version = live.meta.resource_version - u64::from(stale);
-                        new.meta.finalizers = live.meta.finalizers.clone();
-                    }
-                    let object = new.into();
-                    let reply = cluster.send("t", Verb::Update { object, subresource: Subresource::None });
-                    let entry = naive.get_mut(&format!("m{name}"));
-                    let code = match (entry, stale) {
-                        (None, _) => 404,
-                        (Some(_), true) => 409,
-                        (Some(entry), false) => {
-                            entry.value = value.to_string();
-                            200
-                        }
-                    };
-                    (reply, code)
-                }
-                Op::Patch(name, value) => {
-                    let reply = merge(&mut cluster, name, json!({"data": {"v": value.to_string()}}));
-                    let entry = naive.get_mut(&format!("m{name}"));
-                    let code = if entry.is_some() { 200 } else { 404 };
-                    entry.into_iter().for_each(|e| e.value = value.to_string());
-                    (reply, code)
-                }
-                Op::Delete(name, wrong) => {
-                    let target = ObjectRef::new(Kind::ConfigMap, "n", &format!("m{name}"));
-                    let options = DeleteOptions {
-                        uid: wrong.then(|| "nobody".into()),
-                        ..DeleteOptions::default()
-                    };
-                    let reply = cluster.send("t", Verb::Delete { target, options });
-                    let key = format!("m{name}");
-                    let code = match (naive.get_mut(&key), wrong) {
-                        (None, _) => 404,
-                        (Some(_), true) => 409,
-                        (Some(entry), false) if entry.held => {
-                            entry.going = true;
-                            200
-                        }
-                        (Some(_), false) => {
-                            naive.remove(&key);
-                            200
-                        }
-                    };
-                    (reply, code)
-                }
-                Op::Hold(name) => {
-                    let reply = merge(&mut cluster, name, json!({"metadata": {"finalizers": ["a.b/c"]}}));
-                    let code = match naive.get_mut(&format!("m{name}")) {
-                        None => 404,
-                        Some(entry) => {
-                            entry.held = true;
-                            200
-                        }
-                    };
-                    (reply, code)
-                }
-                Op::Release(name) => {
-                    let reply = merge(&mut cluster, name, json!({"metadata": {"finalizers": null}}));
-                    let key = format!("m{name}");
-                    let code = match naive.get_mut(&key) {
-                        None => 404,
-                        Some(entry) if entry.going => {
-                            naive.remove(&key);
-                            200
-                        }
-                        Some(entry) => {
-                            entry.held = false;
-                            200
-                        }
-                    };
-                    (reply, code)
-                }
-            };
-            let code = match &reply { Ok(reply) => reply.code, Err(status) => status.code };
-            prop_assert_eq!(code, expected, "{:?}", reply);
-            if reply.is_err() {
-                prop_assert_eq!(cluster.server.resource_version(), version);
-            }
-            let found: BTreeMap<_, _> = cluster
-                .server
-                .list(Kind::ConfigMap, Some("n"))
-                .map(|o| {
-                    let value = o.str_at(&["data", "v"]).unwrap_or_default().to_owned();
-                    let held = !o.meta.finalizers.is_empty();
-                    (o.meta.name.to_string(), Naive { value, held, going: o.terminating() })
-                })
-                .collect();
-            prop_assert_eq!(&found, &naive);
-        }
-        // Watching from the start leads to what is there.
-        let mut watched = BTreeMap::new();
-        let mut last = start;
-        for change in cluster.server.changes_since(start, Some(Kind::ConfigMap)).expect("remembered") {
-            prop_assert!(change.resource_version > last);
-            prop_assert_eq!(change.object.meta.resource_version, change.resource_version);
-            last = change.resource_version;
-            let name = change.object.meta.name.to_string();
-            let before = match change.what {
-                ChangeType::Deleted => watched.remove(&name),
-                _ => watched.insert(name, Arc::clone(&change.object)),
-            };
-            prop_assert_eq!(&before, &change.old);
-            prop_assert_eq!(before.is_none(), change.what == ChangeType::Added);
-        }
-        let listed: Vec<_> = cluster.server.list(Kind::ConfigMap, None).cloned().collect();
-        prop_assert_eq!(watched.into_values().collect::<Vec<_>>(), listed);
-        prop_assert_eq!(forked.list(Kind::ConfigMap, None).count(), 0, "the fork saw later writes");
-    }
 }
 
 fn list(cluster: &mut Cluster, limit: usize, token: Option<Arc<str>>) -> Response {

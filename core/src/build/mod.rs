@@ -14,4 +14,4 @@ pub mod services;
 pub mod volumes;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -3,6 +3,15 @@
 
 use std::sync::Arc;
 
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Endpoints, Event, PersistentVolumeClaim, Secret, Service, ServiceAccount,
+};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::backup_job::BackupJob;
@@ -10,8 +19,34 @@ use super::instance::Instance;
 use super::{backup_job, config_maps, disruption, instance, rbac, repo_host, services, volumes};
 use crate::cluster::Cluster;
 use crate::context::Config;
+use crate::kind::Kind;
 use crate::object::Object;
 use crate::rules::config;
+
+/// What the type of its kind reads in an object, in its wire form: a field that is misspelled or of another type is not
+/// there any more, or not the same.
+pub(crate) fn as_typed(object: &Object) -> Value {
+    fn through<T: Serialize + DeserializeOwned>(value: Value) -> Value {
+        let typed: T = serde_json::from_value(value).expect("its type reads it");
+        serde_json::to_value(typed).expect("JSON")
+    }
+    let value = object.to_value();
+    match object.kind {
+        Kind::ConfigMap => through::<ConfigMap>(value),
+        Kind::Endpoints => through::<Endpoints>(value),
+        Kind::Event => through::<Event>(value),
+        Kind::Job => through::<Job>(value),
+        Kind::PersistentVolumeClaim => through::<PersistentVolumeClaim>(value),
+        Kind::PodDisruptionBudget => through::<PodDisruptionBudget>(value),
+        Kind::Role => through::<Role>(value),
+        Kind::RoleBinding => through::<RoleBinding>(value),
+        Kind::Secret => through::<Secret>(value),
+        Kind::Service => through::<Service>(value),
+        Kind::ServiceAccount => through::<ServiceAccount>(value),
+        Kind::StatefulSet => through::<StatefulSet>(value),
+        kind => panic!("nobody builds a {kind}"),
+    }
+}
 
 fn cluster(manifest: Value, gates: &[&str]) -> Cluster {
     let mut object = Object::from_value(manifest).expect("an object");
@@ -76,6 +111,7 @@ fn built(cluster: &Cluster) -> String {
     if cluster.has_repo_host() {
         all.push(repo_host::stateful_set(cluster, "host", &claims, 1));
     }
+    all.iter().for_each(|object| assert_eq!(as_typed(object), object.to_value()));
     let text = |object: &Object| serde_saphyr::to_string(&object.to_value()).expect("YAML");
     all.iter().map(text).collect::<Vec<_>>().join("---\n")
 }

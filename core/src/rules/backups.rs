@@ -295,6 +295,21 @@ mod tests {
     }
 
     #[test]
+    fn of_two_jobs_for_one_backup_the_useless_goes() {
+        let (mut world, job) = without_backup(|_| {});
+        let mut more = world.the(Kind::Job, &job).to_value();
+        more["metadata"]["name"] = "a-second-one".into();
+        more["metadata"]["uid"] = "".into();
+        more["status"] = json!({"conditions": [{"type": "Failed", "status": "True"}]});
+        world.put(Object::from_value(more).expect("a Job"));
+        world.settle();
+        let left: Vec<_> = world.all(Kind::Job).iter().map(|j| j.meta.name.to_string()).collect();
+        assert_eq!(left, [job]);
+        let complete = world.condition("PGBackRestReplicaCreate").map(|c| c.0);
+        assert_eq!(complete.as_deref(), Some("True"));
+    }
+
+    #[test]
     fn a_job_counts_for_the_settings_and_the_volume_that_it_was_made_for() {
         let annotation = |key: &'static str| {
             move |job: &mut serde_json::Value| job["metadata"]["annotations"][key] = "other".into()

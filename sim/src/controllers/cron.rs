@@ -171,7 +171,8 @@ fn go_duration(text: &str) -> Result<Span, InvalidSchedule> {
         micros += amount * factor;
         rest = &rest[unit.len()..];
     }
-    if text.trim().is_empty() {
+    // Go counts nanoseconds in 63 bits: some 292 years.
+    if text.trim().is_empty() || micros * 1e3 > i64::MAX as f64 {
         return Err(wrong());
     }
     #[allow(clippy::cast_possible_truncation)]
@@ -326,6 +327,7 @@ mod tests {
             "@fortnightly",
             "@every",
             "@every x",
+            "@every 2562048h",
             "* * * foo *",
             "L * * * *",
             "-1 * * * *",

@@ -104,7 +104,6 @@ impl ApiServer {
         let Some(old) = self.get(kind, &target.namespace, &target.name).map(Arc::clone) else {
             return self.apply_new(cx, desired, &wanted, who, ignored);
         };
-        self.check_preconditions(&old, desired)?;
         let mut managed = Arc::clone(&old.meta.managed);
         if managed.is_empty() {
             // What was there before anybody's fields were tracked belongs to a manager of this name.
@@ -117,6 +116,8 @@ impl ApiServer {
         let applied =
             apply(self.schema(kind), &live, &managed, &wanted, who, force, ignored, Some(cx.now))
                 .map_err(|conflicts| conflict_status(&conflicts))?;
+        // Whoever means another object and takes a field is told of the field, as by a real server.
+        self.check_preconditions(&old, desired)?;
         let new = with_view(&old, applied.view);
         self.finish(cx, &old, new, subresource, Some(applied.managed))
     }
