@@ -80,15 +80,19 @@ pub(super) fn edit(text: &str, sites: &[&Site]) -> Edited {
 pub(super) fn culprits(places: &[Place], spans: &[Range<usize>]) -> Vec<(String, String)> {
     let meets = |a: &Range<usize>, b: &Range<usize>| a.start < b.end && b.start < a.end;
     let holds = |a: &Range<usize>, b: &Range<usize>| a.start <= b.start && b.end <= a.end;
+    // What has a whole switch in it is about that one only if it is all of it: others are deeper inside.
+    let cuts = |a: &Range<usize>, b: &Range<usize>| meets(a, b) && !holds(b, a);
     let keys = |fits: &dyn Fn(&Place) -> bool| -> Vec<(String, String)> {
         places.iter().filter(|p| fits(p)).map(|p| p.key.clone()).collect()
     };
     for span in spans {
-        for relation in [holds, meets] {
-            let found = keys(&|place| place.inserted.iter().any(|text| relation(text, span)));
-            if !found.is_empty() {
-                return found;
-            }
+        let of_texts = |relation: &dyn Fn(&Range<usize>, &Range<usize>) -> bool| {
+            keys(&|place| place.inserted.iter().any(|text| relation(text, span)))
+        };
+        let all_of_it = keys(&|place| place.whole() == *span);
+        let found = [all_of_it, of_texts(&holds), of_texts(&cuts)];
+        if let Some(found) = found.into_iter().find(|found| !found.is_empty()) {
+            return found;
         }
     }
     let around = |span: &Range<usize>| {
@@ -123,5 +127,9 @@ mod tests {
         assert_eq!(find("return false"), "returns false #1");
         assert_eq!(find("(b == c) ||"), "&& to || #1");
         assert_eq!(find("& d"), "&& to || #1", "the innermost around it");
+        let whole = edited.text.find("(if").expect("there")..edited.text.len() - " }\n".len();
+        let key = |key: (String, String)| key.0;
+        let about: Vec<_> = culprits(&edited.places, &[whole]).into_iter().map(key).collect();
+        assert_eq!(about, ["f.rs::a && to || #1"], "and none of those inside");
     }
 }

@@ -132,6 +132,14 @@ mod tests {
             world.settle();
             let told = told.map(|(status, reason)| (status.to_owned(), reason.to_owned()));
             assert_eq!(world.condition(TYPE), told, "{ahead:?} before the end");
+            let said = world.cluster().condition(TYPE).map(|c| c["message"].to_string());
+            let will_end = said.map(|text| text.contains(" ends at "));
+            assert_eq!(will_end, told.map(|told| told.1 == "ExpiresSoon"));
+            if ahead == days(31) {
+                world.now = end - days(30);
+                let texts = crate::test_support::texts(&world.plan()).join("\n");
+                assert!(texts.contains("ExpiresSoon"), "to the second: {texts}");
+            }
         }
         let reasons: Vec<String> = world
             .all(Kind::Event)

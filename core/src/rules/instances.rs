@@ -162,4 +162,18 @@ mod tests {
         world.settle();
         assert_eq!(method(&world).as_deref(), Some("1"));
     }
+
+    #[test]
+    fn another_list_of_the_same_length_is_another_list() {
+        let tolerating = |taint: &str| json!([{"key": taint, "operator": "Exists"}]);
+        let mut spec = spec(1);
+        spec["instances"][0]["tolerations"] = tolerating("one");
+        let mut world = World::new(spec);
+        world.settle();
+        world.edit(|s| s["instances"][0]["tolerations"] = tolerating("other"));
+        world.settle();
+        let set = world.the(Kind::StatefulSet, &world.leader());
+        let found = set.at(&["spec", "template", "spec", "tolerations"]);
+        assert_eq!(found, Some(&tolerating("other")));
+    }
 }

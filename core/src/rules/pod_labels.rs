@@ -147,4 +147,14 @@ mod tests {
         let said = format!("{:?}", plan.report.lines);
         assert!(said.contains("NameTaken") && said.contains(&pod), "{said}");
     }
+
+    #[test]
+    fn a_pod_on_its_way_out_gets_nothing_back() {
+        let mut world = World::settled(2);
+        let pod = names::pod_of(&world.leader());
+        world.dead.insert(pod.clone());
+        world.delete(Kind::Pod, &pod);
+        world.strip(Kind::Pod, &pod, labels::INSTANCE_SET);
+        assert_eq!(relabelled(&world.plan()), []);
+    }
 }

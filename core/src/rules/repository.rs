@@ -153,9 +153,9 @@ fn remember(pass: &mut Pass<'_>, claims: &[Arc<Object>], hosts: &[Arc<Object>]) 
 mod tests {
     use serde_json::{Value, json};
 
-    use crate::Kind;
     use crate::command::Command;
     use crate::test_support::{World, claim, spec, taken};
+    use crate::{Kind, names};
 
     fn stanzas(world: &World) -> usize {
         world.commands.iter().filter(|(_, c)| matches!(c, Command::StanzaCreate { .. })).count()
@@ -261,5 +261,28 @@ mod tests {
                 .all(|j| jobs.iter().all(|old| old.meta.uid != j.meta.uid));
             assert_eq!(anew, case != "a wiped status", "{case}: a backup is taken");
         }
+    }
+
+    #[test]
+    fn the_order_of_repositories_in_the_spec_restarts_nobody() {
+        let mut turned = two();
+        turned["backups"]["pgbackrest"]["repos"].as_array_mut().expect("repos").reverse();
+        let template = |spec: Value| {
+            let mut world = World::new(spec);
+            world.settle();
+            let host = world.the(Kind::StatefulSet, &names::repo_host("hippo"));
+            host.at(&["spec", "template", "spec", "volumes"]).cloned()
+        };
+        assert_eq!(template(two()), template(turned));
+    }
+
+    #[test]
+    fn settings_of_pgbackrest_come_back() {
+        let mut world = World::settled(1);
+        let name = names::pgbackrest_config("hippo");
+        let before = world.the(Kind::ConfigMap, &name).body.clone();
+        world.remove(Kind::ConfigMap, &name);
+        world.settle();
+        assert_eq!(world.the(Kind::ConfigMap, &name).body, before);
     }
 }

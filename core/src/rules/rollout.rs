@@ -143,6 +143,13 @@ mod tests {
         world.round();
         let plan = world.plan();
         assert!(matches!(commands(&plan)[..], [(_, Command::Checkpoint { .. })]));
+        let times = plan.writes.iter().find_map(|w| match &w.op {
+            Op::Exec { command: Command::Checkpoint { timeout_s }, deadline_s, .. } => {
+                Some((*timeout_s, *deadline_s))
+            }
+            _ => None,
+        });
+        assert!(times.is_some_and(|(own, ours)| own < ours), "it ends by itself: {times:?}");
         assert_eq!(deletes(&plan), [format!("Pod {}-0", world.leader())]);
         // The status does not claim to be done, and is not lost when the checkpoint fails.
         world.failing.insert("checkpoint");
@@ -277,5 +284,27 @@ mod tests {
         let pod = world.the(Kind::Pod, name);
         let version = version.expect("anything that happened since may have made it the leader");
         assert_eq!((uid, version), (&pod.meta.uid, pod.meta.resource_version));
+    }
+
+    #[test]
+    fn one_that_comes_up_is_looked_at_again_soon() {
+        let mut world = World::settled(3);
+        let replicas = world.replicas();
+        world.edit(|s| restart(s, "once"));
+        world.round();
+        let now = crate::object::time_text(world.now);
+        for (replica, said) in replicas.iter().zip(["running", "starting"]) {
+            let pod = names::instance_pod(replica);
+            world.dead.insert(pod.clone());
+            world.change(Kind::Pod, &pod, |p| {
+                p["status"]["conditions"][0]["status"] = "False".into();
+                p["status"]["conditions"][0]["lastTransitionTime"] = now.clone().into();
+                let status = serde_json::json!({"role": "replica", "state": said});
+                p["metadata"]["annotations"]["status"] = status.to_string().into();
+            });
+        }
+        let plan = world.plan();
+        assert_eq!(deletes(&plan), [""; 0]);
+        assert_eq!(plan.requeue, Some(std::time::Duration::from_secs(10)));
     }
 }

@@ -237,4 +237,49 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn a_service_on_its_way_out_and_a_strangers_keep_their_selectors() {
+        for stranger in [false, true] {
+            let mut world = World::settled(1);
+            world.change(Kind::Service, "hippo-primary", |s| {
+                s["spec"]["selector"] = json!({"app": "evil"});
+                if stranger {
+                    s["metadata"]["ownerReferences"] = json!([]);
+                } else {
+                    s["metadata"]["finalizers"] = json!(["somebody/else"]);
+                }
+            });
+            if !stranger {
+                world.delete(Kind::Service, "hippo-primary");
+            }
+            let written = crate::test_support::texts(&world.plan());
+            let patched = written.iter().find(|t| t.contains("patch Service"));
+            assert_eq!(patched, None);
+        }
+    }
+
+    #[test]
+    fn patronis_record_is_not_written_while_nothing_is_missing() {
+        let mut world = World::new(spec(1));
+        world.settle_with(|world, plan| {
+            let written = crate::test_support::texts(plan);
+            let record = written.iter().find(|t| t.contains("Endpoints hippo-ha "));
+            let there = world.get(Kind::Endpoints, "hippo-ha").is_some();
+            assert!(record.is_none() || !there, "{record:?}");
+        });
+    }
+
+    #[test]
+    fn a_spec_that_can_not_be_followed_has_services_only_where_databases_run() {
+        for (mut world, expected) in [(World::new(spec(1)), 0), (World::settled(1), 5)] {
+            world.edit(|s| s["standby"] = json!({"enabled": true}));
+            for service in world.all(Kind::Service) {
+                world.remove(Kind::Service, &service.meta.name);
+            }
+            let written = crate::test_support::texts(&world.plan());
+            let applied = written.iter().filter(|t| t.contains("apply Service "));
+            assert_eq!(applied.count(), expected, "{written:?}");
+        }
+    }
 }

@@ -285,4 +285,27 @@ mod tests {
         });
         assert_eq!(asked(&world, &host), 0);
     }
+
+    #[test]
+    fn without_a_leader_the_others_stop_once_it_is_known_who_led() {
+        let mut world = World::settled(2);
+        let phase = |world: &mut World| {
+            let said = format!("{:?}", world.plan().report.lines);
+            (said.contains("nobody knows"), said.contains("the instances stop"))
+        };
+        let lead = |w: &mut World, pod: &str| {
+            w.change(Kind::Endpoints, "hippo-ha", |e| {
+                e["metadata"]["annotations"]["leader"] = pod.into();
+            });
+        };
+        let leader = names::instance_pod(&world.leader());
+        world.edit(|s| s["shutdown"] = true.into());
+        let mut unknown = world.clone();
+        lead(&mut unknown, "");
+        assert_eq!(phase(&mut unknown), (true, false));
+        let plan = world.plan();
+        world.execute(&plan, usize::MAX).expect("no refusal");
+        lead(&mut world, "");
+        assert_eq!(phase(&mut world), (false, true), "{leader} led");
+    }
 }

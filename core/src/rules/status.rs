@@ -583,4 +583,17 @@ mod tests {
             assert!(!text.contains(image) && parts == 0, "{text}");
         }
     }
+
+    #[test]
+    fn a_status_lands_on_the_cluster_that_was_read_or_nowhere() {
+        let mut world = crate::test_support::World::settled(1);
+        world.edit(|s| s["shutdown"] = true.into());
+        let version = world.cluster().meta.resource_version.to_string();
+        let plan = world.plan();
+        let told = plan.writes.iter().find_map(|w| match &w.op {
+            crate::plan::Op::Status { patch, .. } if w.step == Step::Status => Some(patch),
+            _ => None,
+        });
+        assert_eq!(told.expect("a status")["metadata"]["resourceVersion"], version);
+    }
 }

@@ -151,6 +151,11 @@ mod tests {
         };
         assert_eq!(asked(&world), 0);
         let instance = world.instances()[0].clone();
+        let mut starts = world.clone();
+        starts.change(Kind::Pod, &names::instance_pod(&instance), |pod| {
+            pod["status"]["conditions"] = json!([{"type": "Ready", "status": "False"}]);
+        });
+        assert_eq!(asked(&starts), 0, "it has not failed");
         can_start(&mut world, &instance, false);
         assert_eq!(asked(&world), 1);
     }

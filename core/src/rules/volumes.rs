@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn what_becomes_of_a_changed_claim() {
-        let size: [(Change, bool, &str, &str); 9] = [
+        let size: [(Change, bool, &str, &str); 10] = [
             (|_| {}, true, "1Gi", "InSync"),
             (|c| c["resources"]["requests"]["storage"] = "3Gi".into(), true, "3Gi", "InSync"),
             (
@@ -181,6 +181,17 @@ mod tests {
                 |c| {
                     c["accessModes"] = json!(["ReadWriteMany"]);
                     c["resources"]["requests"]["storage"] = "3Gi".into();
+                },
+                true,
+                "3Gi",
+                "VolumeImmutable",
+            ),
+            (
+                |c| {
+                    *c = json!({
+                        "accessModes": ["ReadWriteMany"], "storageClassName": "slow",
+                        "resources": {"requests": {"storage": "3Gi"}},
+                    });
                 },
                 true,
                 "3Gi",

@@ -155,7 +155,8 @@ fn what_only_asks_is_a_query() {
 
 #[test]
 fn a_command_is_read_back_from_its_words() {
-    for command in [switchover(), Command::BackupInfo, Command::WalDirectory] {
+    let queries = [Command::BackupInfo, Command::WalDirectory, Command::VolumeState];
+    for command in queries.into_iter().chain([switchover()]) {
         let rendered = command.render();
         assert_eq!(Command::parse(&rendered.argv, rendered.stdin.as_ref()), Some(command));
     }
