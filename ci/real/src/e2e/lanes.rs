@@ -1,5 +1,5 @@
 //! Several stories at a time: each lane is a namespace of its own, in which one story after the other is played.
-//! A story that breaks what all share, or names namespaces itself, is played alone.
+//! A story that breaks what all share, or names namespaces itself, in manifests or in certificates, is played alone.
 
 use ivory_core::Kind;
 use ivory_sim::scenario::language::{Act, Scenario, Step};
@@ -44,6 +44,11 @@ impl Road<'_> {
     fn manifest(&self, manifest: &mut Value) -> bool {
         let kind = manifest["kind"].as_str().unwrap_or_default();
         if !Kind::ALL.iter().any(|k| k.name() == kind && k.namespaced()) {
+            return false;
+        }
+        // The names in a certificate are signed.
+        let texts = manifest["stringData"].as_object().into_iter().flat_map(|data| data.values());
+        if texts.filter_map(Value::as_str).any(|text| text.contains("BEGIN CERTIFICATE")) {
             return false;
         }
         self.addresses(manifest);
@@ -105,6 +110,15 @@ mod tests {
             Some("- connect: {secret: a-pguser-b, namespace: there}"),
         );
         check("- connect: {secret: a-pguser-b, namespace: other}", None);
+        let secret = |key: &str| {
+            format!(
+                "- apply: {{apiVersion: v1, kind: Secret, metadata: {{name: a, namespace: NS}}, stringData: {{key: {key}}}}}"
+            )
+        };
+        let [here, there] = ["ivory-operator", "there"].map(|ns| secret("word").replace("NS", ns));
+        check(&here, Some(&there));
+        let signed = secret("-----BEGIN CERTIFICATE-----").replace("NS", "ivory-operator");
+        check(&signed, None);
         check("- delete: cluster", Some("- delete: cluster"));
     }
 

@@ -32,7 +32,7 @@ use crate::scenario::parse::load;
 
 /// The stories that are swept by default: one of each kind of deed. Those left out repeat one of them with other
 /// figures, or are long.
-const CORE: [&str; 26] = [
+const CORE: [&str; 28] = [
     "all-statefulsets-deleted",
     "bad-image",
     "certificates",
@@ -52,9 +52,11 @@ const CORE: [&str; 26] = [
     "pvc-resize",
     "replica-volume-deleted",
     "replicas-added-and-removed",
+    "restarted-while-replicas-start",
     "rolling-change",
     "second-set",
     "service-deletion",
+    "set-replaced-while-down",
     "shutdown",
     "stranger-edits",
     "switchover",
