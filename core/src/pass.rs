@@ -474,4 +474,16 @@ mod tests {
         [5, 3, 7].iter().for_each(|s| pass.look_again(Duration::from_secs(*s)));
         assert_eq!(pass.finish().requeue, Some(Duration::from_secs(3)));
     }
+
+    #[test]
+    fn a_planned_deletion_is_a_write_to_that_object_and_to_no_other() {
+        let world = World::settled(1);
+        let (observed, context) = (world.observed(), world.context());
+        let cluster = Cluster::read(&world.cluster(), &world.config).expect("a cluster");
+        let mut memo = Memo::default();
+        let mut pass = Pass::new(&observed, &context, &cluster, &mut memo);
+        pass.delete(Step::Services, world.the(Kind::Service, REPLICAS), Reason::Deleting);
+        assert!(pass.writes_to(Kind::Service, REPLICAS) && pass.deletes(Kind::Service, REPLICAS));
+        assert!(!pass.writes_to(Kind::Endpoints, REPLICAS) && !pass.writes_to(Kind::Service, "x"));
+    }
 }

@@ -186,4 +186,19 @@ mod tests {
         world.settle();
         assert_eq!((asked(&world), word(&world)), (Vec::new(), None));
     }
+
+    #[test]
+    fn until_the_first_backup_is_made_it_is_asked_often() {
+        let mut world = World::settled(1);
+        let age = |world: &World| {
+            let observed = world.observed();
+            let asked = observed.answers.keys().find(|q| q.command == Command::ArchiveState);
+            asked.map(|q| q.max_age_s)
+        };
+        assert_eq!(age(&world), Some(CALM_S));
+        world.change(Kind::IvoryCluster, CLUSTER, |c| {
+            c["status"]["pgbackrest"]["repos"][0]["replicaCreateBackupComplete"] = json!(null);
+        });
+        assert_eq!(age(&world), Some(TROUBLED_S));
+    }
 }

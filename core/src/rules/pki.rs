@@ -476,4 +476,13 @@ mod tests {
         let refused = world.execute(&plan, usize::MAX);
         assert!(refused.is_err_and(|r| r.0.contains("modified")), "{:?}", texts(&plan));
     }
+
+    #[test]
+    fn a_secret_that_is_lost_while_no_root_changes_has_no_change_to_tell_of() {
+        let mut world = World::settled(1);
+        world.remove(Kind::Secret, "hippo-cluster-cert");
+        world.settle();
+        let secret = world.the(Kind::Secret, "hippo-cluster-cert");
+        assert_eq!(secret.annotation(crate::labels::TRUST_CHANGED), None);
+    }
 }

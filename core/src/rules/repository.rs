@@ -285,4 +285,18 @@ mod tests {
         world.settle();
         assert_eq!(world.the(Kind::ConfigMap, &name).body, before);
     }
+
+    #[test]
+    fn a_repository_that_left_its_volume_has_none() {
+        let mut world = World::settled(1);
+        let volume = |world: &World| {
+            world.cluster().at(&["status", "pgbackrest", "repos"]).map(|r| r[0]["volume"].clone())
+        };
+        assert!(volume(&world).is_some_and(|v| v.is_string()));
+        world.edit(|s| {
+            s["backups"]["pgbackrest"]["repos"] = json!([{"name": "repo1", "gcs": {"bucket": "b"}}])
+        });
+        world.settle();
+        assert_eq!(volume(&world), Some(Value::Null));
+    }
 }

@@ -308,4 +308,17 @@ mod tests {
         lead(&mut world, "");
         assert_eq!(phase(&mut world), (false, true), "{leader} led");
     }
+
+    #[test]
+    fn one_that_is_to_lead_and_does_not_yet_is_not_written_down() {
+        let mut world = World::settled(2);
+        let leader = names::instance_pod(&world.leader());
+        world.change(Kind::Pod, &leader, |p| {
+            let status = json!({"state": "running", "role": "replica"});
+            p["metadata"]["annotations"]["status"] = status.to_string().into();
+        });
+        world.edit(|s| s["shutdown"] = true.into());
+        let said = format!("{:?}", world.plan().report.lines);
+        assert!(said.contains("nobody knows which one may stop last"), "{said}");
+    }
 }
