@@ -370,4 +370,11 @@ mod tests {
         assert!(!world.commands.iter().any(|(_, c)| matches!(c, Command::StanzaCreate { .. })));
         assert!(world.all(Kind::Job).is_empty());
     }
+
+    #[test]
+    fn a_backup_that_waits_for_nobody_says_no_more() {
+        let (mut world, job) = without_backup(|j| j["status"] = json!({}));
+        let texts = crate::test_support::texts(&world.plan());
+        assert!(texts.iter().any(|t| t.ends_with(&format!("backup Job {job} runs"))), "{texts:?}");
+    }
 }

@@ -252,4 +252,23 @@ mod tests {
         let claim = world.the(Kind::PersistentVolumeClaim, &name);
         assert_eq!(claim.str_at(&["spec", "resources", "requests", "storage"]), Some("3Gi"));
     }
+
+    #[test]
+    fn the_class_of_attributes_changes_with_whatever_else_does() {
+        let mut world = World::settled(1);
+        world.change(Kind::StorageClass, "fast", |c| c["allowVolumeExpansion"] = true.into());
+        world.edit(|s| {
+            let claim = &mut s["instances"][0]["dataVolumeClaimSpec"];
+            claim["volumeAttributesClassName"] = "gold".into();
+            claim["resources"]["requests"]["storage"] = "3Gi".into();
+        });
+        let claim = names::data_volume(&world.leader());
+        let asked = world.plan().writes.iter().find_map(|w| match &w.op {
+            crate::plan::Op::Apply { object } if *object.meta.name == *claim => {
+                Some(object.at(&["spec", "volumeAttributesClassName"]).cloned())
+            }
+            _ => None,
+        });
+        assert_eq!(asked, Some(Some("gold".into())));
+    }
 }
