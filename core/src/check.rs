@@ -174,7 +174,8 @@ fn deletion(
             let set = object.label(labels::INSTANCE_SET);
             let claims = observed.labelled(Kind::PersistentVolumeClaim);
             let claims = claims.known().copied().unwrap_or_default();
-            let here = claims.iter().filter(|c| {
+            let claims = claims.iter().chain(observed.unlabelled(Kind::PersistentVolumeClaim));
+            let here = claims.filter(|c| {
                 c.label(labels::INSTANCE_SET) == set
                     && c.label(labels::ROLE) == Some(labels::role::PGDATA)
                     && !c.terminating()

@@ -16,8 +16,9 @@ use crate::memo::Memo;
 use crate::names::FIELD_MANAGER;
 use crate::object::Object;
 use crate::observed::Observed;
-use crate::plan::{Op, Plan, Propagation, Write};
+use crate::plan::{NEVER, Op, Plan, Propagation, Write};
 use crate::read::Read;
+use crate::reads::NAMED;
 use crate::report::{Outcome, Reason, Report, Step};
 use crate::{labels, ssa};
 
@@ -168,13 +169,19 @@ impl<'a> Pass<'a> {
             }
             Read::Absent => {
                 // What was drawn at random is created bare first, which proves that it was not there.
-                let reason = if self.writes_to(kind, &name) {
+                if self.writes_to(kind, &name) {
                     let text = format!("{kind} {name} gets its content");
-                    Reason::Because { word: "Content", text }
-                } else {
-                    Reason::Missing { kind, name: name.to_string() }
-                };
-                self.write(step, reason, Op::Apply { object: desired });
+                    let reason = Reason::Because { word: "Content", text };
+                    self.write(step, reason, Op::Apply { object: desired });
+                    return Ensured::Writes;
+                }
+                let mut object = desired;
+                if NAMED.contains(&kind) {
+                    Arc::make_mut(&mut object).meta.resource_version = NEVER;
+                }
+                // Any other may be there without its label. Its name has the cluster's UID in it.
+                let reason = Reason::Missing { kind, name: name.to_string() };
+                self.write(step, reason, Op::Apply { object });
                 Ensured::Writes
             }
             Read::Known(live) => {
@@ -395,6 +402,9 @@ mod tests {
         let (ensured, plan) = ensure(&world);
         assert_eq!(ensured, Ensured::Writes, "{:?}", texts(&plan));
         assert_eq!(plan.requeue, None);
+        // Sent late, it does not land on what another has made since.
+        let Op::Apply { object } = &plan.writes[0].op else { panic!("{:?}", texts(&plan)) };
+        assert_eq!(object.meta.resource_version, NEVER);
     }
 
     #[test]

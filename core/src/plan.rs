@@ -39,11 +39,17 @@ pub struct Write {
     pub op: Op,
 }
 
+/// A resourceVersion that no object ever has: etcd counts from 1, and the first write makes it 2. A server-side apply that
+/// names it creates what is not there, and answers with a conflict if it is (`ci/conformance/scripts/creation.yaml`). So
+/// a write that was sent long ago by a dead operator can't change what was made since, under a name that is used again.
+pub const NEVER: u64 = 1;
+
 /// What a write does.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Op {
     /// Server-side apply with our field manager and `force`. `object` holds exactly the fields that are
-    /// ours; with a UID in its metadata it applies to that life of the object only.
+    /// ours; with a UID in its metadata it applies to that life of the object only, with a resourceVersion to that
+    /// version, and with [`NEVER`] to none: it creates.
     Apply {
         /// The object.
         object: Arc<Object>,

@@ -1,6 +1,9 @@
 //! What a plan may look at: the driver fetches exactly this, and derives its watches from it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde_json::Value;
 
 use crate::kind::Kind;
 use crate::object::Object;
@@ -24,6 +27,10 @@ pub const LABELLED: &[Kind] = &[
     Kind::Role,
     Kind::RoleBinding,
 ];
+
+/// The kinds of which every instance has objects of its own.
+const OF_INSTANCES: [Kind; 5] =
+    [Kind::StatefulSet, Kind::Pod, Kind::PersistentVolumeClaim, Kind::ConfigMap, Kind::Secret];
 
 /// The kinds of which objects are read by name as well, whatever labels they bear.
 pub const NAMED: &[Kind] = &[
@@ -70,32 +77,51 @@ pub fn reads(cluster: &Object) -> Vec<ReadKey> {
     keys
 }
 
-/// What the first look calls for: StatefulSet and Pod of each instance of which another object was seen, and the
-/// repository host's Pod, when they were not seen themselves. They may not be there; or a stranger took away the
-/// label by which they are listed, and only a read by name can tell. A Pod without that label is nobody's: its
-/// StatefulSet lets it go and can't make another.
+/// What the first look calls for: everything of each instance of which an object was seen, and the repository host's Pod,
+/// when they were not seen themselves. They may not be there; or a stranger took away the label by which they are listed,
+/// and only a read by name can tell. A Pod without that label is nobody's: its StatefulSet lets it go and can't
+/// make another. What is there can't be created, so whatever is created has to be looked for.
 #[must_use]
 pub fn second_look(observed: &Observed) -> Vec<ReadKey> {
-    let listed = |kind| observed.labelled(kind).known().copied();
-    let (Some(sets), Some(pods), Some(claims)) =
-        (listed(Kind::StatefulSet), listed(Kind::Pod), listed(Kind::PersistentVolumeClaim))
-    else {
-        return Vec::new();
-    };
-    let seen = sets.iter().chain(pods).chain(claims);
-    let instances: BTreeSet<&str> =
-        seen.filter_map(|o| members::identity(o, labels::INSTANCE)).collect();
-    let wanted_sets = instances.iter().map(|&i| (Kind::StatefulSet, i.to_owned()));
-    let workloads: BTreeSet<&str> =
-        sets.iter().map(|s| &*s.meta.name).chain(instances.iter().copied()).collect();
-    let wanted_pods = workloads.into_iter().map(|w| (Kind::Pod, names::pod_of(w)));
-    let unseen = |(kind, name): &(Kind, String)| {
-        let listed = if *kind == Kind::Pod { pods } else { sets };
-        listed.iter().all(|o| *o.meta.name != **name)
-    };
+    let listed: Option<BTreeMap<Kind, &[Arc<Object>]>> =
+        OF_INSTANCES.iter().map(|&kind| Some((kind, *observed.labelled(kind).known()?))).collect();
+    let Some(listed) = listed else { return Vec::new() };
+    let sets = listed[&Kind::StatefulSet];
+    let seen = [Kind::StatefulSet, Kind::Pod, Kind::PersistentVolumeClaim];
+    let instances: BTreeSet<&str> = seen
+        .iter()
+        .flat_map(|kind| listed[kind])
+        .filter_map(|o| members::identity(o, labels::INSTANCE))
+        .collect();
+    let mut wanted: BTreeSet<(Kind, String)> = BTreeSet::new();
+    for &instance in &instances {
+        wanted.extend([
+            (Kind::StatefulSet, instance.to_owned()),
+            (Kind::ConfigMap, names::instance_config(instance)),
+            (Kind::Secret, names::instance_certs(instance)),
+        ]);
+        let claims = claims(&observed.cluster, instance).into_iter();
+        wanted.extend(claims.map(|claim| (Kind::PersistentVolumeClaim, claim)));
+    }
+    let workloads = sets.iter().map(|s| &*s.meta.name).chain(instances.iter().copied());
+    wanted.extend(workloads.map(|w| (Kind::Pod, names::pod_of(w))));
+    wanted.retain(|(kind, name)| listed[kind].iter().all(|o| *o.meta.name != **name));
     let namespace = observed.cluster.meta.namespace.to_string();
     let one = |(kind, name)| ReadKey::One { kind, namespace: namespace.clone(), name };
-    wanted_sets.chain(wanted_pods).filter(unseen).map(one).collect()
+    wanted.into_iter().map(one).collect()
+}
+
+/// The claims that an instance may have by the spec.
+fn claims(cluster: &Object, instance: &str) -> Vec<String> {
+    let sets = cluster.at(&["spec", "instances"]).and_then(Value::as_array).into_iter().flatten();
+    let of_set = |set: &Value| {
+        let wal = set.get("walVolumeClaimSpec").map(|_| names::wal_volume(instance));
+        let tablespaces = set["tablespaceVolumes"].as_array().into_iter().flatten();
+        let named = tablespaces.filter_map(|t| t["name"].as_str());
+        let named = named.map(|t| names::tablespace_volume(instance, t));
+        named.chain(wal).collect::<Vec<_>>()
+    };
+    sets.flat_map(of_set).chain([names::data_volume(instance)]).collect()
 }
 
 /// Objects whose names follow from the cluster's. They are read by name as well as by label: one without
@@ -184,5 +210,38 @@ mod tests {
         let mut both = vec![gone, kept];
         both.sort();
         assert_eq!(names, both);
+    }
+
+    #[test]
+    fn everything_of_an_instance_is_looked_for_by_its_name() {
+        let mut spec = crate::test_support::spec(1);
+        let claim = crate::test_support::claim("1Gi");
+        spec["instances"][0]["walVolumeClaimSpec"] = claim.clone();
+        let tablespace = serde_json::json!([{"name": "fast", "dataVolumeClaimSpec": claim}]);
+        spec["instances"][0]["tablespaceVolumes"] = tablespace;
+        let mut world = World::new(spec);
+        world.settle();
+        let instance = world.leader();
+        let all: BTreeSet<String> = [
+            names::data_volume(&instance),
+            names::wal_volume(&instance),
+            names::tablespace_volume(&instance, "fast"),
+            names::instance_config(&instance),
+            names::instance_certs(&instance),
+        ]
+        .into();
+        for (kind, name) in [Kind::PersistentVolumeClaim, Kind::ConfigMap, Kind::Secret]
+            .into_iter()
+            .flat_map(|kind| all.iter().map(move |name| (kind, name)))
+        {
+            if world.all(kind).iter().any(|o| *o.meta.name == **name) {
+                world.strip(kind, name, labels::CLUSTER);
+            }
+        }
+        let found = second_look(&world.observed()).into_iter().filter_map(|key| match key {
+            ReadKey::One { kind, name, .. } if kind != Kind::StatefulSet => Some(name),
+            _ => None,
+        });
+        assert_eq!(found.collect::<BTreeSet<_>>(), all);
     }
 }

@@ -116,13 +116,22 @@ impl Status {
     }
 
     /// Whether it follows its leader without a gap. Before Patroni 3.0.4 no member says so, and then a
-    /// replica that runs is taken to.
+    /// replica that runs is taken to. From then on who says nothing does not stream.
     #[must_use]
     pub fn streaming(&self) -> bool {
-        let streams = |state: &String| state == "streaming";
-        self.role == Role::Replica
-            && self.running()
-            && self.replication_state.as_ref().is_none_or(streams)
+        let streams = match &self.replication_state {
+            Some(state) => state == "streaming",
+            None => !self.tells_replication(),
+        };
+        self.role == Role::Replica && self.running() && streams
+    }
+
+    /// Whether its Patroni is one that says `replication_state`.
+    fn tells_replication(&self) -> bool {
+        let numbers = |text: &String| -> Vec<u32> {
+            text.split('.').map_while(|part| part.parse().ok()).collect()
+        };
+        self.version.as_ref().is_some_and(|version| numbers(version) >= vec![3, 0, 4])
     }
 }
 
@@ -145,8 +154,10 @@ fn waiting(reasons: Option<&Value>) -> Vec<Waiting> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
 
     /// What Patroni 4.1 wrote on a leader that waits for a restart.
     const LEADER: &str = r#"{"conn_url":"postgres://10.0.0.5:5432/postgres","api_url":"https://hippo-00-aaaa-0.hippo-pods:8008/patroni","state":"running","role":"primary","version":"4.1.5","xlog_location":50332000,"timeline":3,"pending_restart":true,"pending_restart_reason":{"jit":{"old_value":"on","new_value":"off"}}}"#;
@@ -188,13 +199,24 @@ mod tests {
             ("uninitialized", "creating replica", "", false, false),
             ("queen", "running", "streaming", false, false),
         ] {
-            let mut value = serde_json::json!({"role": role, "state": state});
+            let mut value = json!({"role": role, "state": state});
             if !replication.is_empty() {
                 value["replication_state"] = replication.into();
             }
             let status = Status::parse(&value.to_string()).expect("readable");
             let found = (status.writable(), status.streaming());
             assert_eq!(found, (writable, streaming), "{value}");
+        }
+    }
+
+    #[test]
+    fn who_could_say_that_it_streams_and_does_not_is_not_taken_to() {
+        for (version, streams) in
+            [("2.1.4", true), ("3.0.2", true), ("3.0.4", false), ("4.1.4", false), ("4.1b", false)]
+        {
+            let said = json!({"role": "replica", "state": "running", "version": version});
+            let status = Status::parse(&said.to_string()).expect("readable");
+            assert_eq!(status.streaming(), streams, "{version}");
         }
     }
 

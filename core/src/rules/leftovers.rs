@@ -47,7 +47,7 @@ fn others_hold_the_data(pass: &Pass<'_>, members: &Members, gone: &Member) -> bo
 
 #[cfg(test)]
 mod tests {
-    use crate::test_support::{World, taken};
+    use crate::test_support::{World, claim, spec, taken};
     use crate::{Kind, names};
 
     #[test]
@@ -67,6 +67,23 @@ mod tests {
             p["status"]["conditions"][0]["status"] = "False".into()
         });
         assert_eq!(taken(&world.plan()), [""; 0]);
+    }
+
+    #[test]
+    fn a_volume_that_lost_its_label_goes_as_well() {
+        let mut spec = spec(3);
+        spec["instances"][0]["walVolumeClaimSpec"] = claim("1Gi");
+        let mut world = World::new(spec);
+        world.settle();
+        let gone = world.replicas()[0].clone();
+        world.edit(|s| s["instances"][0]["replicas"] = 2.into());
+        world.remove(Kind::StatefulSet, &gone);
+        world.remove(Kind::Pod, &names::instance_pod(&gone));
+        // Its other volume tells of it.
+        let claim = names::data_volume(&gone);
+        world.strip(Kind::PersistentVolumeClaim, &claim, crate::labels::CLUSTER);
+        world.settle();
+        assert!(world.all(Kind::PersistentVolumeClaim).iter().all(|c| *c.meta.name != *claim));
     }
 
     #[test]

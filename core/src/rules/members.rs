@@ -128,6 +128,13 @@ impl Member {
         self.ready() && self.running() && self.patroni.as_ref().is_some_and(Status::streaming)
     }
 
+    /// Whether its PostgreSQL runs, as Patroni says. Its Pod need not be ready: one that lags, or has nobody to follow, is not
+    /// (`GET /readiness` of Patroni 4.1).
+    #[must_use]
+    pub fn says_it_runs(&self) -> bool {
+        self.running() && self.patroni.as_ref().is_some_and(Status::running)
+    }
+
     /// Whether its volume is going under it: such an instance is replaced, never mended. A claim that is
     /// not seen is another matter: its labels may be gone, or the read is older than the claim.
     #[must_use]

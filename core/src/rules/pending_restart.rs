@@ -52,7 +52,8 @@ pub fn one(pass: &mut Pass<'_>, members: &Members) {
         } else {
             2
         };
-        (rank, m.name.clone())
+        // A broken one would stand in the way of all others.
+        (rank, !safety::broken(m, pass.context.now), m.name.clone())
     });
     let Some((next, reasons)) = waiting.first() else { return };
     let Some(pod) = next.pod().cloned() else { return };

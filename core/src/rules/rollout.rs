@@ -20,7 +20,9 @@ pub fn one(pass: &mut Pass<'_>, members: &Members) {
     }
     let mut outdated: Vec<&Member> = members.with_workload().filter(|m| is_outdated(m)).collect();
     let leader = members.leader().map(|l| l.name.clone());
-    outdated.sort_by_key(|m| (leader.as_ref() == Some(&m.name), m.ready(), m.name.clone()));
+    let broken = |m: &Member| safety::broken(m, pass.context.now);
+    outdated
+        .sort_by_key(|m| (leader.as_ref() == Some(&m.name), !broken(m), m.ready(), m.name.clone()));
     let Some(next) = outdated.first().copied() else { return };
     let Some(pod) = next.pod().cloned() else { return };
     let unsafe_now = safety::hold(pass, members, next);

@@ -33,16 +33,27 @@ pub fn hold(pass: &mut Pass<'_>, members: &Members, victim: &Member) -> Option<S
     Some(hold.to_string())
 }
 
-/// Whether the Pod of `victim` may be restarted. One that does not work anyway costs nothing, whoever else
-/// is down: a broken instance is always mended. One that comes up, or that nobody has heard of, is not broken.
+/// Whether the Pod of `victim` may be restarted. A broken one costs nothing, whoever else is down: it is always mended.
 ///
 /// # Errors
 /// With what stands against it.
 fn may_restart(members: &Members, victim: &Member, now: Timestamp) -> Result<(), Hold> {
-    if !members.bootstrapped() || !(victim.ready() || victim.may_work(now, COMES_UP)) {
+    if !members.bootstrapped() || broken(victim, now) {
         return Ok(());
     }
-    works_without(members, victim)
+    let comes_up = |m: &Member| m.may_work(now, COMES_UP);
+    if victim.ready() || comes_up(victim) {
+        return works_without(members, victim);
+    }
+    // It serves nobody, and holds data: others that do the same take its place, with a leader or without.
+    let same = |m: &Member| m.says_it_runs() && !comes_up(m);
+    find_down(members, victim, |m| m.streaming() || same(m))
+}
+
+/// Whether an instance does not work. One that comes up, or that nobody has heard of, is not broken, nor one that runs and
+/// is not ready because it lags: it holds data.
+pub(super) fn broken(member: &Member, now: Timestamp) -> bool {
+    !(member.ready() || member.may_work(now, COMES_UP) || member.says_it_runs())
 }
 
 /// Whether `victim` may be removed: its data goes with it, so another must be there that leads and lives.
@@ -72,9 +83,18 @@ fn works_without(members: &Members, victim: &Member) -> Result<(), Hold> {
     if let Some(leader) = members.leader().filter(|l| l.name != victim.name && !l.leads()) {
         return Err(Hold::Promoting(leader.name.clone()));
     }
-    let down = members
-        .with_workload()
-        .find(|m| m.name != victim.name && !leads(m) && !m.streaming() && !m.condemned());
+    find_down(members, victim, Member::streaming)
+}
+
+/// Whether every instance but the victim, the leader and those that are lost anyway is as asked for.
+fn find_down(
+    members: &Members,
+    victim: &Member,
+    fine: impl Fn(&Member) -> bool,
+) -> Result<(), Hold> {
+    let spared = |m: &Member| m.name == victim.name || m.condemned();
+    let leads = |m: &Member| members.leader().is_some_and(|l| l.name == m.name);
+    let down = members.with_workload().find(|m| !spared(m) && !leads(m) && !fine(m));
     down.map_or(Ok(()), |m| Err(Hold::AnotherIsDown(m.name.clone())))
 }
 
@@ -182,7 +202,8 @@ mod tests {
             // The kubelet itself takes both away; without it only the Pod's goes.
             ("2026-01-01T00:01:00Z", true, down),
         ] {
-            let (name, mut b) = replica("b", "streaming");
+            let (name, mut b) = replica("b", "");
+            b.patroni = Status::parse(&json!({"role": "replica", "state": "starting"}).to_string());
             b.pods = b.pods.into_iter().map(|pod| {
                 let status = json!({
                     "conditions": [{"type": "Ready", "status": "False", "lastTransitionTime": since}],
@@ -197,6 +218,44 @@ mod tests {
                 ..Members::default()
             };
             assert_eq!(may_restart(&members, &members.all["b"], now), expected, "{since}");
+        }
+    }
+
+    #[test]
+    fn who_runs_and_lags_is_not_broken() {
+        let now: Timestamp = "2026-01-01T00:10:00Z".parse().expect("a time");
+        let unready = |name: &str, replication: &str, since: &str| {
+            let (name, mut member) = replica(name, replication);
+            let unready =
+                json!([{"type": "Ready", "status": "False", "lastTransitionTime": since}]);
+            member.pods = member
+                .pods
+                .into_iter()
+                .map(|pod| {
+                    let mut status = pod.at(&["status"]).cloned().expect("a status");
+                    status["conditions"] = unready.clone();
+                    Arc::new((*pod).clone().with("status", status))
+                })
+                .collect();
+            (name, member)
+        };
+        let down = |name: &str| Err(Hold::AnotherIsDown(name.to_owned()));
+        let (long, just) = ("2026-01-01T00:00:00Z", "2026-01-01T00:09:50Z");
+        for (c, since, victim, expected) in [
+            ("streaming", long, "b", Ok(())),
+            ("streaming", long, "a", down("b")),
+            ("in archive recovery", long, "b", Ok(())),
+            ("in archive recovery", just, "b", down("c")),
+        ] {
+            let b = unready("b", "streaming", long);
+            let members = Members {
+                all: [member("a", "primary"), b, unready("c", c, since)].into(),
+                lease: Some("a-0".to_owned()),
+                system_identifier: Some("7".to_owned()),
+                ..Members::default()
+            };
+            let said = may_restart(&members, &members.all[victim], now);
+            assert_eq!(said, expected, "{victim} while c says {c} since {since}");
         }
     }
 

@@ -8,13 +8,9 @@ use ivory_core::labels;
 use ivory_core::object::{Object, Uid};
 use ivory_core::observed::Observed;
 use ivory_core::read::{Answer, Objects, Query, Read, ReadKey, Selector};
-use ivory_core::reads::{LABELLED, reads, second_look};
+use ivory_core::reads::{LABELLED, NAMED, reads, second_look};
 
 use crate::world::{Cx, Informer, Key};
-
-/// Kinds of which objects without the cluster's label are read too, by name.
-const UNLABELLED: [Kind; 5] =
-    [Kind::Secret, Kind::Endpoints, Kind::ConfigMap, Kind::Pod, Kind::StatefulSet];
 
 /// What core wants to read for each cluster; asked again when the cluster changed.
 #[derive(Clone, Default)]
@@ -43,7 +39,8 @@ pub(super) fn open(cx: &mut Cx<'_>) -> Vec<Informer> {
         Informer::open(cx, Kind::StorageClass, None, Selector::default()),
     ];
     for &kind in LABELLED {
-        let selector = if UNLABELLED.contains(&kind) { Selector::default() } else { ours.clone() };
+        // An object without the label is read too, by its name.
+        let selector = if NAMED.contains(&kind) { Selector::default() } else { ours.clone() };
         all.push(Informer::open(cx, kind, None, selector).indexed(labels::CLUSTER));
     }
     all
@@ -76,7 +73,7 @@ pub(super) fn concerned(
         .flatten()
         .filter_map(|o| Some((o.meta.namespace.clone(), Arc::from(o.label(labels::CLUSTER)?))));
     let mut keys: BTreeSet<Key> = named.collect();
-    if kind == Kind::StorageClass || UNLABELLED.contains(&kind) {
+    if kind == Kind::StorageClass || NAMED.contains(&kind) {
         let mut reads_it = |cluster: &&Arc<Object>| {
             wanted.of(cluster).iter().any(|read| match read {
                 ReadKey::One { kind: k, namespace, name } => {

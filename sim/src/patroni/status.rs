@@ -124,7 +124,8 @@ impl Member {
             position: if shows { self.look(cx).map(|d| (d.end, d.timeline)) } else { None },
             replication: match self.pg.state {
                 State::Standby if self.receiver.streaming() => Some("streaming"),
-                State::Standby if self.receiver.from_archive => Some("in archive recovery"),
+                // So it says whenever there is a `restore_command`, whatever that has brought.
+                State::Standby if !self.repositories.is_empty() => Some("in archive recovery"),
                 _ => None,
             },
             // Only a leader says that it has not.
