@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use serde::Serialize;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use ghost::Ghost;
 use process::Process;
@@ -46,6 +47,9 @@ pub(crate) struct Args {
     /// The conditions by which the operator says that a cluster is ready; another one may have others
     #[arg(long, value_delimiter = ',', default_value = "Ready,Reconciled,PGBackRestReplicaCreate")]
     ready: Vec<String>,
+    /// Where the operator serves /readyz over plain HTTP
+    #[arg(long, default_value = "127.0.0.1:8081")]
+    readyz: String,
     /// Print the figures as JSON
     #[arg(long)]
     json: bool,
@@ -54,6 +58,7 @@ pub(crate) struct Args {
 /// The goals for any number of clusters up to a thousand.
 const RSS_MAX_MIB: f64 = 150.0;
 const CPU_MAX_PERCENT: f64 = 5.0;
+const READY_MAX_S: f64 = 1.0;
 /// The operator is left alone for so long before its steady state is looked at.
 const CALM: Duration = Duration::from_secs(30);
 /// After a restart it is done when it asked nothing for so long, beside its lease.
@@ -85,6 +90,8 @@ impl Args {
 #[derive(Serialize)]
 struct Phase {
     seconds: f64,
+    /// From the start of the process until /readyz said so, if it was started then and did.
+    operator_ready_s: Option<f64>,
     requests_per_minute: f64,
     /// Requests that change something, without the Lease and Events.
     writes: u64,
@@ -118,6 +125,7 @@ async fn measure(args: &Args) -> anyhow::Result<ExitCode> {
 
     let proxy = Proxy::start(client, ghost.clone()).await?;
     let mut operator = Process::start(&args.operator, proxy.kubeconfig())?;
+    let operator_ready = tokio::spawn(until_ready(args.readyz.clone(), args.within));
     let before = Sample::take(&proxy, &operator)?;
     let goal = args.clusters as usize;
     let mut told = Instant::now();
@@ -132,7 +140,8 @@ async fn measure(args: &Args) -> anyhow::Result<ExitCode> {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     let ready = Sample::take(&proxy, &operator)?;
-    let start = Phase::between(&before, &ready);
+    let mut start = Phase::between(&before, &ready);
+    start.operator_ready_s = operator_ready.await?;
     eprintln!("all ready after {:.1} s", start.seconds);
     tokio::time::sleep(CALM).await;
     let calm = Sample::take(&proxy, &operator)?;
@@ -154,6 +163,7 @@ async fn measure(args: &Args) -> anyhow::Result<ExitCode> {
 /// Starts the operator where everything is there, and waits until it is done.
 async fn restart(args: &Args, proxy: &Proxy) -> anyhow::Result<Phase> {
     let mut operator = Process::start(&args.operator, proxy.kubeconfig())?;
+    let operator_ready = tokio::spawn(until_ready(args.readyz.clone(), args.within));
     let before = Sample::take(proxy, &operator)?;
     // It may wait for the lease of the first one, and asks next to nothing until then.
     let watches = || proxy.by_resource().get("watch ivoryclusters").copied();
@@ -168,7 +178,29 @@ async fn restart(args: &Args, proxy: &Proxy) -> anyhow::Result<Phase> {
             (last, since) = (asked, Instant::now());
         }
     }
-    Ok(Phase::between(&before, &Sample::take(proxy, &operator)?))
+    let mut phase = Phase::between(&before, &Sample::take(proxy, &operator)?);
+    phase.operator_ready_s = operator_ready.await?;
+    Ok(phase)
+}
+
+/// Seconds until the operator that was just started says that it is ready.
+async fn until_ready(address: String, within: Duration) -> Option<f64> {
+    let begin = Instant::now();
+    while begin.elapsed() < within {
+        if says_ready(&address).await.unwrap_or(false) {
+            return Some(begin.elapsed().as_secs_f64());
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    None
+}
+
+async fn says_ready(address: &str) -> std::io::Result<bool> {
+    let mut stream = tokio::net::TcpStream::connect(address).await?;
+    stream.write_all(b"GET /readyz HTTP/1.0\r\n\r\n").await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    Ok(answer.split_whitespace().nth(1) == Some("200"))
 }
 
 fn print(figures: &Figures, proxy: &Proxy) {
@@ -182,6 +214,7 @@ fn print(figures: &Figures, proxy: &Proxy) {
     #[allow(clippy::cast_precision_loss, reason = "for people")]
     {
         line("seconds", |p| p.seconds);
+        line("/readyz after, seconds", |p| p.operator_ready_s.unwrap_or(f64::NAN));
         line("requests a minute", |p| p.requests_per_minute);
         line("writes", |p| p.writes as f64);
         line("Events written", |p| p.events as f64);
@@ -200,7 +233,13 @@ fn print(figures: &Figures, proxy: &Proxy) {
 
 fn verdict(figures: &Figures) -> ExitCode {
     let (steady, restart) = (&figures.steady, &figures.restart);
+    let one_is_slow =
+        |p: &Phase| figures.clusters == 1 && p.operator_ready_s.is_none_or(|s| s > READY_MAX_S);
     let wrong = [
+        (
+            [&figures.start, restart].into_iter().any(one_is_slow),
+            format!("more than {READY_MAX_S} s from the operator's start until it is ready"),
+        ),
         (restart.writes > 0, format!("{} writes after a restart", restart.writes)),
         (
             restart.rss_peak_mib > RSS_MAX_MIB,
@@ -243,6 +282,7 @@ impl Phase {
         let cpu_seconds = b.cpu_seconds - a.cpu_seconds;
         Self {
             seconds,
+            operator_ready_s: None,
             requests_per_minute: per(b.counts.requests - a.counts.requests, 60.0),
             writes: b.counts.writes - a.counts.writes,
             events: b.counts.events - a.counts.events,

@@ -40,9 +40,8 @@ fn others_hold_the_data(pass: &Pass<'_>, members: &Members, gone: &Member) -> bo
     let wanted =
         pass.cluster.set(&gone.set).map_or(0, |s| usize::try_from(s.spec.replicas).unwrap_or(0));
     let leader = members.writable().filter(|leader| leader.ready() && leader.name != gone.name);
-    let Some(leader) = leader else { return false };
-    let works = |m: &&Member| !m.condemned() && (m.streaming() || m.name == leader.name);
-    members.of_set(&gone.set).filter(works).count() >= wanted
+    let working = members.of_set(&gone.set).filter(|m| members.holds_the_data(m));
+    leader.is_some() && working.count() >= wanted
 }
 
 #[cfg(test)]

@@ -298,6 +298,18 @@ impl Members {
         self.all.values().find(holds).filter(|m| m.running())
     }
 
+    /// Whether an instance is the one that leads for certain.
+    #[must_use]
+    pub fn is_leader(&self, member: &Member) -> bool {
+        self.leader().is_some_and(|leader| leader.name == member.name)
+    }
+
+    /// Whether an instance keeps its volumes and has all the data: it leads or streams.
+    #[must_use]
+    pub fn holds_the_data(&self, member: &Member) -> bool {
+        !member.condemned() && (member.streaming() || self.is_leader(member))
+    }
+
     /// The instance whose database accepts writes.
     #[must_use]
     pub fn writable(&self) -> Option<&Member> {

@@ -41,11 +41,10 @@ pub fn one(pass: &mut Pass<'_>, members: &Members) {
         .filter(|m| m.running() && !m.condemned())
         .filter_map(|m| Some((m, m.patroni.as_ref()?.pending_restart.as_deref()?)))
         .collect();
-    let leads = |m: &Member| members.leader().is_some_and(|l| l.name == m.name);
     // Who does not say what waits may well wait for less of something.
     let first = |reasons: &[Waiting]| reasons.is_empty() || reasons.iter().any(shrinks);
     waiting.sort_by_key(|(m, reasons)| {
-        let rank = if !leads(m) {
+        let rank = if !members.is_leader(m) {
             1
         } else if first(reasons) {
             0
@@ -65,7 +64,7 @@ pub fn one(pass: &mut Pass<'_>, members: &Members) {
         return pass.wait(Step::Patroni, "RestartPending", text);
     }
     if first(reasons)
-        && !leads(next)
+        && !members.is_leader(next)
         && let Some((until, left)) = too_early(pass, members, next)
     {
         pass.look_again(left);

@@ -74,8 +74,7 @@ pub fn may_remove(members: &Members, victim: &Member) -> Result<(), Hold> {
 /// Whether somebody leads, and everybody else has caught up.
 fn works_without(members: &Members, victim: &Member) -> Result<(), Hold> {
     living_leader(members, victim)?;
-    let leads = |m: &Member| members.leader().is_some_and(|l| l.name == m.name);
-    if victim.labelled_leader() && !leads(victim) {
+    if victim.labelled_leader() && !members.is_leader(victim) {
         return Err(Hold::RolesDisagree(victim.name.clone()));
     }
     // After a switchover the old leader is a ready replica, seconds before the new one takes writes. Were that
@@ -93,8 +92,7 @@ fn find_down(
     fine: impl Fn(&Member) -> bool,
 ) -> Result<(), Hold> {
     let spared = |m: &Member| m.name == victim.name || m.condemned();
-    let leads = |m: &Member| members.leader().is_some_and(|l| l.name == m.name);
-    let down = members.with_workload().find(|m| !spared(m) && !leads(m) && !fine(m));
+    let down = members.with_workload().find(|m| !spared(m) && !members.is_leader(m) && !fine(m));
     down.map_or(Ok(()), |m| Err(Hold::AnotherIsDown(m.name.clone())))
 }
 

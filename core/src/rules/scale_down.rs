@@ -31,8 +31,6 @@ pub fn one(pass: &mut Pass<'_>, members: &Members) {
 fn choose<'a>(pass: &Pass<'_>, members: &'a Members) -> Option<&'a Member> {
     let sets: std::collections::BTreeSet<&str> =
         members.with_workload().map(|m| m.set.as_str()).collect();
-    let leader = members.leader().map(|l| l.name.as_str());
-    let leads = |m: &Member| leader == Some(&*m.name);
     // Of the sets' victims a broken one goes first, or it would stand in the way of all others for ever.
     let victims = sets.into_iter().filter_map(|set| {
         let wanted =
@@ -46,16 +44,16 @@ fn choose<'a>(pass: &Pass<'_>, members: &'a Members) -> Option<&'a Member> {
         }
         // A condemned one goes when its replacement works; until then it may be the last good copy.
         let sound = here.iter().filter(|m| !m.condemned()).count();
-        let works = |m: &&&Member| !m.condemned() && (m.streaming() || leads(m));
-        let working = here.iter().filter(works).count();
+        let working = here.iter().filter(|m| members.holds_the_data(m)).count();
         if here.iter().any(|m| m.condemned()) && working < wanted && sound <= wanted {
             return None;
         }
         // The last of these wins: condemned, not leading, not ready, then the younger volume: one that was lost and
         // has come back empty goes again, and what replaced it stays, whoever made it.
-        here.into_iter().max_by_key(|m| (m.condemned(), !leads(m), !m.ready(), younger(m)))
+        here.into_iter()
+            .max_by_key(|m| (m.condemned(), !members.is_leader(m), !m.ready(), younger(m)))
     });
-    victims.max_by_key(|m| (!leads(m), !m.ready(), m.condemned(), m.name.clone()))
+    victims.max_by_key(|m| (!members.is_leader(m), !m.ready(), m.condemned(), m.name.clone()))
 }
 
 /// Orders members by the age of their data, oldest first, then by name. One without a volume is the youngest.

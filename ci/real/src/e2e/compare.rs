@@ -78,7 +78,15 @@ pub(crate) fn compare(run: Side<'_>, model: Side<'_>) -> Compared {
         astray.extend(moved(&own(&ours_decided), &own(&theirs_decided)));
     }
     for key in moved_decisions.union(&astray) {
-        let reason = (!astray.contains(key)).then(|| reordered(here[key])).flatten();
+        let crossed = crossed(key, &ours_decided, &theirs_decided);
+        let near = |fact: &Fact, other: &Fact| (fact.at_s - other.at_s).abs() <= NEAR_S;
+        let near = |other: &&Key| near(here[key], here[*other]) && near(there[key], there[*other]);
+        let reason = match here[key].track {
+            Track::Leader if crossed.iter().all(near) => {
+                Some("Patroni and the operator decide in the same moment")
+            }
+            _ => (!astray.contains(key)).then(|| reordered(here[key])).flatten(),
+        };
         found.add(in_order(here[key], there[key]), reason);
     }
     for key in moved(&ours, &theirs).difference(&moved_decisions) {
@@ -157,6 +165,9 @@ fn instance(fact: &Fact) -> Option<&str> {
     object.split(' ').nth(1).filter(|name| is_instance(name))
 }
 
+/// What comes this close together has no order of its own where different parties decide it.
+const NEAR_S: f64 = 2.0;
+
 /// An event and how many like it came before.
 type Key = (String, usize);
 
@@ -179,6 +190,14 @@ fn in_order(here: &Fact, there: &Fact) -> String {
         "in another order: {} (at {:.1} s, simulated {:.1} s)",
         here.text, here.at_s, there.at_s
     )
+}
+
+/// With which others an event changed places.
+fn crossed<'a>(key: &Key, ours: &'a [Key], theirs: &'a [Key]) -> Vec<&'a Key> {
+    let before =
+        |all: &'a [Key]| -> BTreeSet<&'a Key> { all.iter().take_while(|k| *k != key).collect() };
+    let (here, there) = (before(ours), before(theirs));
+    here.symmetric_difference(&there).copied().collect()
 }
 
 /// The fewest events without which both orders are the same.
@@ -212,13 +231,20 @@ mod tests {
             _ => Track::Object(text.to_owned()),
         };
         // `a of x` is a decision about cluster x.
-        let fact = |text: &&str| Fact {
-            at_s: 0.0,
-            track: track(text),
-            text: (*text).to_owned(),
-            cluster: text.split_once(" of ").map(|(_, c)| c.to_owned()).unwrap_or_default(),
+        // `a` is far from what comes before it, `~a` is near.
+        let mut at_s = 0.0;
+        let mut fact = |text: &&str| {
+            let near = text.strip_prefix('~');
+            at_s += if near.is_some() { 1.0 } else { 10.0 };
+            let text = near.unwrap_or(text);
+            Fact {
+                at_s,
+                track: track(text),
+                text: text.to_owned(),
+                cluster: text.split_once(" of ").map(|(_, c)| c.to_owned()).unwrap_or_default(),
+            }
         };
-        texts.iter().map(fact).collect()
+        texts.iter().map(&mut fact).collect()
     }
 
     fn side<'a>(facts: &'a [Fact], flaps: &'a [Fact]) -> Side<'a> {
@@ -255,6 +281,9 @@ mod tests {
             ("x leads on timeline 1", "y leads on timeline 2", "x leads on timeline 2");
         check(&[one, two], &[one], 1, 0);
         check(&[one, "a"], &["a", one], 1, 0);
+        check(&[one, "~a"], &["a", "~x leads on timeline 1"], 0, 1);
+        check(&[one, "a"], &["a", "~x leads on timeline 1"], 1, 0);
+        check(&["b", "~a"], &["a", "~b"], 1, 0);
         check(&[one, two], &[one, other], 0, 2);
         check(&["a", "pod i/1", "b"], &["a", "b", "pod i/1"], 0, 1);
         check(

@@ -20,6 +20,10 @@ pub(crate) fn moved(scenario: &Scenario, to: &str) -> Option<Scenario> {
     road.steps(&mut moved.steps).then_some(moved)
 }
 
+/// How a certificate begins, and how that begins in base64.
+const CERTIFICATE: &str = "-----BEGIN CERTIFICATE";
+const CERTIFICATE_BASE64: &str = "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS";
+
 struct Road<'a> {
     from: &'a str,
     to: &'a str,
@@ -47,8 +51,9 @@ impl Road<'_> {
             return false;
         }
         // The names in a certificate are signed.
-        let texts = manifest["stringData"].as_object().into_iter().flat_map(|data| data.values());
-        if texts.filter_map(Value::as_str).any(|text| text.contains("BEGIN CERTIFICATE")) {
+        let texts = ["stringData", "data"].into_iter().filter_map(|key| manifest[key].as_object());
+        let mut texts = texts.flat_map(|data| data.values()).filter_map(Value::as_str);
+        if texts.any(|text| text.contains(CERTIFICATE) || text.contains(CERTIFICATE_BASE64)) {
             return false;
         }
         self.addresses(manifest);
@@ -119,6 +124,12 @@ mod tests {
         check(&here, Some(&there));
         let signed = secret("-----BEGIN CERTIFICATE-----").replace("NS", "ivory-operator");
         check(&signed, None);
+        check(
+            &signed
+                .replace("stringData", "data")
+                .replace("-----BEGIN CERTIFICATE-----", "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCg=="),
+            None,
+        );
         check("- delete: cluster", Some("- delete: cluster"));
     }
 
