@@ -36,7 +36,7 @@ pub(crate) fn compare(run: Side<'_>, model: Side<'_>) -> Compared {
         if !there.contains_key(key) {
             found.add(
                 format!("only {}, at {:.1} s: {}", run.name, fact.at_s, fact.text),
-                alone(fact, simulated, model.flaps),
+                alone(fact, real, simulated, model.flaps),
             );
         }
     }
@@ -44,7 +44,7 @@ pub(crate) fn compare(run: Side<'_>, model: Side<'_>) -> Compared {
         if !here.contains_key(key) {
             found.add(
                 format!("only {}, at {:.1} s: {}", model.name, fact.at_s, fact.text),
-                alone(fact, real, run.flaps),
+                alone(fact, simulated, real, run.flaps),
             );
         }
     }
@@ -114,7 +114,7 @@ fn decides(track: &Track) -> bool {
 }
 
 /// Why something may happen in one world only; the others are the facts of the other world.
-fn alone(fact: &Fact, others: &[Fact], other_flaps: &[Fact]) -> Option<&'static str> {
+fn alone(fact: &Fact, own: &[Fact], others: &[Fact], other_flaps: &[Fact]) -> Option<&'static str> {
     if other_flaps.iter().any(|o| o.text == fact.text) {
         return Some("in the other world it lasted for a moment only");
     }
@@ -133,8 +133,25 @@ fn alone(fact: &Fact, others: &[Fact], other_flaps: &[Fact]) -> Option<&'static 
         Track::Pod(pod) if !is_instance(pod) => {
             Some("how long a helper's Pod is ready depends on its work")
         }
+        Track::Pod(pod)
+            if (1..=lives(others, pod)).contains(&told(own, pod, "ready"))
+                && lives(own, pod) == lives(others, pod) =>
+        {
+            Some("in the other world it was taken down before it was ready")
+        }
         _ => None,
     }
+}
+
+/// How often a world says this of a Pod.
+fn told(facts: &[Fact], pod: &str, what: &str) -> usize {
+    let text = format!("Pod {pod} is {what}");
+    facts.iter().filter(|f| f.text == text).count()
+}
+
+/// How many Pods of this name there were.
+fn lives(facts: &[Fact], pod: &str) -> usize {
+    told(facts, pod, "placed")
 }
 
 /// `timeline 2` of `instance1/1 leads on timeline 2`.
@@ -227,6 +244,9 @@ mod tests {
         let track = |text: &str| match text.split_once(' ') {
             Some((_, "leads on timeline 1" | "leads on timeline 2")) => Track::Leader,
             Some(("pod", name)) => Track::Pod(name.to_owned()),
+            Some(("Pod", rest)) => {
+                Track::Pod(rest.split(' ').next().unwrap_or_default().to_owned())
+            }
             Some(("Reconciled", _)) => Track::Condition("hippo Reconciled".to_owned()),
             _ => Track::Object(text.to_owned()),
         };
@@ -297,6 +317,11 @@ mod tests {
         check(&twins, &swapped, 1, 1);
         check(&["Job backup/1", "a"], &["a", "Job backup/1"], 1, 0);
         check(&["a"], &["a", "pod i/1"], 1, 0);
+        let (placed, ready, not) =
+            ("Pod i/1 is placed", "Pod i/1 is ready", "Pod i/1 is not ready");
+        check(&[placed, ready, not, placed, ready], &[placed, placed, ready], 0, 3);
+        check(&[placed, ready, not, ready], &[placed, ready], 2, 0);
+        check(&[placed, ready, not, placed, ready], &[placed, ready], 3, 0);
         check(&["a"], &["a", "pod backup/1"], 0, 1);
         check(&["Reconciled x"], &[], 0, 1);
     }

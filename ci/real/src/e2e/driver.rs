@@ -163,6 +163,8 @@ impl Driver for RealDriver {
     }
 
     fn connect(&mut self, _: KubeId, client: &ClientSpec) -> Result<(), String> {
+        // A Pod keeps the password with which it started.
+        self.disconnect(&client.name);
         let app = self.handle.block_on(App::start(&self.live, client, &self.image));
         let app = app.map_err(|e| format!("{e:#}"))?;
         self.kept.joined(app.clone());
