@@ -159,7 +159,9 @@ fn steps(pass: &mut Pass<'_>) {
     // What happens inside the database, once there is one that accepts writes. A standby cluster's never
     // does; what is inside comes from its source.
     dynamic_configuration::ensure(pass, &members);
-    pending_restart::one(pass, &members);
+    if root.is_some() {
+        pending_restart::one(pass, &members);
+    }
     let standby = pass.cluster.spec.active_standby().is_some();
     if members.bootstrapped() && !standby {
         databases::ensure(pass, &members);

@@ -153,6 +153,26 @@ mod tests {
     }
 
     #[test]
+    fn nothing_restarts_while_it_is_unknown_what_instances_should_be() {
+        let mut world = World::settled(2);
+        let replicas = world.replicas();
+        wait(&mut world, &replicas, &json!({"jit": {"old_value": "on", "new_value": "off"}}));
+        let restarts = |world: &mut World| {
+            let plan = world.plan();
+            let restarts = |c: &Command| matches!(c, Command::RestartPending { .. });
+            commands(&plan).iter().filter(|(_, c)| restarts(c)).count()
+        };
+        assert_eq!(restarts(&mut world), 1);
+        // Without the authority no workload is compared with what it should be, and it may have to be renewed.
+        world.unknown.insert(crate::read::ReadKey::One {
+            kind: Kind::Secret,
+            namespace: crate::test_support::NAMESPACE.to_owned(),
+            name: names::ROOT_CA_SECRET.to_owned(),
+        });
+        assert_eq!(restarts(&mut world), 0);
+    }
+
+    #[test]
     fn the_leader_is_last_unless_a_standby_would_have_less() {
         let change = |old: &str, new: &str| json!({"old_value": old, "new_value": new});
         for (reason, expected) in [

@@ -36,7 +36,7 @@ pub(crate) fn compare(run: Side<'_>, model: Side<'_>) -> Compared {
         if !there.contains_key(key) {
             found.add(
                 format!("only {}, at {:.1} s: {}", run.name, fact.at_s, fact.text),
-                alone(fact, real, simulated, model.flaps),
+                alone(fact, run, model),
             );
         }
     }
@@ -44,7 +44,7 @@ pub(crate) fn compare(run: Side<'_>, model: Side<'_>) -> Compared {
         if !here.contains_key(key) {
             found.add(
                 format!("only {}, at {:.1} s: {}", model.name, fact.at_s, fact.text),
-                alone(fact, simulated, real, run.flaps),
+                alone(fact, model, run),
             );
         }
     }
@@ -113,15 +113,18 @@ fn decides(track: &Track) -> bool {
     matches!(track, Track::Leader | Track::Object(_) | Track::Command(_))
 }
 
-/// Why something may happen in one world only; the others are the facts of the other world.
-fn alone(fact: &Fact, own: &[Fact], others: &[Fact], other_flaps: &[Fact]) -> Option<&'static str> {
-    if other_flaps.iter().any(|o| o.text == fact.text) {
+/// Why something may happen in one world only.
+fn alone(fact: &Fact, own: Side<'_>, other: Side<'_>) -> Option<&'static str> {
+    if other.flaps.iter().any(|o| o.text == fact.text) {
         return Some("in the other world it lasted for a moment only");
     }
     match &fact.track {
         // Whether it must be another one, or the same, is what stories expect in words.
         Track::Leader
-            if others.iter().any(|o| o.track == Track::Leader && timeline(o) == timeline(fact)) =>
+            if other
+                .facts
+                .iter()
+                .any(|o| o.track == Track::Leader && timeline(o) == timeline(fact)) =>
         {
             Some("which of those that could lead does is chance")
         }
@@ -134,8 +137,8 @@ fn alone(fact: &Fact, own: &[Fact], others: &[Fact], other_flaps: &[Fact]) -> Op
             Some("how long a helper's Pod is ready depends on its work")
         }
         Track::Pod(pod)
-            if (1..=lives(others, pod)).contains(&told(own, pod, "ready"))
-                && lives(own, pod) == lives(others, pod) =>
+            if (1..=lives(other, pod)).contains(&told(own, pod, "ready"))
+                && lives(own, pod) == lives(other, pod) =>
         {
             Some("in the other world it was taken down before it was ready")
         }
@@ -144,14 +147,14 @@ fn alone(fact: &Fact, own: &[Fact], others: &[Fact], other_flaps: &[Fact]) -> Op
 }
 
 /// How often a world says this of a Pod.
-fn told(facts: &[Fact], pod: &str, what: &str) -> usize {
+fn told(side: Side<'_>, pod: &str, what: &str) -> usize {
     let text = format!("Pod {pod} is {what}");
-    facts.iter().filter(|f| f.text == text).count()
+    side.facts.iter().chain(side.flaps).filter(|f| f.text == text).count()
 }
 
 /// How many Pods of this name there were.
-fn lives(facts: &[Fact], pod: &str) -> usize {
-    told(facts, pod, "placed")
+fn lives(side: Side<'_>, pod: &str) -> usize {
+    told(side, pod, "placed")
 }
 
 /// `timeline 2` of `instance1/1 leads on timeline 2`.
