@@ -8,6 +8,7 @@ use std::path::Path;
 use ivory_sim::lab::site::build;
 use ivory_sim::scenario::{parse::parse, run::run};
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 use serde_json::{Value, json};
 
 /// Where things happen, and to what.
@@ -111,9 +112,11 @@ impl Story {
             steps.extend(blow.iter().cloned());
             steps.push(json!({"advance": format!("{pause}s")}));
         }
-        steps.push(json!({
+        // What the blows leave behind comes late at times: a node that was cut off is given up after 50 s.
+        let healed = json!({
             "wait": {"ready": true, "client": {"writes": true}, "primary": "one"}, "within": "30m",
-        }));
+        });
+        steps.extend([healed.clone(), json!({"advance": "2m"}), healed]);
         let story = json!({
             "description": "A story that was drawn.",
             "world": self.world,
@@ -142,11 +145,18 @@ fn told(story: &Story) -> Result<u64, TestCaseError> {
     }
 }
 
-/// A story takes about a second, so there are few; PROPTEST_CASES asks for more.
+/// A story takes about a second, so there are few, and the same ones each time: PROPTEST_CASES asks for more, and
+/// PROPTEST_RNG_SEED for others.
 fn config() -> ProptestConfig {
-    let given =
+    let mut config =
         ProptestConfig { failure_persistence: None, max_shrink_iters: 60, ..Default::default() };
-    if given.cases == 256 { ProptestConfig { cases: 10, ..given } } else { given }
+    if config.cases == 256 {
+        config.cases = 10;
+    }
+    if config.rng_seed == RngSeed::Random {
+        config.rng_seed = RngSeed::Fixed(1);
+    }
+    config
 }
 
 proptest! {

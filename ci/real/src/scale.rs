@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use serde::Serialize;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::task::JoinHandle;
 
 use ghost::Ghost;
 use process::Process;
@@ -124,8 +125,7 @@ async fn measure(args: &Args) -> anyhow::Result<ExitCode> {
     eprintln!("{} clusters are there; the operator starts", args.clusters);
 
     let proxy = Proxy::start(client, ghost.clone()).await?;
-    let mut operator = Process::start(&args.operator, proxy.kubeconfig())?;
-    let operator_ready = tokio::spawn(until_ready(args.readyz.clone(), args.within));
+    let (mut operator, operator_ready) = start(args, &proxy)?;
     let before = Sample::take(&proxy, &operator)?;
     let goal = args.clusters as usize;
     let mut told = Instant::now();
@@ -162,8 +162,7 @@ async fn measure(args: &Args) -> anyhow::Result<ExitCode> {
 
 /// Starts the operator where everything is there, and waits until it is done.
 async fn restart(args: &Args, proxy: &Proxy) -> anyhow::Result<Phase> {
-    let mut operator = Process::start(&args.operator, proxy.kubeconfig())?;
-    let operator_ready = tokio::spawn(until_ready(args.readyz.clone(), args.within));
+    let (mut operator, operator_ready) = start(args, proxy)?;
     let before = Sample::take(proxy, &operator)?;
     // It may wait for the lease of the first one, and asks next to nothing until then.
     let watches = || proxy.by_resource().get("watch ivoryclusters").copied();
@@ -181,6 +180,12 @@ async fn restart(args: &Args, proxy: &Proxy) -> anyhow::Result<Phase> {
     let mut phase = Phase::between(&before, &Sample::take(proxy, &operator)?);
     phase.operator_ready_s = operator_ready.await?;
     Ok(phase)
+}
+
+/// Starts the operator, and counts the seconds until it says that it is ready.
+fn start(args: &Args, proxy: &Proxy) -> anyhow::Result<(Process, JoinHandle<Option<f64>>)> {
+    let operator = Process::start(&args.operator, proxy.kubeconfig())?;
+    Ok((operator, tokio::spawn(until_ready(args.readyz.clone(), args.within))))
 }
 
 /// Seconds until the operator that was just started says that it is ready.

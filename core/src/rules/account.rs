@@ -28,8 +28,7 @@ pub fn renews(pass: &mut Pass<'_>, members: &Members) -> bool {
     let now = pass.context.now;
     let dead = |m: &&Member| m.pod().is_some_and(|pod| is_dead(pod, &account, now));
     let mut all: Vec<&Member> = members.with_workload().filter(dead).collect();
-    let leader = members.leader().map(|m| m.name.clone());
-    all.sort_by_key(|m| (leader.as_ref() != Some(&m.name), m.name.clone()));
+    all.sort_by_key(|m| (!members.is_leader(m), m.name.clone()));
     let Some(first) = all.first().copied() else { return false };
     let Some(pod) = first.pod().cloned() else { return false };
     let text = format!("instance {} has a token of a service account that was deleted", first.name);

@@ -24,8 +24,9 @@ const ORDERED: [&str; 5] = [
     "max_wal_senders",
     "max_worker_processes",
 ];
-/// A restart ends with a checkpoint of what the server has in memory, and begins with crash-free recovery.
-const DEADLINE_S: u32 = 60;
+/// For how long the answer is awaited. A restart that takes longer goes on without it, and the member's state tells of it;
+/// but while it is awaited nobody looks after the rest of the cluster (a Service that is deleted, say).
+const DEADLINE_S: u32 = 20;
 /// When to look again how far a standby has come. Positions wake nobody.
 const LOOK: Duration = Duration::from_secs(2);
 

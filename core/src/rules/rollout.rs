@@ -19,10 +19,8 @@ pub fn one(pass: &mut Pass<'_>, members: &Members) {
         return;
     }
     let mut outdated: Vec<&Member> = members.with_workload().filter(|m| is_outdated(m)).collect();
-    let leader = members.leader().map(|l| l.name.clone());
     let broken = |m: &Member| safety::broken(m, pass.context.now);
-    outdated
-        .sort_by_key(|m| (leader.as_ref() == Some(&m.name), !broken(m), m.ready(), m.name.clone()));
+    outdated.sort_by_key(|m| (members.is_leader(m), !broken(m), m.ready(), m.name.clone()));
     let Some(next) = outdated.first().copied() else { return };
     let Some(pod) = next.pod().cloned() else { return };
     let unsafe_now = safety::hold(pass, members, next);
@@ -31,7 +29,7 @@ pub fn one(pass: &mut Pass<'_>, members: &Members) {
         let text = format!("instance {} is renewed later: {hold}", next.name);
         return pass.wait(Step::Rollout, "Rollout", text);
     }
-    if leader.as_ref() != Some(&next.name) {
+    if !members.is_leader(next) {
         return renew(pass, next, &pod);
     }
     match safety::heir(members, next, |m| m.up_to_date() == Some(true)) {

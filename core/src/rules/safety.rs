@@ -47,7 +47,7 @@ fn may_restart(members: &Members, victim: &Member, now: Timestamp) -> Result<(),
     }
     // It serves nobody, and holds data: others that do the same take its place, with a leader or without.
     let same = |m: &Member| m.says_it_runs() && !comes_up(m);
-    find_down(members, victim, |m| m.streaming() || same(m))
+    others_are(members, victim, |m| m.streaming() || same(m))
 }
 
 /// Whether an instance does not work. One that comes up, or that nobody has heard of, is not broken, nor one that runs and
@@ -82,11 +82,11 @@ fn works_without(members: &Members, victim: &Member) -> Result<(), Hold> {
     if let Some(leader) = members.leader().filter(|l| l.name != victim.name && !l.leads()) {
         return Err(Hold::Promoting(leader.name.clone()));
     }
-    find_down(members, victim, Member::streaming)
+    others_are(members, victim, Member::streaming)
 }
 
 /// Whether every instance but the victim, the leader and those that are lost anyway is as asked for.
-fn find_down(
+fn others_are(
     members: &Members,
     victim: &Member,
     fine: impl Fn(&Member) -> bool,

@@ -19,7 +19,7 @@ pub fn one(pass: &mut Pass<'_>, members: &Members) {
             format!("instance {name} goes later: {hold}"),
         );
     }
-    if members.leader().is_some_and(|l| l.name == name) {
+    if members.is_leader(victim) {
         return hand_over(pass, members, victim);
     }
     if let Some(workload) = victim.stateful_set.clone() {

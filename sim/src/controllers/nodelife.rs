@@ -1,5 +1,5 @@
 //! Nodes that fall silent. A kubelet shows its life by renewing `spec.renewTime` of the Lease of its node's
-//! name in `kube-node-lease`. When that is 40 s old the node's conditions become Unknown, it is tainted, its
+//! name in `kube-node-lease`. When that is 50 s old the node's conditions become Unknown, it is tainted, its
 //! Pods are marked as not ready, and those that don't tolerate the taint (any longer) are deleted; their
 //! objects stay, terminating, until the kubelet is back or somebody forces them. If every node is silent the
 //! control plane itself is presumed cut off, and nobody is tainted. Zones and eviction rates are left out.
@@ -14,8 +14,8 @@ use crate::controllers::framework::{Caches, Controller, Key, Keys, Seen, Sync};
 use crate::controllers::support::{conditions, moment, pods};
 use crate::time::{Span, Time};
 
-/// How long a node may be silent.
-const GRACE: Span = Span::s(40);
+/// How long a node may be silent: `--node-monitor-grace-period`, 50 s since Kubernetes 1.32 (40 s before).
+const GRACE: Span = Span::s(50);
 /// How often the real one looks.
 const PERIOD: Span = Span::s(5);
 /// Where the Leases are.

@@ -37,6 +37,9 @@ pub static PROMISE: Promise = Promise {
 /// after 50 s at most, the lease of a leader runs out within 30 s, and the operator looks when it hears of it.
 pub const REACTION: Span = Span::s(60);
 
+/// How often to look whether the operator can hear of it.
+const LOOK: Span = Span::s(5);
+
 const READY: &str = "Ready";
 const RECONCILED: &str = "Reconciled";
 const PROGRESSING: &str = "Progressing";
@@ -64,13 +67,13 @@ impl Checker for State {
                 continue;
             }
             let now = seen.now();
-            let since = *self.deaf.entry(key.clone()).or_insert(now);
-            if now - since < REACTION {
-                log.wake(since + REACTION);
-            } else if seen.world.disturbed(kube) || seen.world.find(kube, OPERATOR).is_none() {
-                // It reacts when it can hear of it.
-                self.deaf.insert(key, now);
-                log.wake(now + REACTION);
+            let since = self.deaf.entry(key).or_insert(now);
+            if seen.world.disturbed(kube) || seen.world.find(kube, OPERATOR).is_none() {
+                // Its time begins when the operator can hear of it.
+                *since = now;
+                log.wake(now + LOOK);
+            } else if now - *since < REACTION {
+                log.wake(*since + REACTION);
             } else {
                 let text = format!(
                     "{name} says that it is Ready, and since {:.1} s no client can write through {}",

@@ -173,12 +173,12 @@ fn silent_nodes_lose_their_pods_in_the_end() {
     };
     let silent = |taints: &str| node("n1", "Unknown", taints, "00:50:00") + &other;
     let cases = [
-        ("alive", node("n1", "True", "", "00:59:21") + &other, &[][..]),
-        ("just fell silent", node("n1", "True", "", "00:59:20") + &other, &["status Node n1"]),
+        ("alive", node("n1", "True", "", "00:59:11") + &other, &[][..]),
+        ("just fell silent", node("n1", "True", "", "00:59:10") + &other, &["status Node n1"]),
         ("tainted next", silent(""), &["update Node n1"]),
         (
             "its pods are marked, once",
-            node("n1", "True", "", "00:59:20") + &other + &pod(&for_s(301), "ready: true"),
+            node("n1", "True", "", "00:59:10") + &other + &pod(&for_s(301), "ready: true"),
             &["status Pod p", "status Node n1"],
         ),
         // A kubelet that lives after all has the last word.
@@ -211,11 +211,11 @@ fn silent_nodes_lose_their_pods_in_the_end() {
         assert_eq!(lines, expected, "{what}");
     }
     let quiet = node("n1", "True", "", "00:59:30") + &other;
-    assert_eq!(sync("node-lifecycle", "Node/n1", &quiet).requeue, Some(Span::s(10)));
+    assert_eq!(sync("node-lifecycle", "Node/n1", &quiet).requeue, Some(Span::s(20)));
     check_status(
         "node-lifecycle",
         "Node/n1",
-        &(node("n1", "True", "", "00:59:20") + &other),
+        &(node("n1", "True", "", "00:59:10") + &other),
         &json!({"phase": null}),
     );
     let lease = "- {kind: Lease, name: n1, namespace: kube-node-lease, spec: {renewTime: '2026-01-01T00:59:00Z'}}\n";
