@@ -22,6 +22,7 @@ pub mod memo;
 pub mod names;
 pub mod object;
 pub mod observed;
+pub mod pace;
 pub mod pass;
 pub mod patroni;
 pub mod pgbackrest;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ivory_core::pace::Pace;
 use tokio::time::Instant;
 
 use crate::store::Key;
@@ -50,6 +51,9 @@ struct Entry {
     /// Something changed during the pass.
     dirty: bool,
     failures: u32,
+    pace: Pace,
+    /// No pass begins before, whatever changes: too much was written lately.
+    rests_until: Option<Instant>,
 }
 
 /// The clusters, and when each is due.
@@ -58,6 +62,8 @@ pub struct Queue {
     clusters: BTreeMap<Key, Entry>,
     due: BTreeSet<(Instant, Key)>,
     running: usize,
+    /// From when on paces count.
+    epoch: Option<Instant>,
     /// By namespace, those who lost and have not won since, in their order; the first of them may try.
     losers: BTreeMap<Arc<str>, VecDeque<Key>>,
 }
@@ -111,11 +117,12 @@ impl Queue {
         Some(key)
     }
 
-    /// A pass ended. `jitter` is between 0 and 1, drawn anew.
-    pub fn ended(&mut self, key: &Key, now: Instant, end: End, jitter: f64) {
+    /// A pass ended. `jitter` is between 0 and 1, drawn anew. Returns whether the cluster must rest from now on, which it
+    /// did not before.
+    pub fn ended(&mut self, key: &Key, now: Instant, end: End, jitter: f64) -> bool {
         self.running = self.running.saturating_sub(1);
         let Some(entry) = self.clusters.get_mut(key) else {
-            return;
+            return false;
         };
         entry.running = false;
         let dirty = entry.dirty;
@@ -124,12 +131,20 @@ impl Queue {
             End::Stopped => 1,
             _ => 0,
         };
+        let rested = entry.rests_until.is_some();
+        if end == End::Wrote {
+            let since = now - *self.epoch.get_or_insert(now);
+            let rest = entry.pace.wrote(since);
+            entry.rests_until = (!rest.is_zero()).then_some(now + rest);
+        }
+        let begins = entry.rests_until.is_some() && !rested;
         let spread = |pause: Duration| pause + pause.mul_f64(jitter / 10.0);
         let backoff = BACKOFF * (1 << entry.failures.min(12));
         let pause = match end {
             End::Gone if !dirty => {
                 self.clusters.remove(key);
-                return self.settle(key, now, false);
+                self.settle(key, now, false);
+                return false;
             }
             // Those who met each other must not meet again.
             End::Conflict => {
@@ -144,10 +159,12 @@ impl Queue {
         if self.may_try(key) {
             self.schedule(key, now + pause);
         }
+        begins
     }
 
     fn schedule(&mut self, key: &Key, at: Instant) {
         let entry = self.clusters.entry(key.clone()).or_default();
+        let at = entry.rests_until.map_or(at, |until| at.max(until));
         if entry.due.is_some_and(|due| due <= at) {
             return;
         }
@@ -223,6 +240,24 @@ mod tests {
     }
 
     #[test]
+    fn who_is_undone_each_time_rests_and_no_change_wakes_it() {
+        let (mut queue, mut now, a) = (Queue::default(), Instant::now(), key("a"));
+        let mut rests = Vec::new();
+        for pass in 0..300 {
+            queue.wake(&a, now);
+            now = queue.next().unwrap();
+            assert_eq!(queue.take(now), Some(a.clone()));
+            queue.wake(&a, now);
+            if queue.ended(&a, now, End::Wrote, 0.0) {
+                rests.push(pass);
+            }
+        }
+        assert_eq!(rests, [102], "it is told once");
+        queue.wake(&a, now);
+        assert!(queue.next().unwrap() >= now + S.mul_f64(0.9), "a pass a second");
+    }
+
+    #[test]
     fn who_loses_against_others_tries_again_soon_and_at_another_moment() {
         let (mut queue, now, a) = (Queue::default(), Instant::now(), key("a"));
         let mut pause = |jitter| {
@@ -245,7 +280,9 @@ mod tests {
         let other: Key = ("other".into(), "a".into());
         names.iter().chain([&other]).for_each(|k| queue.wake(k, now));
         while queue.take(now + S).is_some() {}
-        names.iter().chain([&other]).for_each(|k| queue.ended(k, now + S, End::Conflict, 0.0));
+        for name in names.iter().chain([&other]) {
+            queue.ended(name, now + S, End::Conflict, 0.0);
+        }
         let take = |queue: &mut Queue, at: Instant| {
             let mut all = BTreeSet::new();
             all.extend(std::iter::from_fn(|| queue.take(at)));

@@ -152,7 +152,11 @@ async fn operate(setup: &Setup, leads: &watch::Receiver<Option<Instant>>) {
             Some(key) = woken.recv() => queue.wake(&key, Instant::now()),
             Some(ended) = passes.join_next() => match ended {
                 Ok((key, memory, end)) => {
-                    queue.ended(&key, Instant::now(), end, setup.chance.share());
+                    if queue.ended(&key, Instant::now(), end, setup.chance.share()) {
+                        let cluster = format_args!("{}/{}", key.0, key.1);
+                        tracing::warn!(%cluster, "what is written is undone time and again (by another operator, a webhook?): \
+                            from now on it is written once a second at most");
+                    }
                     fresh.retain(|other| *other != key);
                     if end != End::Gone {
                         fresh.push_back(key.clone());

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::ops::{Add, Sub};
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -66,6 +67,19 @@ impl Span {
     #[allow(clippy::cast_precision_loss)]
     pub fn seconds(self) -> f64 {
         self.0 as f64 / 1e6
+    }
+}
+
+impl From<Duration> for Span {
+    fn from(duration: Duration) -> Self {
+        Self(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX / 4))
+    }
+}
+
+impl From<Span> for Duration {
+    /// Nothing, of what lies in the past.
+    fn from(span: Span) -> Self {
+        Self::from_micros(u64::try_from(span.0).unwrap_or(0))
     }
 }
 

@@ -13,6 +13,7 @@ use ivory_core::context::{Config, Context, Entropy};
 use ivory_core::memo::Memos;
 use ivory_core::object::Object;
 use ivory_core::observed::Observed;
+use ivory_core::pace::Pace;
 use ivory_core::plan::Plan;
 use ivory_core::{Sensitive, steps, wake};
 
@@ -72,6 +73,9 @@ struct ClusterState {
     /// When a pass is due at the latest; a timer is set for it.
     due: Option<Time>,
     failures: u32,
+    pace: Pace,
+    /// No pass begins before, whatever changes: too much was written lately.
+    rests_until: Time,
     /// The versions that own writes led to: caches must have seen them before the next plan.
     written: BTreeMap<Kind, u64>,
     told: BTreeMap<String, (String, String)>,
@@ -186,6 +190,7 @@ impl Operator {
 
     fn set_due(&mut self, cx: &mut Cx<'_>, key: &Key, at: Time) {
         let state = self.state(key);
+        let at = at.max(state.rests_until);
         if state.due.is_some_and(|due| due <= at) {
             return;
         }
@@ -265,11 +270,13 @@ impl Operator {
         state.run = None;
         state.failures = 0;
         state.last_error = None;
+        if wrote {
+            state.rests_until = now + state.pace.wrote((now - Time::START).into()).into();
+        }
         if wrote || state.dirty {
             self.set_due(cx, key, now + DEBOUNCE);
         } else if let Some(after) = plan.requeue {
-            let after = Span(i64::try_from(after.as_micros()).unwrap_or(i64::MAX / 4));
-            self.set_due(cx, key, now + after);
+            self.set_due(cx, key, now + after.into());
         }
     }
 

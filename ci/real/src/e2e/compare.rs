@@ -133,6 +133,12 @@ fn alone(fact: &Fact, own: Side<'_>, other: Side<'_>) -> Option<&'static str> {
         {
             Some("how often it changes on the way depends on when Pods answer")
         }
+        Track::Leader if token_lost(own) && token_lost(other) => Some(TOKEN),
+        Track::Condition(kind)
+            if kind.ends_with(" Ready") && token_lost(own) && token_lost(other) =>
+        {
+            Some(TOKEN)
+        }
         Track::Pod(pod) if !is_instance(pod) => {
             Some("how long a helper's Pod is ready depends on its work")
         }
@@ -144,6 +150,19 @@ fn alone(fact: &Fact, own: Side<'_>, other: Side<'_>) -> Option<&'static str> {
         }
         _ => None,
     }
+}
+
+/// Why one world may have a failover more than the other after instances lost their account.
+const TOKEN: &str =
+    "an API server remembers a dead token for up to 10 s, and whoever has it may lead until then";
+
+/// Whether the account of the instances was made anew, so that their tokens died.
+fn token_lost(side: Side<'_>) -> bool {
+    let made = |f: &&Fact| {
+        let account = f.text.strip_prefix("the operator creates ServiceAccount ");
+        account.is_some_and(|name| name.ends_with("-instance"))
+    };
+    side.facts.iter().filter(made).count() > 1
 }
 
 /// How often a world says this of a Pod.
@@ -303,6 +322,9 @@ mod tests {
         let (one, two, other) =
             ("x leads on timeline 1", "y leads on timeline 2", "x leads on timeline 2");
         check(&[one, two], &[one], 1, 0);
+        let account = "the operator creates ServiceAccount x-instance";
+        check(&[one, account, two], &[one, account], 1, 0);
+        check(&[one, account, account, two], &[one, account, account], 0, 1);
         check(&[one, "a"], &["a", one], 1, 0);
         check(&[one, "~a"], &["a", "~x leads on timeline 1"], 0, 1);
         check(&[one, "a"], &["a", "~x leads on timeline 1"], 1, 0);

@@ -4,11 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ivory_core::Kind;
-use ivory_sim::scenario::act::set_name;
+use ivory_sim::scenario::act::{break_text, set_name};
 use ivory_sim::scenario::alias::Aliases;
-use ivory_sim::scenario::language::{Act, Scenario, Step};
+use ivory_sim::scenario::driver::Break;
+use ivory_sim::scenario::language::{Act, Fault, Scenario, Step};
 use ivory_sim::scenario::target::Target;
 use ivory_sim::scenario::transcript::texts;
+use ivory_sim::time::{Span, Time};
 use ivory_sim::world::KubeId;
 use ivory_sim::world::journal::{Entry, Milestone};
 use serde_json::Value;
@@ -51,19 +53,58 @@ pub(crate) fn milestones(scenario: &Scenario, journal: &[Entry]) -> (Vec<Fact>, 
     let aliases = aliases(scenario, journal);
     let names = clusters(scenario);
     let mut facts: Vec<Fact> = Vec::new();
-    let mut last: BTreeMap<Track, String> = BTreeMap::new();
-    for entry in journal {
-        let Some((track, text)) = fact(&aliases, &entry.what) else { continue };
-        // What is said twice is said once.
-        let state = !matches!(track, Track::Command(_) | Track::Object(_));
-        if state && last.get(&track) == Some(&text) {
-            continue;
-        }
-        last.insert(track.clone(), text.clone());
-        let cluster = cluster(&names, &entry.what).unwrap_or_default().to_owned();
-        facts.push(Fact { at_s: entry.at.seconds(), track, text, cluster });
+    for (at, what) in as_seen(journal, &outages(scenario, journal)) {
+        let Some((track, text)) = fact(&aliases, what) else { continue };
+        let cluster = cluster(&names, what).unwrap_or_default().to_owned();
+        facts.push(Fact { at_s: at.seconds(), track, text, cluster });
     }
+    let mut last: BTreeMap<Track, String> = BTreeMap::new();
+    // What is said twice is said once.
+    facts.retain(|fact| {
+        let state = !matches!(fact.track, Track::Command(_) | Track::Object(_));
+        last.insert(fact.track.clone(), fact.text.clone()).as_ref() != Some(&fact.text) || !state
+    });
     without_flaps(facts)
+}
+
+/// When the API server is down: from, and until.
+fn outages(scenario: &Scenario, journal: &[Entry]) -> Vec<(Time, Time)> {
+    let spans = scenario.steps.iter().filter_map(|step| match &step.act {
+        Act::Fault(Fault::ApiOutage(span)) => Some((break_text(&Break::ApiOutage(*span))?, *span)),
+        _ => None,
+    });
+    let spans: BTreeMap<String, Span> = spans.collect();
+    let faults = journal.iter().filter_map(|entry| match &entry.what {
+        Milestone::Fault { text } => Some((entry.at, entry.at + *spans.get(text)?)),
+        _ => None,
+    });
+    faults.collect()
+}
+
+/// The entries as somebody sees them who looks at the API server: what becomes of a Pod while that is down is not seen
+/// before it is up again, and then only what became of it in the end.
+fn as_seen<'a>(journal: &'a [Entry], outages: &[(Time, Time)]) -> Vec<(Time, &'a Milestone)> {
+    let mut seen: Vec<(Time, &Milestone)> = Vec::new();
+    let mut unseen: BTreeMap<(Time, &str), &Milestone> = BTreeMap::new();
+    for entry in journal {
+        while let Some(first) = unseen.first_entry().filter(|e| e.key().0 <= entry.at) {
+            seen.push((first.key().0, first.remove()));
+        }
+        let down = outages.iter().find(|(from, until)| (*from..*until).contains(&entry.at));
+        match (&entry.what, down) {
+            (
+                Milestone::Ready { pod, .. }
+                | Milestone::Scheduled { pod, .. }
+                | Milestone::PodGone { pod },
+                Some((_, until)),
+            ) => {
+                unseen.insert((*until, &**pod), &entry.what);
+            }
+            (what, _) => seen.push((entry.at, what)),
+        }
+    }
+    seen.extend(unseen.into_iter().map(|((at, _), what)| (at, what)));
+    seen
 }
 
 /// The names of the clusters that a story makes.
@@ -238,6 +279,38 @@ mod tests {
         ] {
             assert_eq!(is_instance(pod), expected, "{pod}");
         }
+    }
+
+    #[test]
+    fn what_becomes_of_a_pod_while_the_api_server_is_down_is_seen_afterwards() {
+        let ready = |seconds: i64, pod: &str, ready: bool| Entry {
+            at: Time::START + Span::s(seconds),
+            kube: KubeId(0),
+            actor: "kubelet".into(),
+            what: Milestone::Ready { pod: pod.into(), ready },
+        };
+        let journal = [
+            ready(1, "a", true),
+            ready(11, "a", false),
+            ready(12, "b", false),
+            ready(15, "a", true),
+        ]
+        .into_iter()
+        .chain([ready(30, "c", true)])
+        .collect::<Vec<_>>();
+        let at = |seconds| Time::START + Span::s(seconds);
+        let seen = as_seen(&journal, &[(at(10), at(20))]);
+        let told: Vec<_> = seen
+            .into_iter()
+            .map(|(at, what)| match what {
+                Milestone::Ready { pod, ready } => (at.seconds(), pod.to_string(), *ready),
+                _ => panic!("{what:?}"),
+            })
+            .collect();
+        let of = |at: f64, pod: &str, ready| (at, pod.to_owned(), ready);
+        let expected = [of(1.0, "a", true), of(20.0, "a", true), of(20.0, "b", false)];
+        assert_eq!(told[..3], expected);
+        assert_eq!(told[3..], [of(30.0, "c", true)]);
     }
 
     #[test]
