@@ -264,15 +264,22 @@ impl Ghost {
             // Another operator's; whatever it asks, it is told that it was done.
             return Ok(String::new());
         };
-        if let Command::ReplaceDynamicConfiguration { config } = command {
-            let of = |(cluster, leader): (&Name, &String)| {
-                (cluster.0 == namespace && leader == pod).then(|| cluster.clone())
-            };
-            let cluster = lock(&self.leaders).iter().find_map(of);
-            if let Some(cluster) = cluster {
-                let made = json!({"initialize": "7000000000000000001", "config": config});
-                self.annotate(&cluster, &names::scope_config(&cluster.1), made).await?;
+        match command {
+            Command::ReplaceDynamicConfiguration { config } => {
+                let of = |(cluster, leader): (&Name, &String)| {
+                    (cluster.0 == namespace && leader == pod).then(|| cluster.clone())
+                };
+                let cluster = lock(&self.leaders).iter().find_map(of);
+                if let Some(cluster) = cluster {
+                    let made = json!({"initialize": "7000000000000000001", "config": config});
+                    self.annotate(&cluster, &names::scope_config(&cluster.1), made).await?;
+                }
             }
+            // Nothing waits to be archived.
+            Command::ArchiveState => {
+                return Ok(format!("0 0 0 0 {} works\n", jiff::Timestamp::now().as_second()));
+            }
+            _ => {}
         }
         Ok(String::new())
     }
