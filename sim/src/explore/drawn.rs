@@ -1,5 +1,7 @@
 //! Playing a story that is given as a value, and telling how it failed: for the swarm and for shrinking.
 
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use serde_json::Value;
@@ -8,6 +10,7 @@ use super::failure::promise_of;
 use super::swarm;
 use crate::promises::Promise;
 use crate::scenario::driver::Build;
+use crate::scenario::node::At;
 use crate::scenario::parse::parse;
 use crate::scenario::run::{Failure, LATE, Outcome, Player};
 
@@ -31,7 +34,7 @@ pub struct Played {
     pub bad: Option<Bad>,
 }
 
-/// Plays a story. `folder` is where its manifests are looked for.
+/// Plays a story. `folder` is where its manifests are looked for. A panic of whatever plays in it is a bad end as well.
 ///
 /// # Errors
 /// A sentence, when it is no story or its world can't be made.
@@ -39,12 +42,31 @@ pub fn play(story: &Value, folder: &Path, build: &Build<'_>) -> Result<Played, S
     let text = swarm::text(story)?;
     let scenario = parse("drawn.yaml", folder, &text).map_err(|e| e.to_string())?;
     let mut player = Player::of(&scenario, None, false, build)?;
-    let outcome = player.play(&scenario);
+    let played = catch_unwind(AssertUnwindSafe(|| player.play(&scenario)));
+    let outcome = played.or_else(|panic| {
+        let failure = panicked(&*panic);
+        // What the panic left half done is only told here, never played on.
+        catch_unwind(AssertUnwindSafe(|| player.outcome(&scenario, Some(failure.clone()))))
+            .map_err(|_| failure.wrong.join("; "))
+    })?;
     let bad = outcome.failure.clone().map(|failure| {
         let promise = promise_of(&failure);
         Bad { promise, key: key(promise, &failure), failure }
     });
     Ok(Played { outcome, bad })
+}
+
+/// How a panic is told.
+fn panicked(panic: &(dyn Any + Send)) -> Failure {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no words");
+    Failure {
+        at: At { line: 0, column: 0 },
+        step: "panic".to_owned(),
+        wrong: vec![text.to_owned()],
+        promise: None,
+        awaited: Vec::new(),
+    }
 }
 
 /// Promise, kind of step, and what is wrong without its numbers: smaller stories have other figures. What a checker saw it

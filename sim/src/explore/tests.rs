@@ -2,21 +2,24 @@
 //! cuts and of pairs of them end well. The whole sweep is `ivory-sim sweep`.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use ivory_core::Kind;
+use serde_json::json;
 
 use super::base::{Base, base, player};
 use super::cut::Cut;
+use super::drawn::play;
 use super::fork::{End, explore};
 use super::message::{Message, Sender, Which, Whose};
 use super::pairs::{Known, Looked, Sample, pairs};
 use super::plan::plan;
 use crate::lab::site::build;
 use crate::lab::{NAMESPACE, OPERATOR};
-use crate::scenario::language::Scenario;
+use crate::scenario::language::{Scenario, WorldSpec};
 use crate::scenario::parse::load;
 use crate::time::Span;
-use crate::world::KubeId;
+use crate::world::{Actor, Cx, Input, KubeId};
 
 fn story(name: &str) -> (Scenario, Base) {
     told(name, Whose::Operator)
@@ -143,4 +146,34 @@ fn a_second_cut_is_tried_where_the_first_one_disturbs_and_never_twice() {
             assert!(!matches!(end, End::Failed(_)), "{end:#?}");
         }
     }
+}
+
+/// Panics when it starts.
+#[derive(Clone)]
+struct Faulty;
+
+impl Actor for Faulty {
+    fn name(&self) -> &'static str {
+        "faulty"
+    }
+    fn on(&mut self, _: &mut Cx<'_>, _: Input) {
+        panic!("bug number 7");
+    }
+    crate::actor_boilerplate!();
+}
+
+#[test]
+fn a_panic_is_a_bad_end() {
+    let story = json!({"description": "Short.", "steps": [{"advance": "1s"}]});
+    let faulty = |spec: &WorldSpec, trace| {
+        let mut driver = build(spec, trace)?;
+        let world = driver.world().expect("a world");
+        world.spawn(KubeId(0), Arc::new(Faulty), None, None);
+        Ok(driver)
+    };
+    let bad = play(&story, Path::new("."), &faulty).expect("a story").bad.expect("a bad end");
+    assert_eq!(bad.failure.wrong, ["bug number 7"]);
+    assert_eq!(bad.key, "promise 16 panic bug number ");
+    let well = play(&story, Path::new("."), &build).expect("a story");
+    assert!(well.bad.is_none(), "{:?}", well.bad);
 }

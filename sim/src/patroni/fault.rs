@@ -40,7 +40,8 @@ pub fn kill_backend(world: &mut World, member: ActorId) {
     world.push_timer(world.now(), member, BACKEND);
 }
 
-/// Stops Patroni of a member (SIGSTOP) for a time, in whole seconds below 256; PostgreSQL goes on.
+/// Stops Patroni of a member (SIGSTOP) for a time, in whole seconds below 256; PostgreSQL goes on. Who is stopped twice goes
+/// on when the longer of the two is over.
 pub fn hang_patroni(world: &mut World, member: ActorId, seconds: u8) {
     world.push_timer(world.now(), member, HANG - u64::from(seconds));
 }
@@ -91,11 +92,12 @@ impl Member {
             }
             Input::Timer(token) if *token > HANG - 256 => {
                 let seconds = i64::try_from(HANG - token).unwrap_or(0);
-                if seconds == 0 {
-                    self.wake_up(cx);
-                } else {
-                    self.hung_until = Some(now + Span::s(seconds));
+                let until = self.hung_until.max(Some(now + Span::s(seconds)));
+                if seconds > 0 {
+                    self.hung_until = until;
                     cx.timer(Span::s(seconds), HANG);
+                } else if until == Some(now) {
+                    self.wake_up(cx);
                 }
                 return true;
             }

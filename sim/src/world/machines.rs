@@ -83,7 +83,7 @@ impl World {
     }
 
     /// Who hears an event. The API server stands still on no machine.
-    fn concerned(&self, event: &Event) -> Option<ActorId> {
+    pub(super) fn concerned(&self, event: &Event) -> Option<ActorId> {
         Some(match event {
             Event::Start(actor)
             | Event::Timer(actor, _)

@@ -13,6 +13,7 @@ mod message;
 mod net;
 mod pipeline;
 mod queue;
+mod standstill;
 mod tap;
 mod trace;
 mod watchers;
@@ -42,6 +43,7 @@ use queue::{Event, Queue};
 #[derive(Clone)]
 pub struct World {
     now: Time,
+    moment: standstill::Moment,
     queue: Queue,
     pub(crate) streams: Streams,
     kubes: Vec<Arc<Kube>>,
@@ -89,6 +91,7 @@ impl World {
     pub fn new(seed: u64) -> Self {
         Self {
             now: Time::START,
+            moment: standstill::Moment::default(),
             queue: Queue::default(),
             streams: Streams::new(seed),
             kubes: Vec::new(),
@@ -251,6 +254,7 @@ impl World {
         };
         debug_assert!(at >= self.now, "time runs forward");
         self.now = at;
+        self.keeps_moving(&event);
         if let Some(until) = self.held_until(&event) {
             self.queue.push(until, event);
             return true;

@@ -7,6 +7,7 @@ use super::bench::{Bench, NS, SCOPE, about, name};
 use crate::client::{Client, lost_rows};
 use crate::patroni::config::Version;
 use crate::patroni::fault;
+use crate::patroni::member::Member;
 use crate::patroni::rest::RestRequest;
 use crate::time::Span;
 use crate::world::Cut;
@@ -392,6 +393,23 @@ fn hung_patroni() {
     bench.until(10.0, |b| b.leader().is_some());
     about((bench.world.now() - u).seconds(), 30.0, 0.3);
     assert_ne!(bench.leader(), Some(leader));
+}
+
+/// Who is stopped twice goes on when the longer stop is over, and the end of the shorter one changes nothing.
+#[test]
+fn hung_twice() {
+    let mut bench = Bench::healthy(17, V4, Bench::quick(), 3);
+    let leader = bench.leader().expect("a leader");
+    let id = bench.alive[&leader];
+    let hung = |b: &Bench| b.world.actor::<Member>(id).is_some_and(Member::hung);
+    fault::hang_patroni(&mut bench.world, id, 20);
+    bench.run(10.0);
+    fault::hang_patroni(&mut bench.world, id, 5);
+    fault::hang_patroni(&mut bench.world, id, 20);
+    bench.run(19.5);
+    assert!(hung(&bench));
+    bench.run(1.0);
+    assert!(!hung(&bench));
 }
 
 /// Case 22: synchronous mode: an acknowledged commit survives the primary's death.
