@@ -7,12 +7,12 @@ use crate::cluster::Set;
 use std::sync::Arc;
 
 use crate::crypto::pki::Root;
-use crate::names;
 use crate::pass::Pass;
 use crate::report::{Reason, Step};
 use crate::rules::members::{Member, Members};
 use crate::rules::shutdown::Phase;
-use crate::rules::{instance_names, pki, volumes, wal_volume};
+use crate::rules::{instance_names, only_copy, pki, volumes, wal_volume};
+use crate::names;
 
 /// The names of all instances that should exist and have their volumes.
 #[must_use]
@@ -31,10 +31,14 @@ pub fn ensure(
     phase: &Phase,
 ) -> Vec<(String, Vec<String>)> {
     let cluster = pass.cluster;
-    let mut all = Vec::new();
-    for set in cluster.sets() {
-        let wanted = instance_names::wanted(cluster, &set, members);
-        for name in &wanted {
+    let named = |set: Set<'_>| {
+        let names = instance_names::wanted(cluster, &set, members);
+        (set.name, names)
+    };
+    let all: Vec<_> = cluster.sets().map(named).collect();
+    let only_copy = only_copy::holders(pass, members, &all);
+    for (set, (_, wanted)) in cluster.sets().zip(&all) {
+        for name in wanted {
             let member = members.all.get(name);
             // What is going is not mended; its replacement is wanted by another name.
             if member.is_some_and(Member::condemned) {
@@ -42,10 +46,15 @@ pub fn ensure(
                 pass.wait(Step::Instances, "VolumeLost", text);
                 continue;
             }
-            let replicas = phase.replicas(name, member);
+            let replicas = match only_copy.holds_back(member) {
+                true => 0,
+                false => phase.replicas(name, member),
+            };
             one(pass, &set, name, member, (members.initialized, replicas), root);
         }
-        all.push((set.name.clone(), wanted));
+    }
+    for name in &only_copy.holders {
+        returns(pass, &members.all[name], members, phase, root);
     }
     if *phase != Phase::Runs {
         scale_unwanted(pass, members, phase, &all);
@@ -82,6 +91,48 @@ fn scale_unwanted(
     }
 }
 
+/// Brings the StatefulSet of an instance back that is no longer wanted and may have the only copy of the data. What its set
+/// asked for is no longer known, so it is like those of the first set that there is. Its volumes are left as they are.
+fn returns(
+    pass: &mut Pass<'_>,
+    member: &Member,
+    members: &Members,
+    phase: &Phase,
+    root: &Arc<Root>,
+) {
+    let (cluster, name) = (pass.cluster, &member.name);
+    let replicas = phase.replicas(name, Some(member));
+    let Some(like) = cluster.sets().next().filter(|_| replicas > 0) else { return };
+    if member.stateful_set.is_some() {
+        return;
+    }
+    let set = Set { name: member.set.clone(), spec: like.spec };
+    furnish(pass, &set, name, members.initialized, root);
+    let claim =
+        |claim: &Option<Arc<crate::Object>>| claim.as_ref().map(|c| c.meta.name.to_string());
+    let Some(data_claim) = claim(&member.data_claim) else { return };
+    let wal_claim = claim(&member.wal_claim);
+    workload(pass, &set, Instance { name: name.clone(), data_claim, wal_claim, replicas });
+}
+
+/// What an instance has beside its volumes and its workload.
+fn furnish(pass: &mut Pass<'_>, set: &Set<'_>, name: &str, bootstrapped: bool, root: &Arc<Root>) {
+    let cluster = pass.cluster;
+    pki::instance_certificates(pass, root, &set.name, name);
+    let repo = replica_method(pass);
+    let input = format!("instance config {} {name} {repo:?} {bootstrapped}", set.name);
+    pass.ensure_built(Step::Instances, input, || {
+        config_maps::instance(cluster, set, name, repo.as_deref(), bootstrapped)
+    });
+}
+
+fn workload(pass: &mut Pass<'_>, set: &Set<'_>, instance: Instance) {
+    let cluster = pass.cluster;
+    pass.ensure_built(Step::Instances, format!("workload {} {instance:?}", set.name), || {
+        stateful_set(cluster, set, &instance)
+    });
+}
+
 fn one(
     pass: &mut Pass<'_>,
     set: &Set<'_>,
@@ -91,12 +142,7 @@ fn one(
     root: &Arc<Root>,
 ) {
     let cluster = pass.cluster;
-    pki::instance_certificates(pass, root, &set.name, name);
-    let repo = replica_method(pass);
-    let input = format!("instance config {} {name} {repo:?} {bootstrapped}", set.name);
-    pass.ensure_built(Step::Instances, input, || {
-        config_maps::instance(cluster, set, name, repo.as_deref(), bootstrapped)
-    });
+    furnish(pass, set, name, bootstrapped, root);
     // A claim without its labels is still the one that is mounted.
     let mounted = |volume: &str| member.and_then(|m| m.mounted_claim(volume)).map(str::to_owned);
     let claim = |claim: Option<&Arc<crate::Object>>, volume: &str, default: String| {
@@ -119,10 +165,7 @@ fn one(
     for claim in build_volumes::tablespaces(cluster, set, name) {
         volumes::ensure(pass, Step::Instances, Arc::new(claim));
     }
-    let instance = Instance { name: name.to_owned(), data_claim, wal_claim, replicas };
-    pass.ensure_built(Step::Instances, format!("workload {} {instance:?}", set.name), || {
-        stateful_set(cluster, set, &instance)
-    });
+    workload(pass, set, Instance { name: name.to_owned(), data_claim, wal_claim, replicas });
 }
 
 /// The repository from which replicas are made: a standby cluster's source, or one that holds a backup of ours.

@@ -85,6 +85,13 @@ impl Member {
         statuses.iter().find(|s| s["name"].as_str() == Some(names::DATABASE_CONTAINER))
     }
 
+    /// Whether its StatefulSet shall have a Pod.
+    #[must_use]
+    pub fn asked_to_run(&self) -> bool {
+        let set = self.stateful_set.as_ref();
+        set.is_some_and(|s| s.i64_at(&["spec", "replicas"]) != Some(0))
+    }
+
     /// Whether its database container runs.
     #[must_use]
     pub fn running(&self) -> bool {

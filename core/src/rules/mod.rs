@@ -17,6 +17,7 @@ pub mod instances;
 pub mod leftovers;
 pub mod members;
 pub mod memory;
+pub mod only_copy;
 pub mod orphaned_bootstrap;
 pub mod parameters;
 pub mod pending_restart;

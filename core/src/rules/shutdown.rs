@@ -26,9 +26,9 @@ impl Phase {
     pub fn replicas(&self, name: &str, member: Option<&Member>) -> i32 {
         let runs = match self {
             Self::Runs => true,
-            Self::Waits => member.is_some_and(asked_to_run),
+            Self::Waits => member.is_some_and(Member::asked_to_run),
             Self::Stops(last) => last.as_deref() == Some(name),
-            Self::Starts(first) => first == name || member.is_some_and(asked_to_run),
+            Self::Starts(first) => first == name || member.is_some_and(Member::asked_to_run),
         };
         i32::from(runs)
     }
@@ -48,11 +48,6 @@ fn has_lost_all(member: &Member) -> bool {
     member.condemned() || member.patroni.as_ref().is_some_and(|s| s.state == "creating replica")
 }
 
-fn asked_to_run(member: &Member) -> bool {
-    let set = member.stateful_set.as_ref();
-    set.is_some_and(|s| s.i64_at(&["spec", "replicas"]) != Some(0))
-}
-
 /// Decides how far the cluster shall go now; notes and forgets who led.
 pub fn phase(pass: &mut Pass<'_>, members: &Members) -> Phase {
     let noted = pass.cluster.object.annotation(labels::STARTUP_INSTANCE).map(str::to_owned);
@@ -61,7 +56,7 @@ pub fn phase(pass: &mut Pass<'_>, members: &Members) -> Phase {
     if !pass.cluster.spec.shutdown {
         let has_data = |name: &String| members.all.get(name).is_some_and(|m| !has_lost_all(m));
         // A Pod that is to stop may still be told of as leading, by a read that is old.
-        let leads = |name: &String| leader.is_some_and(|l| l.name == *name && asked_to_run(l));
+        let leads = |name: &String| leader.is_some_and(|l| l.name == *name && l.asked_to_run());
         return match noted.filter(has_data) {
             Some(name) if !leads(&name) => {
                 let text =

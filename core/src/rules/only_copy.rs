@@ -1,0 +1,152 @@
+//! Whose data may be the only copy. While nobody leads, an instance that is no longer wanted may have what nobody else has:
+//! its set was replaced, and its StatefulSet or its Pod is gone before another could copy from it. A new instance would
+//! wait for a leader for ever, or make itself from a backup and lead without what was never archived. So the unwanted
+//! one returns and leads first; who never had data starts when somebody leads.
+//!
+//! It takes nothing away: when somebody leads, [`scale_down`](super::scale_down) and [`leftovers`](super::leftovers) do.
+
+use jiff::Timestamp;
+
+use crate::names;
+use crate::pass::Pass;
+use crate::report::Step;
+use crate::rules::members::{Member, Members};
+
+/// The unwanted instances that may have the only copy, and what follows for the others.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct OnlyCopy {
+    /// Names of those that have a data volume, in name order. None while somebody leads.
+    pub holders: Vec<String>,
+    /// When the oldest of their volumes was made.
+    since: Option<Timestamp>,
+}
+
+/// Finds them, and says so.
+pub fn holders(
+    pass: &mut Pass<'_>,
+    members: &Members,
+    wanted: &[(String, Vec<String>)],
+) -> OnlyCopy {
+    let mut found = OnlyCopy::default();
+    if !members.bootstrapped() || members.leader().is_some() {
+        return found;
+    }
+    let has_data = |m: &&Member| m.data_claim.is_some() && !m.condemned();
+    let is_wanted = |m: &Member| wanted.iter().any(|(_, names)| names.contains(&m.name));
+    // Nobody has newer data than the one that led last, if that is known.
+    let last = members.lease.as_deref().and_then(names::workload_of);
+    let last = last.and_then(|name| members.all.get(name)).filter(has_data);
+    let candidates = members.all.values().filter(|m| last.is_none_or(|l| l.name == m.name));
+    for member in candidates.filter(|m| has_data(m) && !is_wanted(m)) {
+        let since = member.data_claim.as_ref().and_then(|c| c.meta.created_at);
+        found.since = if found.holders.is_empty() { since } else { found.since.min(since) };
+        found.holders.push(member.name.clone());
+    }
+    if !found.holders.is_empty() {
+        let names = found.holders.join(", ");
+        let text = format!(
+            "nobody leads, and {names} may have the only copy of the data: though no longer wanted, it leads first. \
+             To give up its data, delete its PersistentVolumeClaim"
+        );
+        pass.wait(Step::Instances, "OnlyCopy", text);
+    }
+    found
+}
+
+impl OnlyCopy {
+    /// Whether an instance has to wait until somebody leads: it was not asked to run yet, and its volume is younger than
+    /// those that may have the data.
+    #[must_use]
+    pub fn holds_back(&self, member: Option<&Member>) -> bool {
+        if self.holders.is_empty() || member.is_some_and(Member::asked_to_run) {
+            return false;
+        }
+        let since = member.and_then(|m| m.data_claim.as_ref()).map(|c| c.meta.created_at);
+        since.is_none_or(|since| since > self.since)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::test_support::{World, taken};
+    use crate::{Kind, names};
+
+    fn replace(world: &mut World) {
+        world.edit(|s| s["instances"][0]["name"] = "other".into());
+    }
+
+    fn asked(world: &World, name: &str) -> Option<i64> {
+        world.get(Kind::StatefulSet, name)?.i64_at(&["spec", "replicas"])
+    }
+
+    fn lost(world: &mut World, name: &str) {
+        world.remove(Kind::StatefulSet, name);
+        world.remove(Kind::Pod, &names::instance_pod(name));
+    }
+
+    #[test]
+    fn who_has_the_only_copy_returns_and_leads_before_others_start() {
+        for pods_only in [false, true] {
+            let mut world = World::settled(1);
+            let old = world.leader();
+            let uid = |w: &World| {
+                w.get(Kind::PersistentVolumeClaim, &names::data_volume(&old))
+                    .map(|c| c.meta.uid.clone())
+            };
+            let before = uid(&world);
+            lost(&mut world, &old);
+            if pods_only {
+                world.round();
+                world.remove(Kind::Pod, &names::instance_pod(&old));
+            }
+            replace(&mut world);
+            let (mut led, mut copied) = (false, false);
+            world.settle_with(|world, _| {
+                let others: Vec<String> =
+                    world.instances().into_iter().filter(|i| *i != old).collect();
+                led |= world
+                    .get(Kind::Pod, &names::instance_pod(&old))
+                    .is_some_and(|p| p.condition_true("Ready"));
+                let started = others.iter().any(|o| asked(world, o) == Some(1));
+                assert!(led || !started, "who has no data starts first");
+                copied |= started && uid(world) == before;
+            });
+            assert!(led && copied, "{led} {copied}");
+            assert_eq!(asked(&world, &old), None, "then it goes");
+            assert_eq!(uid(&world), None);
+            assert_eq!(world.instances().len(), 1);
+            assert_eq!(world.condition("Ready").map(|c| c.0).as_deref(), Some("True"));
+        }
+    }
+
+    #[test]
+    fn who_gives_the_data_up_deletes_the_volume() {
+        let mut world = World::settled(1);
+        let old = world.leader();
+        lost(&mut world, &old);
+        world.dead.insert(names::instance_pod(&old));
+        replace(&mut world);
+        (0..8).for_each(|_| {
+            world.round();
+        });
+        let (status, reason) = world.condition("Reconciled").expect("a condition");
+        assert_eq!((&*status, &*reason), ("False", "OnlyCopy"));
+        assert_eq!(taken(&world.plan()), [""; 0]);
+        world.remove(Kind::PersistentVolumeClaim, &names::data_volume(&old));
+        world.settle();
+        let new: Vec<String> = world.instances().into_iter().filter(|i| *i != old).collect();
+        assert_eq!(asked(&world, &new[0]), Some(1));
+    }
+
+    #[test]
+    fn nobody_is_held_back_while_one_leads() {
+        let mut world = World::settled(2);
+        let replica = world.replicas()[0].clone();
+        world.edit(|s| s["instances"][0]["replicas"] = 1.into());
+        lost(&mut world, &replica);
+        let plan = world.plan();
+        let said = format!("{:?}", plan.report.lines);
+        assert!(!said.contains("OnlyCopy"), "{said}");
+        assert!(!taken(&plan).is_empty());
+    }
+}
