@@ -66,6 +66,9 @@ keys! {
     DATABASE_INIT_SQL = "database-init-sql";
     /// Annotation on a Secret (ours), while it trusts more than one root: when that or its certificates changed last.
     TRUST_CHANGED = "trust-changed-at";
+    /// Annotation on a data volume claim (ours) of an instance that has a WAL volume as well: its StatefulSet was not seen
+    /// yet, so there is no data on it.
+    NEVER_USED = "never-used";
     /// Annotation on the cluster: the IvyUpgrade that may upgrade it.
     ALLOW_UPGRADE = "allow-upgrade";
     /// The finalizer on every IvoryCluster.

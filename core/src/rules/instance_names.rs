@@ -48,14 +48,15 @@ fn begun<'a>(set: &Set<'_>, members: &'a Members) -> impl Iterator<Item = String
     begun.map(|m| m.name.clone())
 }
 
-/// A data volume without its WAL volume would start without its newest changes, so both must be there.
+/// A data volume without its WAL volume would start without its newest changes, so both must be there. Only one that was
+/// never used lacks nothing: a pass that made it was refused the other, and the next would make one more, and so on.
 fn is_donor(member: &Member, wants_wal: bool) -> bool {
     let usable = |claim: &Option<std::sync::Arc<crate::Object>>| {
         claim.as_ref().is_some_and(|c| !c.terminating())
     };
     member.stateful_set.is_none()
         && usable(&member.data_claim)
-        && (!wants_wal || usable(&member.wal_claim))
+        && (!wants_wal || usable(&member.wal_claim) || member.never_used())
 }
 
 /// Names by number that nothing bears, whatever its state.
@@ -135,6 +136,31 @@ mod tests {
         world.settle();
         assert!(!world.instances().contains(&gone), "{:?}", world.instances());
         assert_eq!(world.instances().len(), 2);
+    }
+
+    #[test]
+    fn a_refused_wal_volume_is_asked_for_again_under_the_same_name() {
+        let mut with_wal = spec(1);
+        with_wal["instances"][0]["walVolumeClaimSpec"] = claim("1Gi");
+        let mut world = World::new(with_wal);
+        let used = |world: &World| {
+            let claims = world.all(Kind::PersistentVolumeClaim).into_iter();
+            let data = claims.filter(|c| c.label(labels::ROLE) == Some(labels::role::PGDATA));
+            data.map(|c| c.annotation(labels::NEVER_USED).is_none()).collect::<Vec<_>>()
+        };
+        for _ in 0..3 {
+            let plan = world.plan();
+            let wal = |w: &crate::plan::Write| {
+                matches!(&w.op, crate::plan::Op::Apply { object }
+                if object.label(labels::ROLE) == Some(labels::role::PGWAL))
+            };
+            let before = plan.writes.iter().position(wal).expect("it is asked for");
+            world.execute(&plan, before).expect("no refusal");
+            assert_eq!(used(&world), [false]);
+        }
+        world.settle();
+        assert_eq!(used(&world), [true]);
+        assert_eq!(world.instances(), [numbered(&world, 0)]);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::report::{Reason, Step};
 use crate::rules::members::{Member, Members};
 use crate::rules::shutdown::Phase;
 use crate::rules::{instance_names, only_copy, pki, volumes, wal_volume};
-use crate::names;
+use crate::{labels, names};
 
 /// The names of all instances that should exist and have their volumes.
 #[must_use]
@@ -150,8 +150,17 @@ fn one(
     };
     let data = member.and_then(|m| m.data_claim.as_ref());
     let data_claim = claim(data, "ivory-data", names::data_volume(name));
-    let input = format!("data volume {} {name} {data_claim}", set.name);
-    let volume = pass.memo.built(input, || build_volumes::data(cluster, set, name, &data_claim));
+    let fresh = |m: &Member| m.stateful_set.is_none() && (m.data_claim.is_none() || m.never_used());
+    let unused = set.spec.wal_volume_claim_spec.is_some() && member.is_none_or(fresh);
+    let input = format!("data volume {} {name} {data_claim} {unused}", set.name);
+    let volume = pass.memo.built(input, || {
+        let mut volume = build_volumes::data(cluster, set, name, &data_claim);
+        if unused {
+            let annotations = Arc::make_mut(&mut volume.meta.annotations);
+            annotations.insert(labels::NEVER_USED.to_owned(), String::new());
+        }
+        volume
+    });
     volumes::ensure(pass, Step::Instances, volume);
     let live_wal = member.and_then(|m| m.wal_claim.as_ref());
     let wal_name = claim(live_wal, "ivory-wal", names::wal_volume(name));

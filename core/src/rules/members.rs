@@ -150,6 +150,12 @@ impl Member {
         going(&self.data_claim) || (self.wants_wal && going(&self.wal_claim))
     }
 
+    /// Whether its data volume was made and its StatefulSet not seen yet, as its claim says.
+    #[must_use]
+    pub fn never_used(&self) -> bool {
+        self.data_claim.as_ref().is_some_and(|c| c.annotation(labels::NEVER_USED).is_some())
+    }
+
     /// The claim that its StatefulSet mounts as a volume.
     #[must_use]
     pub fn mounted_claim(&self, volume: &str) -> Option<&str> {
