@@ -4,7 +4,7 @@
 //! It deliberately never takes away what makes the end meaningful: the last wait, the last manifest, and what heals a
 //! fault that is still there. A cluster that is not ready because nobody mended its network is no finding.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::swarm;
 
@@ -190,25 +190,58 @@ fn heals(step: &Value) -> Option<IsStep> {
         ("crash_node", _) => has("restart_node", "every node".into()),
         ("drain", _) => has("uncordon", "every node".into()),
         ("lag", Some(span)) if span != "0s" => has("lag", "0s".into()),
+        ("dns", Some("down")) => has("dns", "up".into()),
+        ("clock", _) if value["node"] != "every node" => {
+            Some(Box::new(|s: &Value| s["fault"]["clock"]["node"] == "every node"))
+        }
         ("images", _) => {
-            let working = serde_json::json!({"working": value["failing"]});
+            let working = json!({"working": value["failing"]});
             value.get("failing").and_then(|_| has("images", working))
         }
-        ("disk", _) if value["full"] == true => {
-            Some(Box::new(|s: &Value| s["fault"]["disk"]["full"] == false))
+        ("disk", _) => {
+            let sick =
+                [("full", json!(true), json!(false)), ("read_only", json!(true), json!(false))];
+            let slow = ("slow", value["slow"].clone(), json!("0s"));
+            over("disk", value, [&sick[..], &[slow]].concat())
         }
-        ("replication", _) if value["flows"] == false => {
-            Some(Box::new(|s: &Value| s["fault"]["replication"]["flows"] == true))
+        ("replication", _) => {
+            let late = ("late", value["late"].clone(), json!("0s"));
+            over("replication", value, vec![("flows", json!(false), json!(true)), late])
         }
         _ => None,
     }
 }
 
+/// How one of several ailments of a thing is over: by its word, with what is sick and what is well.
+fn over(
+    fault: &'static str,
+    value: &Value,
+    ailments: Vec<(&'static str, Value, Value)>,
+) -> Option<IsStep> {
+    let is = |(word, sick, well): &(&str, Value, Value)| {
+        !value[*word].is_null() && value[*word] == *sick && sick != well
+    };
+    let (word, _, well) = ailments.into_iter().find(is)?;
+    Some(Box::new(move |s: &Value| s["fault"][fault][word] == well))
+}
+
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
+    use super::super::swarm::healed_blow;
     use super::*;
+
+    #[test]
+    fn what_heals_a_drawn_blow_is_known() {
+        let mut seen = std::collections::BTreeSet::new();
+        for (strikes, cure) in (0..3_000).filter_map(healed_blow) {
+            let fault = &strikes["fault"];
+            seen.insert(fault.as_object().and_then(|f| f.keys().next()).cloned());
+            let healed = heals(&strikes).unwrap_or_else(|| panic!("{fault} is healed by nothing"));
+            assert!(cure.iter().any(&healed), "{fault} is not healed by {cure:?}");
+            assert!(cure.iter().all(|c| heals(c).is_none()), "a cure is no fault: {cure:?}");
+        }
+        assert!(seen.len() >= 11, "{seen:?}");
+    }
 
     #[test]
     fn what_does_not_matter_goes_and_what_heals_stays() {

@@ -144,7 +144,12 @@ impl Scene<'_> {
                 let leaders: BTreeSet<String> =
                     self.leaders().into_iter().map(|i| i.name).collect();
                 let mut all = self.instances();
-                all.retain(|i| !leaders.contains(&i.name));
+                // While nobody leads, who follows nobody may be the one that led, and have the only copy of the data.
+                let follows = |i: &Instance| {
+                    let pod = i.pod.as_ref();
+                    pod.and_then(|p| p.label(labels::ROLE)) == Some(labels::role::REPLICA)
+                };
+                all.retain(|i| !leaders.contains(&i.name) && (!leaders.is_empty() || follows(i)));
                 all
             }
             Who::Instance => self.instances(),

@@ -15,6 +15,15 @@ use serde_json::{Value, json};
 
 use dice::Dice;
 
+/// A blow that some seed draws and its end heals: the fault, and the faults that undo it. For tests of who must know them.
+#[cfg(test)]
+pub(super) fn healed_blow(seed: u64) -> Option<(Value, Vec<Value>)> {
+    let blow = blows::draw(&mut Dice::new(seed, "blow"));
+    let cures: Vec<Value> = blow.heals.iter().map(|cure| json!({"fault": cure})).collect();
+    let fault = blow.steps.into_iter().find(|step| step.get("fault").is_some())?;
+    (!cures.is_empty()).then_some((fault, cures))
+}
+
 /// How long a cluster may take to become ready when nothing breaks any more: image pulls, restarts with back-off up to
 /// five minutes each, and volumes that are copied.
 const HEALS: &str = "1h";
@@ -37,6 +46,8 @@ pub fn story(seed: u64) -> Value {
         json!({"wait": {"client": {"writes": true}}, "within": "10m"}),
     ];
     let (mut lossy, mut edited, mut heals) = (false, false, Vec::new());
+    // One machine stays, or nothing could run anywhere.
+    let mut may_be_lost = world["nodes"].as_u64().unwrap_or(1) - 1;
     for _ in 0..dice.between(1, 8) {
         match dice.below(10) {
             0..4 => {
@@ -49,6 +60,13 @@ pub fn story(seed: u64) -> Value {
             }
             _ => {
                 let blow = blows::draw(&mut dice);
+                let loses = |step: &Value| step["fault"].get("lose_node").is_some();
+                if blow.steps.iter().any(loses) {
+                    if may_be_lost == 0 {
+                        continue;
+                    }
+                    may_be_lost -= 1;
+                }
                 steps.extend(blow.steps);
                 heals.extend(blow.heals);
                 lossy |= blow.lossy;
