@@ -2,7 +2,8 @@
 //! > deletion and restore apart; the last writable pod is never deleted while another repair is possible.
 //!
 //! Looked at before every write that takes an instance down: the deletion of its Pod or workload, a restart in place. An
-//! instance that was not up is not taken down. One that was taken is down until its member writes or streams again, or
+//! instance that was not up is not taken down, nor is a standby whose Pod was not ready: nobody is led to that, and who reads
+//! the API can't know better. One that was taken is down until its member writes or streams again, or
 //! until nothing of it is left. The second half is seen at every plan (`ivory_core::check`).
 
 use std::collections::BTreeMap;
@@ -70,7 +71,8 @@ impl Checker for State {
         let Some((instance, pod, life)) = taken(write) else { return };
         let Some(cluster) = write.live().and_then(|o| write.cluster_of(o)) else { return };
         let namespace = &cluster.meta.namespace;
-        if switched(cluster, "shutdown") || !up(write.world, write.kube, namespace, &pod) {
+        let serves = serves(write.world, write.kube, namespace, &pod);
+        if switched(cluster, "shutdown") || !serves {
             return;
         }
         log.looked(&PROMISE);
@@ -137,16 +139,28 @@ fn over(
     let api = &world.kube(kube).api;
     let pod = api.get(Kind::Pod, namespace, &down.pod);
     let up = up(world, kube, namespace, &down.pod);
+    // It was removed, and does not come back.
+    if api.get(Kind::StatefulSet, namespace, instance).is_none() {
+        return true;
+    }
     match &down.life {
         None => {
             let waits = |m: &Member| m.waits_for_restart();
             let member = member(world, kube, namespace, &down.pod);
             up && (!member.is_some_and(waits) || now - down.since >= BEGINS)
         }
-        // It was removed, and does not come back.
-        Some(_) if api.get(Kind::StatefulSet, namespace, instance).is_none() => true,
         Some(life) => up && pod.is_some_and(|p| p.meta.uid != *life),
     }
+}
+
+/// Whether clients have something of the member of a Pod: it writes, or they are led to it and it streams.
+fn serves(world: &World, kube: KubeId, namespace: &str, pod: &str) -> bool {
+    let Some(member) = member(world, kube, namespace, pod) else { return false };
+    let ready = || {
+        let pod = world.kube(kube).api.get(Kind::Pod, namespace, pod);
+        pod.is_some_and(|p| p.condition_true("Ready"))
+    };
+    member.writable() || (member.streams() && ready())
 }
 
 /// Whether the member of a Pod writes or streams.
