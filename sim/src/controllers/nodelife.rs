@@ -56,6 +56,12 @@ impl Controller for NodeLifecycle {
         }
     }
 
+    /// It has no queue of nodes (`monitorNodeHealth`, Kubernetes 1.34): what failed is tried at the next look. So an API
+    /// server that is back is told at once of all that fell silent while it was away.
+    fn retries_after(&self) -> Option<Span> {
+        Some(PERIOD)
+    }
+
     fn sync(&self, caches: &Caches, key: &Key, sync: &mut Sync) {
         let Some(node) = caches.get(key.kind, "", &key.name) else {
             return;

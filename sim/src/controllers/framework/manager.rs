@@ -306,7 +306,7 @@ impl Manager {
     fn fail(&mut self, cx: &mut Cx<'_>, index: usize, key: &Key) {
         let unit = &mut self.units[index];
         unit.runs.remove(key);
-        let wait = unit.queue.failed(key);
+        let wait = unit.controller.retries_after().unwrap_or_else(|| unit.queue.failed(key));
         self.later(cx, index, key, wait);
     }
 

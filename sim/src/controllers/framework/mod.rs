@@ -135,6 +135,11 @@ pub trait Controller: Send + std::marker::Sync {
     /// Decides what to do about a key.
     fn sync(&self, caches: &Caches, key: &Key, sync: &mut Sync);
 
+    /// When it looks at a key again after a failure; none for client-go's growing back-off.
+    fn retries_after(&self) -> Option<Span> {
+        None
+    }
+
     /// How long at most it waits for its caches to see its own last writes.
     fn patience(&self) -> Span {
         Span::s(5)
