@@ -78,10 +78,15 @@ impl Controller for NodeLifecycle {
             all.filter(|p| p.str_at(&["spec", "nodeName"]) == Some(&*node.meta.name))
         };
         if silent && ready(node) != Some("Unknown") {
-            // Once, when the node falls silent: a kubelet that lives after all says otherwise, and
-            // then its word holds. The node comes last, so that a failure on the way is made up for.
-            on_it().filter(|pod| pods::ready(pod)).for_each(|pod| mark_unready(pod, sync));
-            return sync.status(node, unknown(node, sync));
+            sync.status(node, unknown(node, sync));
+            return on_it().filter(|p| pods::ready(p)).for_each(|pod| mark_unready(pod, sync));
+        }
+        // Where that failed it is made up for, unless a kubelet that lives after all has said otherwise since: then its word
+        // holds.
+        if silent {
+            let since = became(node);
+            let left = |pod: &&Arc<Object>| pods::ready(pod) && became(pod) < since;
+            on_it().filter(left).for_each(|pod| mark_unready(pod, sync));
         }
         let all_silent = caches.all(Kind::Node).all(|n| heard(n, caches) + GRACE <= sync.now);
         let taint = match ready(node) {
@@ -103,6 +108,11 @@ impl Controller for NodeLifecycle {
 /// The status of a node's condition `Ready`.
 fn ready(node: &Object) -> Option<&str> {
     node.condition("Ready")?.get("status")?.as_str()
+}
+
+/// Since when an object's condition `Ready` is as it is.
+fn became(object: &Object) -> Option<Time> {
+    moment(object.condition("Ready")?.get("lastTransitionTime"))
 }
 
 /// When a node was last heard of.
