@@ -181,7 +181,7 @@ fn heals(step: &Value) -> Option<IsStep> {
         Some(Box::new(move |s: &Value| s["fault"][what] == wanted))
     };
     match (word.as_str(), value.as_str()) {
-        ("api_outage" | "messages" | "refuse" | "hang_patroni", _) => {
+        ("api_outage" | "messages" | "refuse" | "hang_patroni" | "pause_node", _) => {
             Some(Box::new(|s: &Value| s["advance"] == swarm::CALM))
         }
         ("operator", Some("down")) => has("operator", "up".into()),

@@ -4,7 +4,7 @@
 //!
 //! Looked at after every event. The window opens when a second member is promoted while the first one's Patroni hangs
 //! with PostgreSQL alive. It ends with the first one's next loop, or when its liveness probe fails and its container is
-//! stopped: [`bound`].
+//! stopped: [`bound`]. On a machine that stands still nothing is written; when it goes on, its Patroni was hung.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -63,8 +63,10 @@ impl Checker for State {
             let members = seen.members(kube, namespace, name);
             log.looked(&PROMISE);
             let key = key(kube, cluster);
-            if members.iter().any(|m| m.hung()) {
-                self.hung.insert(key.clone(), seen.now());
+            let still = |m: &Member| still_until(seen.world, kube, m);
+            let hung = |m: &&Member| m.hung().then(|| seen.now()).max(still(m));
+            if let Some(until) = members.iter().filter_map(hung).max() {
+                self.hung.insert(key.clone(), until);
             }
             let lately = self.hung.get(&key).is_some_and(|at| seen.now() - *at < bound(cluster));
             let writable = writable_together(seen.world, kube, members).filter(|_| !lately);
@@ -72,7 +74,8 @@ impl Checker for State {
             for wrong in writable.into_iter().chain(addresses) {
                 log.broken(&PROMISE, wrong);
             }
-            let visible = |m: &&&Member| m.writable() && !hidden(seen.world, kube, m);
+            let visible =
+                |m: &&&Member| m.writable() && still(m).is_none() && !hidden(seen.world, kube, m);
             if members.iter().filter(visible).count() < 2 {
                 self.windows.remove(&key);
                 continue;
@@ -98,6 +101,13 @@ fn hidden(world: &World, kube: KubeId, member: &Member) -> bool {
     let config = member.config();
     let pod = world.kube(kube).api.get(Kind::Pod, &config.namespace, &config.name);
     pod.is_some_and(|p| p.label(labels::CLUSTER).is_none())
+}
+
+/// Until when the machine of a member stands still.
+fn still_until(world: &World, kube: KubeId, member: &Member) -> Option<Time> {
+    let config = member.config();
+    let pod = world.kube(kube).api.get(Kind::Pod, &config.namespace, &config.name);
+    world.still_until(kube, pod?.str_at(&["spec", "nodeName"])?)
 }
 
 /// What is wrong with a scope now, in words; empty when nothing is: patroni.md §8.4-3 (one writable primary, the window

@@ -33,6 +33,15 @@ impl World {
         Arc::make_mut(&mut self.machines.still).insert((kube, node.into()), (from, until));
     }
 
+    /// Until when a machine stands still; none when it runs.
+    #[must_use]
+    pub fn still_until(&self, kube: KubeId, node: &str) -> Option<Time> {
+        let mut all = self.machines.still.iter();
+        let (_, (from, until)) =
+            all.find(|(machine, _)| (machine.0, &*machine.1) == (kube, node))?;
+        (*from..*until).contains(&self.now).then_some(*until)
+    }
+
     /// Lets a machine go on. What waits for it comes when it would have gone on by itself.
     pub fn release_machine(&mut self, kube: KubeId, node: &str) {
         Arc::make_mut(&mut self.machines.still).remove(&(kube, node.into()));

@@ -169,9 +169,7 @@ fn machine(dice: &mut Dice) -> Blow {
         }
         4 => {
             let span = format!("{}s", dice.between(1, 200));
-            // As long as what a machine that goes on does in its first moment is not told apart from two primaries, its
-            // Patroni alone stands still.
-            let steps = vec![fault(json!({"hang_patroni": {"of": "primary", "for": span}}))];
+            let steps = vec![fault(json!({"pause_node": {"node": node, "for": span}}))];
             Blow { steps, heals: Vec::new(), lossy: true }
         }
         5 => {
