@@ -71,8 +71,7 @@ impl Checker for State {
         let Some((instance, pod, life)) = taken(write) else { return };
         let Some(cluster) = write.live().and_then(|o| write.cluster_of(o)) else { return };
         let namespace = &cluster.meta.namespace;
-        let serves = serves(write.world, write.kube, namespace, &pod);
-        if switched(cluster, "shutdown") || !serves {
+        if switched(cluster, "shutdown") || !serves(write.world, write.kube, namespace, &pod) {
             return;
         }
         log.looked(&PROMISE);
@@ -137,12 +136,12 @@ fn over(
     now: Time,
 ) -> bool {
     let api = &world.kube(kube).api;
-    let pod = api.get(Kind::Pod, namespace, &down.pod);
-    let up = up(world, kube, namespace, &down.pod);
     // It was removed, and does not come back.
     if api.get(Kind::StatefulSet, namespace, instance).is_none() {
         return true;
     }
+    let pod = api.get(Kind::Pod, namespace, &down.pod);
+    let up = up(world, kube, namespace, &down.pod);
     match &down.life {
         None => {
             let waits = |m: &Member| m.waits_for_restart();

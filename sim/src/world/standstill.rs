@@ -6,7 +6,7 @@ use super::World;
 use super::queue::Event;
 use crate::time::Time;
 
-/// So many events may happen at one moment. The busiest of all stories comes to a few hundred.
+/// So many events may happen at one moment. No story of `scenarios/`, and none of 4,200 drawn ones, comes to it.
 const MOST: u32 = 200_000;
 
 /// How many events the present moment has had.
