@@ -81,13 +81,20 @@ pub(crate) fn compare(run: Side<'_>, model: Side<'_>) -> Compared {
     let by_itself = |key: &Key| (!astray.contains(key)).then(|| reordered(here[key])).flatten();
     for key in moved_decisions.union(&astray) {
         let crossed = crossed(key, &ours_decided, &theirs_decided);
-        let free = |other: &Key| moved_decisions.contains(other) && by_itself(other).is_some();
+        let by_chance = |other: &Key| moved_decisions.contains(other) && by_itself(other).is_some();
+        // Where two equal instances changed places, only one of them counts as moved.
+        let twin_moved = |other: &Key| {
+            by_itself(other).is_some()
+                && moved_decisions.iter().any(|m| by_chance(m) && twins(here[m], here[other]))
+        };
         let near = |fact: &Fact, other: &Fact| (fact.at_s - other.at_s).abs() <= NEAR_S;
-        let near = |other: &&Key| {
-            free(other) || (near(here[key], here[*other]) && near(there[key], there[*other]))
+        let says_nothing = |other: &&Key| {
+            by_chance(other)
+                || twin_moved(other)
+                || (near(here[key], here[*other]) && near(there[key], there[*other]))
         };
         let reason = match here[key].track {
-            Track::Leader if crossed.iter().all(near) => {
+            Track::Leader if crossed.iter().all(says_nothing) => {
                 Some("Patroni and the operator decide in the same moment")
             }
             _ => by_itself(key),
@@ -124,6 +131,9 @@ fn alone(fact: &Fact, own: Side<'_>, other: Side<'_>) -> Option<&'static str> {
         return Some("in the other world it lasted for a moment only");
     }
     match &fact.track {
+        Track::Pod(_) | Track::Condition(_) if fact.unheard => Some(
+            "after an API outage Pods are marked with what was last heard of them, until their kubelet is heard again",
+        ),
         // Whether it must be another one, or the same, is what stories expect in words.
         Track::Leader
             if other
@@ -138,11 +148,20 @@ fn alone(fact: &Fact, own: Side<'_>, other: Side<'_>) -> Option<&'static str> {
         {
             Some("how often it changes on the way depends on when Pods answer")
         }
+        Track::Command(_)
+            if fact.text.contains(" runs checkpoint ")
+                && other.facts.iter().any(|o| o.text == fact.text) =>
+        {
+            Some("the Pod changed meanwhile, so its renewal was begun once more")
+        }
         Track::Leader if token_lost(own) && token_lost(other) => Some(TOKEN),
         Track::Condition(kind)
             if kind.ends_with(" Ready") && token_lost(own) && token_lost(other) =>
         {
             Some(TOKEN)
+        }
+        Track::Condition(kind) if kind.ends_with(" Ready") && lead_changes(own, fact.at_s) => {
+            Some("the lead changes, and whether it is seen that nobody has it is chance")
         }
         Track::Pod(pod) if !is_instance(pod) => {
             Some("how long a helper's Pod is ready depends on its work")
@@ -168,6 +187,13 @@ fn token_lost(side: Side<'_>) -> bool {
         account.is_some_and(|name| name.ends_with("-instance"))
     };
     side.facts.iter().filter(made).count() > 1
+}
+
+/// Whether the lead goes to another within a switchover's time of a moment.
+fn lead_changes(side: Side<'_>, at_s: f64) -> bool {
+    const SWITCHOVER_S: f64 = 4.0;
+    let leads = side.facts.iter().filter(|f| f.track == Track::Leader);
+    leads.skip(1).any(|f| (f.at_s - at_s).abs() <= SWITCHOVER_S)
 }
 
 /// How often a world says this of a Pod.
@@ -207,6 +233,14 @@ fn reordered(fact: &Fact) -> Option<&'static str> {
 fn instance(fact: &Fact) -> Option<&str> {
     let Track::Object(object) = &fact.track else { return None };
     object.split(' ').nth(1).filter(|name| is_instance(name))
+}
+
+/// Whether the same happens to what belongs to two instances. When their StatefulSets come and go is a decision of its own.
+fn twins(one: &Fact, other: &Fact) -> bool {
+    let (Some(a), Some(b)) = (instance(one), instance(other)) else { return false };
+    let set =
+        |fact: &Fact| matches!(&fact.track, Track::Object(o) if o.starts_with("StatefulSet "));
+    a != b && !set(one) && one.text.replace(a, b) == other.text
 }
 
 /// What comes this close together has no order of its own where different parties decide it.
@@ -270,11 +304,12 @@ mod tests {
     fn facts(texts: &[&str]) -> Vec<Fact> {
         let track = |text: &str| match text.split_once(' ') {
             Some((_, "leads on timeline 1" | "leads on timeline 2")) => Track::Leader,
+            Some((_, rest)) if rest.starts_with("runs ") => Track::Command(rest.to_owned()),
             Some(("pod", name)) => Track::Pod(name.to_owned()),
             Some(("Pod", rest)) => {
                 Track::Pod(rest.split(' ').next().unwrap_or_default().to_owned())
             }
-            Some(("Reconciled", _)) => Track::Condition("hippo Reconciled".to_owned()),
+            Some((kind @ ("Reconciled" | "Ready"), _)) => Track::Condition(format!("hippo {kind}")),
             _ => Track::Object(text.to_owned()),
         };
         // `a of x` is a decision about cluster x.
@@ -289,6 +324,7 @@ mod tests {
                 track: track(text),
                 text: text.to_owned(),
                 cluster: text.split_once(" of ").map(|(_, c)| c.to_owned()).unwrap_or_default(),
+                unheard: false,
             }
         };
         texts.iter().map(&mut fact).collect()
@@ -316,11 +352,29 @@ mod tests {
     }
 
     #[test]
+    fn what_is_marked_after_an_outage_says_nothing_and_what_is_decided_does() {
+        for (text, wrong) in
+            [("Pod i/1 is not ready", 0), ("Ready x", 0), ("StatefulSet i/1", 1), ("a", 1)]
+        {
+            for unheard in [false, true] {
+                let mut real = facts(&[text]);
+                real[0].unheard = unheard;
+                let found = compare(side(&real, &[]), side(&[], &[]));
+                assert_eq!(found.wrong.len(), if unheard { wrong } else { 1 }, "{text} {unheard}");
+            }
+        }
+    }
+
+    #[test]
     fn differences_are_found_and_only_some_are_excused() {
         check(&["a", "b", "a"], &["a", "b", "a"], 0, 0);
         check(&["a", "b"], &["a"], 1, 0);
         check(&["a"], &["a", "b", "c"], 2, 0);
         check(&["a", "a"], &["a"], 1, 0);
+        let (checkpoint, switch) = ("x runs checkpoint in Pod i/1", "x runs switch y over");
+        check(&[checkpoint, checkpoint], &[checkpoint], 0, 1);
+        check(&[checkpoint], &[], 1, 0);
+        check(&[switch, switch], &[switch], 1, 0);
         check(&["b", "a"], &["a", "b"], 1, 0);
         check(&["b of x", "a of x"], &["a of x", "b of x"], 1, 0);
         check(&["b of x", "a of y"], &["a of y", "b of x"], 0, 1);
@@ -339,6 +393,11 @@ mod tests {
         check(&[gone, "a", "~b", next], &[next, "~a", "b", gone], 1, 1);
         let near_next = format!("~{next}");
         check(&[gone, "c", "a", "~b", &near_next], &["c", next, "~a", "~b", gone], 0, 2);
+        // Two equal instances change places, and only one of them counts as moved.
+        check(&["Secret i/1", next, "Secret i/2"], &["Secret i/2", next, "Secret i/1"], 0, 2);
+        check(&["Secret i/1", next, "Claim i/2"], &["Claim i/2", next, "Secret i/1"], 1, 1);
+        let sets = ["StatefulSet i/1", next, "StatefulSet i/2"];
+        check(&sets, &[sets[2], next, sets[0]], 1, 1);
         check(&[one, two], &[one, other], 0, 2);
         check(&["a", "pod i/1", "b"], &["a", "b", "pod i/1"], 0, 1);
         check(
@@ -359,5 +418,9 @@ mod tests {
         check(&[placed, ready, not, placed, ready], &[placed, ready], 3, 0);
         check(&["a"], &["a", "pod backup/1"], 0, 1);
         check(&["Reconciled x"], &[], 0, 1);
+        // Around a change of the lead, and not around the first.
+        check(&[one, "~Ready x", "~x leads on timeline 2"], &[one, "x leads on timeline 2"], 0, 1);
+        check(&[one, "Ready x", next], &[one, next], 1, 0);
+        check(&[one, "~Ready x"], &[one], 1, 0);
     }
 }

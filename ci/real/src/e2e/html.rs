@@ -165,6 +165,7 @@ mod tests {
             track: Track::Leader,
             text: (*text).to_owned(),
             cluster: String::new(),
+            unheard: false,
         };
         all.iter().map(fact).collect()
     }

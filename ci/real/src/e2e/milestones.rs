@@ -17,6 +17,9 @@ use serde_json::Value;
 
 /// A state that ended sooner, and gave way to the one before it, is a flap: whether it is seen at all is chance.
 const FLAP_S: f64 = 2.0;
+/// How long after an API outage of minutes nodes and Pods may be marked with what was last heard of them, in seconds: 40 to
+/// 87 of them were seen. The kubelet waits longer after each failure to connect, and puts it right when it does.
+const UNHEARD_S: i64 = 120;
 
 /// One event.
 #[derive(Clone, PartialEq, Debug)]
@@ -29,6 +32,8 @@ pub(crate) struct Fact {
     pub(crate) text: String,
     /// Whose cluster's it is; empty if that is not told.
     pub(crate) cluster: String,
+    /// Whether nodes may not have been heard of for some time then, since the API server was down.
+    pub(crate) unheard: bool,
 }
 
 /// What an event is about.
@@ -53,10 +58,15 @@ pub(crate) fn milestones(scenario: &Scenario, journal: &[Entry]) -> (Vec<Fact>, 
     let aliases = aliases(scenario, journal);
     let names = clusters(scenario);
     let mut facts: Vec<Fact> = Vec::new();
-    for (at, what) in as_seen(journal, &outages(scenario, journal)) {
+    let outages = outages(scenario, journal);
+    let unheard = |at: &Time| {
+        let after = |until: &Time| *at < *until + Span::s(UNHEARD_S);
+        outages.iter().any(|(from, until)| from <= at && after(until))
+    };
+    for (at, what) in as_seen(journal, &outages) {
         let Some((track, text)) = fact(&aliases, what) else { continue };
         let cluster = cluster(&names, what).unwrap_or_default().to_owned();
-        facts.push(Fact { at_s: at.seconds(), track, text, cluster });
+        facts.push(Fact { at_s: at.seconds(), track, text, cluster, unheard: unheard(&at) });
     }
     let mut last: BTreeMap<Track, String> = BTreeMap::new();
     // What is said twice is said once.
