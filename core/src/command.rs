@@ -11,6 +11,7 @@ mod render;
 mod source;
 mod standby;
 mod volumes;
+mod wal;
 
 pub use archive::ArchiveState;
 pub use outcome::Failure;
@@ -18,6 +19,9 @@ pub use parameters::{ParameterState, Setting};
 pub use source::SourceState;
 pub use standby::StandbyState;
 pub use volumes::VolumeTrouble;
+pub use wal::WalPlace;
+
+pub(crate) use render::lsn_text;
 
 use crate::sensitive::Sensitive;
 
@@ -94,6 +98,13 @@ pub enum Command {
         /// Which configuration it should have: another one is another question.
         configuration: String,
     },
+    /// Query: where the WAL is that a replica needs next, asked of the leader ([`WalPlace`]).
+    WalPlace {
+        /// The replica's timeline.
+        timeline: u64,
+        /// How far the replica has come, in bytes of WAL.
+        position: u64,
+    },
     /// Query: where `pg_wal` really is.
     WalDirectory,
     /// Starts psql with the user's own SQL, as superuser in the maintenance database, and leaves it alone. Does
@@ -133,6 +144,7 @@ impl Command {
                 | Self::BackupInfo
                 | Self::ParameterState { .. }
                 | Self::WalDirectory
+                | Self::WalPlace { .. }
                 | Self::InitSqlState { .. }
                 | Self::SourceState { .. }
                 | Self::StandbyState

@@ -69,6 +69,9 @@ keys! {
     /// Annotation on a data volume claim (ours) of an instance that has a WAL volume as well: its StatefulSet was not seen
     /// yet, so there is no data on it.
     NEVER_USED = "never-used";
+    /// Annotation on a data volume claim (ours) of a replica that can never catch up: the UID of the backup Job that was
+    /// complete when this was found, or nothing if there was none.
+    STRANDED = "stranded-with";
     /// Annotation on the cluster: the IvyUpgrade that may upgrade it.
     ALLOW_UPGRADE = "allow-upgrade";
     /// The finalizer on every IvoryCluster.

@@ -221,6 +221,7 @@ impl Command {
             | Command::VolumeState
             | Command::Checkpoint { .. }
             | Command::WalDirectory
+            | Command::WalPlace { .. }
             | Command::InitSqlState { .. }
             | Command::SourceState { .. } => true,
             Command::Switchover { .. }

@@ -11,7 +11,9 @@ use crate::object::Object;
 use crate::observed::Observed;
 use crate::read::{Query, Target};
 use crate::rules::members::Members;
-use crate::rules::{archiving, init_sql, parameters, promotion, standby_lag, volume_state};
+use crate::rules::{
+    archiving, init_sql, parameters, promotion, standby_lag, stranded, volume_state,
+};
 
 /// The questions whose answers the plan will look for in [`Observed::answers`].
 #[must_use]
@@ -28,6 +30,7 @@ pub fn queries(observed: &Observed, config: &Config) -> Vec<Query> {
     all.extend(archiving::query(observed, &cluster, &members));
     all.extend(parameters::query(observed, &cluster, &members));
     all.extend(volume_state::queries(observed, &cluster, &members));
+    all.extend(stranded::queries(observed, &cluster, &members));
     all.extend(standby_lag::query(observed, &cluster, &members));
     let settings = observed.find(Kind::Endpoints, &names::scope_config(&cluster.name));
     let settings = settings.known().and_then(|e| e.annotation("config"));

@@ -22,7 +22,8 @@ use crate::rules::shutdown::Phase;
 use crate::rules::{
     account, backups, config, databases, disruption, dynamic_configuration, finalize, init_sql,
     instances, leftovers, orphaned_bootstrap, pending_restart, permissions, pki, pod_labels, rbac,
-    repository, rollout, scale_down, services, shutdown, status, switchover, users, validate,
+    repository, rollout, scale_down, services, shutdown, status, stranded, switchover, users,
+    validate,
 };
 
 /// Decides what to do for one cluster, from what was observed and nothing else.
@@ -144,6 +145,8 @@ fn steps(pass: &mut Pass<'_>) {
         }
         return status::write(pass, &members);
     }
+
+    stranded::judge(pass, &members);
 
     // Taking away: one instance at a time, and only what all the steps before leave superfluous.
     if root.is_some() {

@@ -76,6 +76,10 @@ pub struct World {
     pub wal_directory: &'static str,
     /// What each instance answers that is asked for its volumes.
     pub volumes: String,
+    /// Replicas that do not stream and stay where they are, by name.
+    pub behind: BTreeSet<String>,
+    /// Where the leader says that the WAL is which such a one needs.
+    pub wal_place: &'static str,
     /// The timeline of the database.
     pub timeline: u64,
     version: u64,
@@ -129,6 +133,8 @@ impl World {
             init_sql: BTreeMap::new(),
             wal_directory: "/pgwal/pg18_wal",
             volumes: "/pgdata 1000000 rw\n".into(),
+            behind: BTreeSet::new(),
+            wal_place: "here",
             timeline: 1,
             version: 100,
             uids: 0,
@@ -313,6 +319,7 @@ impl World {
                 format!("{word} {} {}\n", self.standby.1, self.now.as_second())
             }
             Command::VolumeState => self.volumes.clone(),
+            Command::WalPlace { .. } => format!("{}\n", self.wal_place),
             Command::SourceState { .. } => format!("{}\n", self.source),
             Command::InitSqlState { ref token } => match self.init_sql.get(token) {
                 None => "none\n".to_owned(),

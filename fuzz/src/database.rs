@@ -4,7 +4,7 @@
 use ivory_core::Sensitive;
 use ivory_core::command::{
     ArchiveState, Command, Failure, ParameterState, SourceState, StandbyState, VolumeTrouble,
-    init_sql,
+    WalPlace, init_sql,
 };
 use ivory_core::crypto::pki::{Authority, Leaf, Root, is_private_key};
 use ivory_core::object::StringMap;
@@ -96,6 +96,7 @@ pub fn commands(data: &[u8]) -> bool {
         || SourceState::read(&output).is_some()
         || StandbyState::read(&output).is_some()
         || VolumeTrouble::read(&output).is_some()
+        || WalPlace::read(&output).is_some()
         || init_sql::State::read(&output).is_some()
 }
 

@@ -4,7 +4,7 @@
 use std::fmt;
 
 use super::Command;
-use super::render::{EXTENSIONS_FAILED, HASH_MISMATCH};
+use super::render::{EXTENSIONS_FAILED, HASH_MISMATCH, lsn_text};
 use crate::read::Output;
 
 /// Longest excerpt of a program's output in a failure, in characters.
@@ -110,6 +110,9 @@ impl Command {
             Self::ParameterState { .. } => "ask what became of the parameters".to_owned(),
             Self::VolumeState => "ask whether the volumes can be written to".to_owned(),
             Self::WalDirectory => "ask where pg_wal is".to_owned(),
+            Self::WalPlace { position, .. } => {
+                format!("ask where the WAL after {} is", lsn_text(*position))
+            }
         }
     }
 }

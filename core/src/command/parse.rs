@@ -26,6 +26,10 @@ fn guess(words: &[&str], input: Option<&str>) -> Option<Command> {
             None => Command::InitSqlState { token: owned(token) },
         },
         ["bash", _, _, _, _, "/pgdata", "/pgwal"] => Command::VolumeState,
+        ["bash", _, _, script, _, timeline, position] if script.contains("pg_walfile_name") => {
+            let position = super::render::lsn_of(position)?;
+            Command::WalPlace { timeline: timeline.parse().ok()?, position }
+        }
         ["bash", _, _, _, _, host, port] if input.is_none() => {
             Command::SourceState { host: owned(host), port: port.parse().ok()? }
         }

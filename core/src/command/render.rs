@@ -1,6 +1,6 @@
 //! Commands as argument vectors and standard input.
 
-use super::{Command, Rendered, archive, init_sql, parameters, source, standby, volumes};
+use super::{Command, Rendered, archive, init_sql, parameters, source, standby, volumes, wal};
 use crate::names::{MAINTENANCE_DATABASE, STANZA};
 use crate::pgbackrest::config::CONFIG_HASH_PATH;
 use crate::postgres::sql;
@@ -102,6 +102,9 @@ impl Command {
             Self::ArchiveState => psql(archive::script()),
             Self::ParameterState { configuration } => psql(parameters::script(configuration)),
             Self::WalDirectory => bash(WAL_SCRIPT, &[]),
+            Self::WalPlace { timeline, position } => {
+                bash(&wal::script(), &[&timeline.to_string(), &lsn_text(*position)])
+            }
             Self::VolumeState => bash(volumes::SCRIPT, &volumes::MOUNTS),
             Self::StartInitSql { token, sql } => {
                 Rendered { stdin: Some(sql.clone()), ..bash(&init_sql::start(), &[token]) }
@@ -110,6 +113,19 @@ impl Command {
             Self::InitSqlState { token } => bash(&init_sql::state(), &[token]),
         }
     }
+}
+
+/// A position as PostgreSQL writes it: `0/3000060`.
+pub(crate) fn lsn_text(position: u64) -> String {
+    format!("{:X}/{:X}", position >> 32, position & 0xffff_ffff)
+}
+
+/// The position that a text of [`lsn_text`] says.
+pub(super) fn lsn_of(text: &str) -> Option<u64> {
+    let (high, low) = text.split_once('/')?;
+    Some(
+        (u64::from_str_radix(high, 16).ok()? << 32) | u64::from(u32::from_str_radix(low, 16).ok()?),
+    )
 }
 
 /// The one place that says how long the checkpoint may take: its own timeout comes after the preamble's.

@@ -18,7 +18,7 @@ use crate::plan::{Op, Propagation};
 use crate::read::Read;
 use crate::report::{Reason, Step};
 use crate::rules::config;
-use crate::rules::members::Members;
+use crate::rules::members::{Member, Members};
 use crate::{labels, names};
 
 /// How soon a stanza is tried again: settings reach a Pod within about a minute.
@@ -80,7 +80,11 @@ fn first_backup(pass: &mut Pass<'_>, members: &Members) {
     let known =
         pass.status.pgbackrest.as_ref().and_then(|s| s.repos.iter().find(|r| r.name == repo.name));
     let Some(known) = known.cloned() else { return };
-    if known.replica_create_backup_complete == Some(true) {
+    // What was made from the last one ended where WAL is missing.
+    let stranded = members.all.values().any(Member::awaits_backup);
+    if stranded {
+        forget(pass, &repo.name);
+    } else if known.replica_create_backup_complete == Some(true) {
         return;
     }
     // A backup belongs to the volume that it was written to.
@@ -122,7 +126,8 @@ fn first_backup(pass: &mut Pass<'_>, members: &Members) {
     let outdated = job.label(labels::PGBACKREST_REPO) != Some(&repo.name)
         || job.annotation(labels::PGBACKREST_HASH) != Some(&hash)
         || job.annotation(labels::PGBACKREST_CONFIG) != Some(target_container(repo))
-        || job.annotation(labels::APPLIED).is_some_and(|v| v != volume);
+        || job.annotation(labels::APPLIED).is_some_and(|v| v != volume)
+        || (stranded && job.condition_true("Complete"));
     if job.condition_true("Complete") && !outdated {
         if let Some(status) = pass.status.pgbackrest.as_mut() {
             let repo = status.repos.iter_mut().filter(|r| r.name == repo.name);
@@ -135,7 +140,11 @@ fn first_backup(pass: &mut Pass<'_>, members: &Members) {
         let text = format!(
             "backup Job {} {}",
             job.meta.name,
-            if outdated { "was made for other settings" } else { "failed" }
+            match (stranded, outdated) {
+                (true, true) => "was made before WAL was lost that replicas need",
+                (_, true) => "was made for other settings",
+                _ => "failed",
+            }
         );
         let op = Op::Delete {
             kind: Kind::Job,
@@ -150,6 +159,12 @@ fn first_backup(pass: &mut Pass<'_>, members: &Members) {
     }
     let text = format!("backup Job {} runs{}", job.meta.name, silent(pass, members));
     pass.wait(Step::Backups, "FirstBackup", text);
+}
+
+/// There is no backup that replicas can be made from: meanwhile they copy the leader.
+fn forget(pass: &mut Pass<'_>, repo: &str) {
+    let repos = pass.status.pgbackrest.iter_mut().flat_map(|s| &mut s.repos);
+    repos.filter(|r| r.name == repo).for_each(|r| r.replica_create_backup_complete = None);
 }
 
 /// What a backup by the repository host loses time with: it asks the instances one after the other, and each that does

@@ -41,9 +41,9 @@ pub fn ensure(
         for name in wanted {
             let member = members.all.get(name);
             // What is going is not mended; its replacement is wanted by another name.
-            if member.is_some_and(Member::condemned) {
-                let text = format!("instance {name} has lost its volume and is being replaced");
-                pass.wait(Step::Instances, "VolumeLost", text);
+            if let Some((word, why)) = member.filter(|m| m.condemned()).map(Member::verdict) {
+                let text = format!("instance {name} {why} and is being replaced");
+                pass.wait(Step::Instances, word, text);
                 continue;
             }
             let replicas = match only_copy.holds_back(member) {

@@ -14,7 +14,7 @@ use crate::object::Object;
 use crate::observed::Observed;
 use crate::patroni::status::{Role, Status};
 use crate::read::Read;
-use crate::rules::pod_labels;
+use crate::rules::{pod_labels, stranded};
 use crate::{names, report::Reason};
 
 /// One instance as it is.
@@ -38,6 +38,8 @@ pub struct Member {
     pub patroni: Option<Status>,
     /// Whether its set wants a WAL volume.
     pub wants_wal: bool,
+    /// Whether it can never catch up, and another can be made that will.
+    pub given_up: bool,
 }
 
 /// All instances of a cluster, in name order, and who leads.
@@ -142,12 +144,43 @@ impl Member {
         self.running() && self.patroni.as_ref().is_some_and(Status::running)
     }
 
-    /// Whether its volume is going under it: such an instance is replaced, never mended. A claim that is
-    /// not seen is another matter: its labels may be gone, or the read is older than the claim.
+    /// Whether its volume is going under it, or can never be of use: such an instance is replaced, never mended. A claim
+    /// that is not seen is another matter: its labels may be gone, or the read is older than the claim.
     #[must_use]
     pub fn condemned(&self) -> bool {
+        self.loses_volume() || self.given_up
+    }
+
+    fn loses_volume(&self) -> bool {
         let going = |claim: &Option<Arc<Object>>| claim.as_ref().is_some_and(|c| c.terminating());
         going(&self.data_claim) || (self.wants_wal && going(&self.wal_claim))
+    }
+
+    /// What condemns it, as a word and in words.
+    #[must_use]
+    pub fn verdict(&self) -> (&'static str, &'static str) {
+        match self.loses_volume() {
+            true => ("VolumeLost", "has lost its volume"),
+            false => ("Stranded", "can never catch up, since the WAL that it needs is lost,"),
+        }
+    }
+
+    /// Its claim says that the WAL is lost that it needs next ([`stranded`]), and which backup there was then.
+    #[must_use]
+    pub fn stranded_with(&self) -> Option<&str> {
+        self.data_claim.as_ref()?.annotation(labels::STRANDED)
+    }
+
+    /// Whether it streams, or leads, whatever its claim says.
+    #[must_use]
+    pub fn got_on(&self) -> bool {
+        self.streaming() || self.leads()
+    }
+
+    /// Whether it will be replaced as soon as there is a backup that it can be replaced from.
+    #[must_use]
+    pub fn awaits_backup(&self) -> bool {
+        self.stranded_with().is_some() && !self.got_on() && !self.condemned()
     }
 
     /// Whether its data volume was made and its StatefulSet not seen yet, as its claim says.
@@ -237,7 +270,20 @@ impl Members {
             initialize.filter(|_| !members.is_of_an_earlier_cluster(observed, cluster));
         members.initialized = initialize.is_some();
         members.system_identifier = initialize.or_else(noted);
+        members.give_up(|| stranded::backup(observed, cluster));
         Ok(members)
+    }
+
+    /// Whoever is stranded is given up as soon as there is another backup than when that was found. While nobody leads
+    /// nobody is: its data may be the newest there is.
+    fn give_up(&mut self, backup: impl Fn() -> String) {
+        if self.leader().is_none() {
+            return;
+        }
+        for member in self.all.values_mut().filter(|m| m.awaits_backup()) {
+            let now = backup();
+            member.given_up = !now.is_empty() && member.stranded_with() != Some(&*now);
+        }
     }
 
     /// Whether Patroni's record of the bootstrap is that of an earlier cluster of this name, of which nothing else is left:

@@ -34,6 +34,7 @@ pub mod services;
 pub mod shutdown;
 pub mod standby_lag;
 pub mod status;
+pub mod stranded;
 pub mod switchover;
 pub mod trust;
 pub mod users;

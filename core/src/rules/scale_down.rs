@@ -64,7 +64,8 @@ fn younger(member: &Member) -> (bool, Option<Timestamp>, &str) {
 
 fn why(pass: &Pass<'_>, victim: &Member) -> Reason {
     let (word, text) = if victim.condemned() {
-        ("VolumeLost", format!("instance {} has lost its volume", victim.name))
+        let (word, why) = victim.verdict();
+        (word, format!("instance {} {}", victim.name, why.trim_end_matches(',')))
     } else if pass.cluster.set(&victim.set).is_none() {
         ("SetRemoved", format!("instance set {} was removed", victim.set))
     } else {

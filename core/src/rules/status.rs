@@ -246,7 +246,7 @@ fn backups(pass: &mut Pass<'_>) {
     let (reason, text) = if backup {
         ("RepoBackupComplete", format!("{name} holds a backup from which replicas can be made"))
     } else {
-        ("RepoBackupNotComplete", format!("{name} holds no backup yet"))
+        ("RepoBackupNotComplete", format!("{name} holds no backup from which replicas can be made"))
     };
     condition(pass, kinds::FIRST_BACKUP, Some(backup), reason, &text);
 }

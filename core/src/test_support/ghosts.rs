@@ -9,7 +9,7 @@ use crate::command::Command;
 use crate::hash::{digest, four_symbols};
 use crate::names::DATABASE_CONTAINER;
 use crate::object::{Object, OwnerRef};
-use crate::{Kind, labels};
+use crate::{Kind, labels, names};
 
 /// Lets everybody act until nobody moves. Whether anything changed.
 pub fn act(world: &mut World) -> bool {
@@ -181,8 +181,11 @@ fn patroni(world: &mut World) {
         };
         let timeline = world.timeline;
         let mut status = json!({"state": "running", "role": role, "timeline": timeline});
+        let behind = names::workload_of(&pod.meta.name).is_some_and(|i| world.behind.contains(i));
+        status["xlog_location"] = json!(if behind && !leads { 5 << 24 } else { 9 << 24 });
         if !leads {
-            status["replication_state"] = "streaming".into();
+            let state = if behind { "in archive recovery" } else { "streaming" };
+            status["replication_state"] = state.into();
         }
         let status = status.to_string();
         if pod.annotation("status") != Some(&status) || pod.label(labels::ROLE) != Some(label) {

@@ -62,6 +62,10 @@ impl Member {
             Command::ArchiveState => self.no_connection(),
             Command::ParameterState { .. } if self.pg.up() => self.parameter_state(),
             Command::ParameterState { .. } => self.no_connection(),
+            Command::WalPlace { timeline, position } if self.pg.up() => {
+                return self.wal_place(cx, asker, *timeline, *position);
+            }
+            Command::WalPlace { .. } => self.no_connection(),
             Command::VolumeState => self.volume_state(cx),
             Command::WalDirectory => match self.look(cx) {
                 Some(data) => printed(format!("{}\n", data.wal_directory)),

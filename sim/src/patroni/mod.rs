@@ -28,6 +28,7 @@ mod sync;
 #[cfg(test)]
 mod tests;
 mod waits;
+mod wal_place;
 
 pub use member::{Member, MemberStart};
 

@@ -232,6 +232,7 @@ impl Member {
                 cx.reply(asker, Reply::Exec(printed(format!("{source} {own}\n"))));
             }
             Talk::Stanza => self.stanza_reply(cx, asker, reply),
+            Talk::Wal(search) => self.wal_found(cx, asker, search, reply),
             Talk::Info(repo) => self.info_reply(cx, asker, repo, reply),
             Talk::FailoverWritten { .. }
             | Talk::ConfigWritten

@@ -159,6 +159,8 @@ pub(super) enum Talk {
     Source,
     /// A stanza is created in one repository of several.
     Stanza,
+    /// A repository is asked for WAL.
+    Wal(super::wal_place::Search),
     /// A repository's contents are asked for `pgbackrest info`.
     Info(u8),
 }

@@ -98,6 +98,8 @@ fn commands() -> impl Strategy<Value = Command> {
         any::<u32>().prop_map(|timeout_s| Command::Checkpoint { timeout_s }),
         "[0-9a-f]{4,12}".prop_map(|configuration| Command::ParameterState { configuration }),
         Just(Command::WalDirectory),
+        any::<(u64, u64)>()
+            .prop_map(|(timeline, position)| Command::WalPlace { timeline, position }),
         Just(Command::ArchiveState),
         Just(Command::StandbyState),
         Just(Command::VolumeState),
