@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
-    Capabilities, Container, EmptyDirVolumeSource, EnvVar, EnvVarSource, ObjectFieldSelector,
-    PodSecurityContext, PodSpec, ProjectedVolumeSource, ResourceRequirements, SeccompProfile,
-    SecurityContext, TopologySpreadConstraint, Volume, VolumeMount, VolumeProjection,
+    Capabilities, Container, EmptyDirVolumeSource, EnvVar, EnvVarSource, LocalObjectReference,
+    ObjectFieldSelector, PodSecurityContext, PodSpec, ProjectedVolumeSource, ResourceRequirements,
+    SeccompProfile, SecurityContext, TopologySpreadConstraint, Volume, VolumeMount,
+    VolumeProjection,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
@@ -54,10 +55,16 @@ pub fn pod(cluster: &Cluster, holds_data: bool) -> PodSpec {
         context.fs_group = (!cluster.openshift).then_some(DATA_GROUP);
         context.supplemental_groups = (!groups.is_empty()).then_some(groups);
     }
-    let secrets = &cluster.spec.image_pull_secrets;
+    // Kubernetes keeps one of each name, and applying two is refused.
+    let mut secrets: Vec<LocalObjectReference> = Vec::new();
+    for secret in &cluster.spec.image_pull_secrets {
+        if !secrets.contains(secret) {
+            secrets.push(secret.clone());
+        }
+    }
     PodSpec {
         enable_service_links: Some(false),
-        image_pull_secrets: (!secrets.is_empty()).then(|| secrets.clone()),
+        image_pull_secrets: (!secrets.is_empty()).then_some(secrets),
         security_context: Some(context),
         ..PodSpec::default()
     }

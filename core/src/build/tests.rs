@@ -157,3 +157,18 @@ fn of_labels_the_later_source_wins_and_the_operator_s_over_all() {
     let found = ["a", "b", crate::labels::CLUSTER, crate::labels::INSTANCE].map(label);
     assert_eq!(found, ["1", "2", "hippo", "one"].map(|v| Some(v.to_owned())));
 }
+
+#[test]
+fn a_pull_secret_that_is_named_twice_is_used_once() {
+    use crate::test_support::{World, spec};
+    let named =
+        |names: &[&str]| json!(names.iter().map(|n| json!({"name": n})).collect::<Vec<_>>());
+    let mut spec = spec(1);
+    spec["imagePullSecrets"] = named(&["b", "a", "b"]);
+    let mut world = World::new(spec);
+    world.settle();
+    for set in world.all(crate::Kind::StatefulSet) {
+        let used = set.at(&["spec", "template", "spec", "imagePullSecrets"]);
+        assert_eq!(used, Some(&named(&["b", "a"])), "{}", set.meta.name);
+    }
+}

@@ -1,14 +1,25 @@
 //! What instances leave behind: volume claims, settings and certificates of instances that nobody wants.
 //! Data goes only by request, which is a smaller number of replicas or a removed set.
 
+use std::time::Duration;
+
 use crate::kind::Kind;
+use crate::labels;
+use crate::object::Object;
 use crate::pass::Pass;
 use crate::report::{Reason, Step};
 use crate::rules::members::{Member, Members};
+use crate::rules::{safety, scale_down};
+
+/// When a Pod that stops is looked for again.
+const GONE_BY: Duration = Duration::from_secs(10);
 
 /// Deletes what belongs to instances that have neither workload nor Pod and are wanted no more.
 pub fn remove(pass: &mut Pass<'_>, members: &Members, wanted: &[(String, Vec<String>)]) {
     let is_wanted = |m: &Member| wanted.iter().any(|(_, names)| names.contains(&m.name));
+    for member in members.all.values().filter(|m| m.stateful_set.is_none() && !is_wanted(m)) {
+        let_go(pass, members, member);
+    }
     let gone = members.all.values().filter(|m| m.stateful_set.is_none() && m.pods.is_empty());
     let gone: Vec<Member> = gone.filter(|m| !is_wanted(m)).cloned().collect();
     for member in gone {
@@ -29,6 +40,28 @@ pub fn remove(pass: &mut Pass<'_>, members: &Members, wanted: &[(String, Vec<Str
             }
         }
     }
+}
+
+/// A Pod that its StatefulSet let go, since a label was taken from it, and that nobody ends after the StatefulSet is gone.
+fn let_go(pass: &mut Pass<'_>, members: &Members, member: &Member) {
+    let ours = |pod: &Object| {
+        let claim = member.data_claim.as_ref().filter(|c| c.controlled_by(&pass.cluster.uid));
+        pod.controller().is_none() && claim.is_some_and(|c| pod.mounts_claim(&c.meta.name))
+    };
+    if member.pods.iter().any(|pod| pod.label(labels::CLUSTER).is_none()) {
+        // Nobody is told of what becomes of a Pod without the label.
+        pass.look_again(GONE_BY);
+    }
+    let Some(pod) = member.pod().filter(|pod| ours(pod)).cloned() else { return };
+    if let Err(hold) = safety::may_remove(members, member) {
+        let text = format!("instance {} goes later: {hold}", member.name);
+        return pass.wait(Step::Instances, "ScaleDown", text);
+    }
+    if members.is_leader(member) {
+        return scale_down::hand_over(pass, members, member);
+    }
+    let text = format!("Pod {} has no StatefulSet any more that would end it", pod.meta.name);
+    pass.delete(Step::Instances, &pod, Reason::Because { word: "LetGo", text });
 }
 
 /// Whether a writable, living database holds the data, and as many instances of the set work as it should have: one whose
@@ -83,6 +116,33 @@ mod tests {
         world.strip(Kind::PersistentVolumeClaim, &claim, crate::labels::CLUSTER);
         world.settle();
         assert!(world.all(Kind::PersistentVolumeClaim).iter().all(|c| *c.meta.name != *claim));
+    }
+
+    #[test]
+    fn a_pod_that_was_let_go_is_ended_when_its_instance_is_not_wanted() {
+        for (owned, label) in [(true, true), (false, true), (false, false)] {
+            let mut world = World::settled(2);
+            let gone = world.replicas()[0].clone();
+            let pod = names::instance_pod(&gone);
+            if !owned {
+                world.change(Kind::Pod, &pod, |p| {
+                    p["metadata"]["ownerReferences"] = serde_json::json!([])
+                });
+            }
+            if !label {
+                world.strip(Kind::Pod, &pod, crate::labels::CLUSTER);
+            }
+            world.edit(|s| s["instances"][0]["replicas"] = 1.into());
+            world.remove(Kind::StatefulSet, &gone);
+            let expected: &[String] = if owned { &[] } else { &[format!("Pod {pod}")] };
+            assert_eq!(taken(&world.plan()), expected, "{owned} {label}");
+            // While nobody else works it is needed.
+            let leader = names::instance_pod(&world.leader());
+            world.change(Kind::Pod, &leader, |p| {
+                p["status"]["conditions"][0]["status"] = "False".into()
+            });
+            assert_eq!(taken(&world.plan()), [""; 0], "{owned} {label}");
+        }
     }
 
     #[test]

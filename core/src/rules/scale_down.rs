@@ -75,7 +75,7 @@ fn why(pass: &Pass<'_>, victim: &Member) -> Reason {
 }
 
 /// The leader hands over before it goes, to a replica that stays.
-fn hand_over(pass: &mut Pass<'_>, members: &Members, victim: &Member) {
+pub(super) fn hand_over(pass: &mut Pass<'_>, members: &Members, victim: &Member) {
     let stays = |m: &Member| pass.cluster.set(&m.set).is_some();
     let heir =
         safety::heir(members, victim, stays).or_else(|| safety::heir(members, victim, |_| true));

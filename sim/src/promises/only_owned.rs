@@ -48,7 +48,7 @@ fn wrong(write: &Write<'_>, verb: &Verb) -> Option<String> {
         Verb::Delete { .. } => {
             let live = write.deletes()?;
             let ours = live.label(labels::CLUSTER).is_some() || of_cluster(live);
-            (!ours).then(|| "it is not ours".to_owned())
+            (!ours && !let_go(write, live)).then(|| "it is not ours".to_owned())
         }
         Verb::Patch { body: Body::Apply { object, .. }, .. } => {
             let live = write.live()?;
@@ -106,6 +106,18 @@ fn stray_metadata(kind: Kind, metadata: &Value) -> Option<String> {
 
 fn of_cluster(object: &Object) -> bool {
     object.controller().is_some_and(|o| o.kind == Kind::IvoryCluster.name())
+}
+
+/// Whether it is a Pod that nobody controls and that has a volume of a cluster's: one that lost its labels.
+fn let_go(write: &Write<'_>, pod: &Object) -> bool {
+    let volumes = pod.at(&["spec", "volumes"]).and_then(Value::as_array);
+    let claim =
+        |v: &Value| v.pointer("/persistentVolumeClaim/claimName")?.as_str().map(str::to_owned);
+    let mut claims = volumes.into_iter().flatten().filter_map(claim);
+    let get = |name: &str| write.get(Kind::PersistentVolumeClaim, &pod.meta.namespace, name);
+    pod.kind == Kind::Pod
+        && pod.controller().is_none()
+        && claims.any(|name| get(&name).is_some_and(|claim| of_cluster(claim)))
 }
 
 #[cfg(test)]
