@@ -5,7 +5,7 @@
 //! and nothing of it is left within [`BOUND`]. Exploration reverts: after edits of any kind each drawn story applies the
 //! last good spec, and must become ready.
 
-use ivory_core::{Kind, labels};
+use ivory_core::{Kind, Object, labels};
 
 use super::{Promise, When};
 use crate::lab::OPERATOR;
@@ -98,7 +98,9 @@ fn remains(world: &dyn Driver, kube: KubeId, namespace: &str, cluster: &str) -> 
     let mut all = Vec::new();
     for &kind in Kind::ALL.iter().filter(|kind| kind.namespaced() && **kind != Kind::Event) {
         let objects = world.list(kube, kind, Some(namespace));
-        let mine = objects.iter().filter(|o| o.label(labels::CLUSTER) == Some(cluster));
+        // Who deletes a StatefulSet and lets be what it owned keeps its revisions, which are nobody's then.
+        let kept = |o: &Object| o.kind == Kind::ControllerRevision && o.controller().is_none();
+        let mine = objects.iter().filter(|o| o.label(labels::CLUSTER) == Some(cluster) && !kept(o));
         all.extend(mine.map(|o| text(kind, &o.meta.name)));
     }
     all
@@ -108,7 +110,6 @@ fn remains(world: &dyn Driver, kube: KubeId, namespace: &str, cluster: &str) -> 
 mod tests {
     use std::sync::Arc;
 
-    use ivory_core::Object;
     use serde_json::json;
 
     use super::super::planted::*;
