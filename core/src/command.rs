@@ -21,7 +21,7 @@ pub use standby::StandbyState;
 pub use volumes::VolumeTrouble;
 pub use wal::WalPlace;
 
-pub(crate) use render::lsn_text;
+pub use render::lsn_text;
 
 use crate::sensitive::Sensitive;
 

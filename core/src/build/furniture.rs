@@ -4,10 +4,9 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
-    Capabilities, Container, EmptyDirVolumeSource, EnvVar, EnvVarSource, LocalObjectReference,
-    ObjectFieldSelector, PodSecurityContext, PodSpec, ProjectedVolumeSource, ResourceRequirements,
-    SeccompProfile, SecurityContext, TopologySpreadConstraint, Volume, VolumeMount,
-    VolumeProjection,
+    Capabilities, Container, EmptyDirVolumeSource, EnvVar, EnvVarSource, ObjectFieldSelector,
+    PodSecurityContext, PodSpec, ProjectedVolumeSource, ResourceRequirements, SeccompProfile,
+    SecurityContext, TopologySpreadConstraint, Volume, VolumeMount, VolumeProjection,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
@@ -56,12 +55,9 @@ pub fn pod(cluster: &Cluster, holds_data: bool) -> PodSpec {
         context.supplemental_groups = (!groups.is_empty()).then_some(groups);
     }
     // Kubernetes keeps one of each name, and applying two is refused.
-    let mut secrets: Vec<LocalObjectReference> = Vec::new();
-    for secret in &cluster.spec.image_pull_secrets {
-        if !secrets.contains(secret) {
-            secrets.push(secret.clone());
-        }
-    }
+    let mut secrets = cluster.spec.image_pull_secrets.clone();
+    let mut seen = std::collections::BTreeSet::new();
+    secrets.retain(|secret| seen.insert(secret.name.clone()));
     PodSpec {
         enable_service_links: Some(false),
         image_pull_secrets: (!secrets.is_empty()).then_some(secrets),

@@ -115,8 +115,9 @@ impl Command {
     }
 }
 
-/// A position as PostgreSQL writes it: `0/3000060`.
-pub(crate) fn lsn_text(position: u64) -> String {
+/// A position in the WAL, in bytes, as PostgreSQL writes it: `0/3000060`.
+#[must_use]
+pub fn lsn_text(position: u64) -> String {
     format!("{:X}/{:X}", position >> 32, position & 0xffff_ffff)
 }
 

@@ -27,11 +27,17 @@ const TROUBLED_S: u32 = 60;
 
 /// What to ask, and how often.
 pub fn query(observed: &Observed, cluster: &Cluster, members: &Members) -> Option<Query> {
-    if observed.cluster.terminating() || cluster.spec.paused || silent(cluster) {
+    if !happens(observed, cluster) {
         return None;
     }
     let pod = members.writable().filter(|m| m.ready())?.pod()?;
     Some(question(pod, age_s(cluster)))
+}
+
+/// Whether somebody archives, and may be asked.
+#[must_use]
+pub fn happens(observed: &Observed, cluster: &Cluster) -> bool {
+    !observed.cluster.terminating() && !cluster.spec.paused && !silent(cluster)
 }
 
 /// Nobody archives in a standby cluster, or in one that is shut down.

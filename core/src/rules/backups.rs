@@ -1,13 +1,13 @@
 //! Stanza and first backup: after them archiving works, and replicas can be made from the repository
 //! (`reference/components.md` §1.9, §1.11).
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
 
 use crate::api::status::RepoStatus;
 use crate::build::backup_job::{self, BackupJob, target_container};
+use crate::cluster::Cluster;
 use crate::command::Command;
 use crate::hash::safe_hash;
 use crate::kind::Kind;
@@ -72,18 +72,15 @@ fn first_backup(pass: &mut Pass<'_>, members: &Members) {
     let Read::Known(jobs) = pass.observed.labelled(Kind::Job) else {
         return pass.unreadable(Step::Backups, "the jobs of the cluster");
     };
-    let mine = |j: &&Arc<Object>| {
-        j.label(labels::PGBACKREST_BACKUP) == Some("replica-create")
-            && j.controlled_by(&cluster.uid)
-    };
-    let job = jobs.iter().find(mine).cloned();
+    let job = jobs.iter().find(|job| is_first(job, cluster)).cloned();
     let known =
         pass.status.pgbackrest.as_ref().and_then(|s| s.repos.iter().find(|r| r.name == repo.name));
     let Some(known) = known.cloned() else { return };
     // What was made from the last one ended where WAL is missing.
     let stranded = members.all.values().any(Member::awaits_backup);
     if stranded {
-        forget(pass, &repo.name);
+        // Meanwhile they copy the leader.
+        note(pass, &repo.name, None);
     } else if known.replica_create_backup_complete == Some(true) {
         return;
     }
@@ -129,11 +126,7 @@ fn first_backup(pass: &mut Pass<'_>, members: &Members) {
         || job.annotation(labels::APPLIED).is_some_and(|v| v != volume)
         || (stranded && job.condition_true("Complete"));
     if job.condition_true("Complete") && !outdated {
-        if let Some(status) = pass.status.pgbackrest.as_mut() {
-            let repo = status.repos.iter_mut().filter(|r| r.name == repo.name);
-            repo.for_each(|r| r.replica_create_backup_complete = Some(true));
-        }
-        return;
+        return note(pass, &repo.name, Some(true));
     }
     if (job.condition_true("Failed") || outdated) && !job.terminating() {
         let word = if outdated { "Outdated" } else { "BackupFailed" };
@@ -161,10 +154,17 @@ fn first_backup(pass: &mut Pass<'_>, members: &Members) {
     pass.wait(Step::Backups, "FirstBackup", text);
 }
 
-/// There is no backup that replicas can be made from: meanwhile they copy the leader.
-fn forget(pass: &mut Pass<'_>, repo: &str) {
+/// Whether a Job makes the backup that replicas are made from.
+#[must_use]
+pub fn is_first(job: &Object, cluster: &Cluster) -> bool {
+    job.label(labels::PGBACKREST_BACKUP) == Some("replica-create")
+        && job.controlled_by(&cluster.uid)
+}
+
+/// Notes whether a repository holds a backup that replicas can be made from.
+fn note(pass: &mut Pass<'_>, repo: &str, complete: Option<bool>) {
     let repos = pass.status.pgbackrest.iter_mut().flat_map(|s| &mut s.repos);
-    repos.filter(|r| r.name == repo).for_each(|r| r.replica_create_backup_complete = None);
+    repos.filter(|r| r.name == repo).for_each(|r| r.replica_create_backup_complete = complete);
 }
 
 /// What a backup by the repository host loses time with: it asks the instances one after the other, and each that does

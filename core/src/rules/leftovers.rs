@@ -9,7 +9,7 @@ use crate::object::Object;
 use crate::pass::Pass;
 use crate::report::{Reason, Step};
 use crate::rules::members::{Member, Members};
-use crate::rules::{safety, scale_down};
+use crate::rules::scale_down;
 
 /// When a Pod that stops is looked for again.
 const GONE_BY: Duration = Duration::from_secs(10);
@@ -53,15 +53,9 @@ fn let_go(pass: &mut Pass<'_>, members: &Members, member: &Member) {
         pass.look_again(GONE_BY);
     }
     let Some(pod) = member.pod().filter(|pod| ours(pod)).cloned() else { return };
-    if let Err(hold) = safety::may_remove(members, member) {
-        let text = format!("instance {} goes later: {hold}", member.name);
-        return pass.wait(Step::Instances, "ScaleDown", text);
-    }
-    if members.is_leader(member) {
-        return scale_down::hand_over(pass, members, member);
-    }
     let text = format!("Pod {} has no StatefulSet any more that would end it", pod.meta.name);
-    pass.delete(Step::Instances, &pod, Reason::Because { word: "LetGo", text });
+    let reason = Reason::Because { word: "LetGo", text };
+    scale_down::take(pass, members, member, Some(&pod), reason);
 }
 
 /// Whether a writable, living database holds the data, and as many instances of the set work as it should have: one whose

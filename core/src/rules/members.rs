@@ -270,18 +270,18 @@ impl Members {
             initialize.filter(|_| !members.is_of_an_earlier_cluster(observed, cluster));
         members.initialized = initialize.is_some();
         members.system_identifier = initialize.or_else(noted);
-        members.give_up(|| stranded::backup(observed, cluster));
+        members.give_up(observed, cluster);
         Ok(members)
     }
 
     /// Whoever is stranded is given up as soon as there is another backup than when that was found. While nobody leads
     /// nobody is: its data may be the newest there is.
-    fn give_up(&mut self, backup: impl Fn() -> String) {
-        if self.leader().is_none() {
+    fn give_up(&mut self, observed: &Observed, cluster: &Cluster) {
+        if self.leader().is_none() || !self.all.values().any(Member::awaits_backup) {
             return;
         }
+        let now = stranded::backup(observed, cluster);
         for member in self.all.values_mut().filter(|m| m.awaits_backup()) {
-            let now = backup();
             member.given_up = !now.is_empty() && member.stranded_with() != Some(&*now);
         }
     }

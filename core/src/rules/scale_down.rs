@@ -3,6 +3,7 @@
 
 use jiff::Timestamp;
 
+use crate::object::Object;
 use crate::pass::Pass;
 use crate::report::{Reason, Step};
 use crate::rules::members::{Member, Members};
@@ -11,19 +12,27 @@ use crate::rules::safety;
 /// Plans at most one removal, or the handover that must come before it.
 pub fn one(pass: &mut Pass<'_>, members: &Members) {
     let Some(victim) = choose(pass, members) else { return };
-    let (name, reason) = (victim.name.clone(), why(pass, victim));
+    let reason = why(pass, victim);
+    take(pass, members, victim, victim.stateful_set.as_deref(), reason);
+}
+
+/// Deletes what makes an instance run, when nothing stands against that. Its leader hands over before.
+pub(super) fn take(
+    pass: &mut Pass<'_>,
+    members: &Members,
+    victim: &Member,
+    runs: Option<&Object>,
+    reason: Reason,
+) {
     if let Err(hold) = safety::may_remove(members, victim) {
-        return pass.wait(
-            Step::Instances,
-            "ScaleDown",
-            format!("instance {name} goes later: {hold}"),
-        );
+        let text = format!("instance {} goes later: {hold}", victim.name);
+        return pass.wait(Step::Instances, "ScaleDown", text);
     }
     if members.is_leader(victim) {
         return hand_over(pass, members, victim);
     }
-    if let Some(workload) = victim.stateful_set.clone() {
-        pass.delete(Step::Instances, &workload, reason);
+    if let Some(runs) = runs {
+        pass.delete(Step::Instances, runs, reason);
     }
 }
 
@@ -75,7 +84,7 @@ fn why(pass: &Pass<'_>, victim: &Member) -> Reason {
 }
 
 /// The leader hands over before it goes, to a replica that stays.
-pub(super) fn hand_over(pass: &mut Pass<'_>, members: &Members, victim: &Member) {
+fn hand_over(pass: &mut Pass<'_>, members: &Members, victim: &Member) {
     let stays = |m: &Member| pass.cluster.set(&m.set).is_some();
     let heir =
         safety::heir(members, victim, stays).or_else(|| safety::heir(members, victim, |_| true));

@@ -19,6 +19,7 @@ use crate::queries;
 use crate::read::{Query, Read};
 use crate::report::{Reason, Step};
 use crate::rules::members::{Member, Members};
+use crate::rules::{archiving, backups};
 
 /// How old an answer may be, in seconds. One that has far to go is asked about again and again.
 const AGE_S: u32 = 120;
@@ -27,15 +28,17 @@ const SEGMENT_BYTES: u64 = 16 << 20;
 
 /// What to ask the leader: where the WAL is that each replica needs which runs, is behind, and does not stream.
 pub fn queries(observed: &Observed, cluster: &Cluster, members: &Members) -> Vec<Query> {
-    let spec = &cluster.spec;
-    if observed.cluster.terminating()
-        || spec.paused
-        || spec.shutdown
-        || spec.active_standby().is_some()
-    {
-        return Vec::new();
-    }
-    members.all.values().filter_map(|member| question(members, member)).collect()
+    asked(observed, cluster, members).map(|(_, query)| query).collect()
+}
+
+/// Whom the questions are about, and the questions.
+fn asked<'a>(
+    observed: &Observed,
+    cluster: &Cluster,
+    members: &'a Members,
+) -> impl Iterator<Item = (&'a Member, Query)> + use<'a> {
+    let all = archiving::happens(observed, cluster).then(|| members.all.values());
+    all.into_iter().flatten().filter_map(|member| Some((member, question(members, member)?)))
 }
 
 fn question(members: &Members, member: &Member) -> Option<Query> {
@@ -58,31 +61,29 @@ fn question(members: &Members, member: &Member) -> Option<Query> {
 #[must_use]
 pub fn backup(observed: &Observed, cluster: &Cluster) -> String {
     let Read::Known(jobs) = observed.labelled(Kind::Job) else { return String::new() };
-    let complete = jobs.iter().find(|job| {
-        job.label(labels::PGBACKREST_BACKUP) == Some("replica-create")
-            && job.controlled_by(&cluster.uid)
-            && job.condition_true("Complete")
-    });
+    let complete = |job: &&std::sync::Arc<crate::Object>| {
+        backups::is_first(job, cluster) && job.condition_true("Complete")
+    };
+    let complete = jobs.iter().find(complete);
     complete.map(|job| job.meta.uid.to_string()).unwrap_or_default()
 }
 
 /// Marks whose WAL is lost, and takes the mark from whoever streams or leads all the same.
 pub fn judge(pass: &mut Pass<'_>, members: &Members) {
-    let asked = queries(pass.observed, pass.cluster, members);
-    for member in members.all.values() {
-        if let Some(query) = question(members, member).filter(|q| asked.contains(q)) {
-            pass.look_again(Duration::from_secs(AGE_S.into()));
-            let answer = pass.observed.answers.get(&query).and_then(Read::known);
-            if answer.and_then(|a| WalPlace::read(&a.output)) == Some(WalPlace::Nowhere) {
-                let position = member.patroni.as_ref().and_then(|p| p.xlog_location);
-                let at = lsn_text(position.unwrap_or_default());
-                let text = format!(
-                    "the WAL that instance {} needs, after {at}, is neither on the leader nor in a repository",
-                    member.name
-                );
-                mark(pass, member, backup(pass.observed, pass.cluster).into(), text);
-            }
+    for (member, query) in asked(pass.observed, pass.cluster, members) {
+        pass.look_again(Duration::from_secs(AGE_S.into()));
+        let answer = pass.observed.answers.get(&query).and_then(Read::known);
+        if answer.and_then(|a| WalPlace::read(&a.output)) == Some(WalPlace::Nowhere) {
+            let position = member.patroni.as_ref().and_then(|p| p.xlog_location);
+            let at = lsn_text(position.unwrap_or_default());
+            let text = format!(
+                "the WAL that instance {} needs, after {at}, is neither on the leader nor in a repository",
+                member.name
+            );
+            mark(pass, member, backup(pass.observed, pass.cluster).into(), text);
         }
+    }
+    for member in members.all.values() {
         if member.stranded_with().is_some() && member.got_on() {
             let text = format!("instance {} got on after all", member.name);
             mark(pass, member, Value::Null, text);

@@ -17,10 +17,10 @@ use super::shape::{Event, KINDS, Lane, Shape, shape};
 use super::why::{pass_of, why};
 use crate::kube::ChangeType;
 use crate::operator::Pass;
-use crate::postgres::wal::lsn_text;
 use crate::time::Time;
 use crate::view::yaml;
 use crate::world::KubeId;
+use ivory_core::command::lsn_text;
 
 const HTML: &str = include_str!("page/page.html");
 pub(super) const STYLE: &str = include_str!("page/page.css");

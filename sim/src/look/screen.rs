@@ -1,5 +1,6 @@
 //! The viewer on a terminal, drawn anew for every key. It decides nothing.
 
+use ivory_core::command::lsn_text;
 use ratatui::backend::TestBackend;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
@@ -10,7 +11,6 @@ use ratatui::{Frame, Terminal};
 use super::film::Role;
 use super::viewer::{KEYS, Row, View, Viewer, role};
 use super::{headline, moment};
-use crate::postgres::wal::lsn_text;
 
 /// The width of a line's time and actor.
 const ACTOR: usize = 14;

@@ -223,7 +223,9 @@ impl DataDirectory {
     /// # Errors
     /// In PostgreSQL's words, when it can't follow.
     pub fn stream(&self, system_id: u64, timeline: u32, from: Lsn) -> Result<&[Record], String> {
-        use crate::postgres::wal::{lsn_text, segment_name};
+        use ivory_core::command::lsn_text;
+
+        use crate::postgres::wal::segment_name;
         if system_id != self.system_id {
             return Err("database system identifier differs between the primary and standby".into());
         }

@@ -113,12 +113,6 @@ pub struct Ancestor {
     pub switch: Lsn,
 }
 
-/// A position as people write it: `0/3000148`.
-#[must_use]
-pub fn lsn_text(lsn: Lsn) -> String {
-    format!("{:X}/{:X}", lsn >> 32, lsn & 0xffff_ffff)
-}
-
 /// The name of the segment file in which a position lies.
 #[must_use]
 pub fn segment_name(timeline: u32, lsn: Lsn) -> String {

@@ -110,14 +110,11 @@ fn of_cluster(object: &Object) -> bool {
 
 /// Whether it is a Pod that nobody controls and that has a volume of a cluster's: one that lost its labels.
 fn let_go(write: &Write<'_>, pod: &Object) -> bool {
-    let volumes = pod.at(&["spec", "volumes"]).and_then(Value::as_array);
-    let claim =
-        |v: &Value| v.pointer("/persistentVolumeClaim/claimName")?.as_str().map(str::to_owned);
-    let mut claims = volumes.into_iter().flatten().filter_map(claim);
-    let get = |name: &str| write.get(Kind::PersistentVolumeClaim, &pod.meta.namespace, name);
+    let api = &write.world.kube(write.kube).api;
+    let mut claims = api.list(Kind::PersistentVolumeClaim, Some(&pod.meta.namespace));
     pod.kind == Kind::Pod
         && pod.controller().is_none()
-        && claims.any(|name| get(&name).is_some_and(|claim| of_cluster(claim)))
+        && claims.any(|claim| of_cluster(claim) && pod.mounts_claim(&claim.meta.name))
 }
 
 #[cfg(test)]
