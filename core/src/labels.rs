@@ -72,6 +72,8 @@ keys! {
     /// Annotation on a data volume claim (ours) of a replica that can never catch up: the UID of the backup Job that was
     /// complete when this was found, or nothing if there was none.
     STRANDED = "stranded-with";
+    /// Annotation on an instance's Pod (ours): when its PostgreSQL was last told to restart in place.
+    RESTART_ASKED = "restart-asked-at";
     /// Annotation on the cluster: the IvyUpgrade that may upgrade it.
     ALLOW_UPGRADE = "allow-upgrade";
     /// The finalizer on every IvoryCluster.

@@ -144,6 +144,15 @@ impl Member {
         self.running() && self.patroni.as_ref().is_some_and(Status::running)
     }
 
+    /// Whether its PostgreSQL was told to restart in place within `patience` and has not said since that nothing waits for
+    /// that any more. Who told it may be gone, and what it says of itself is up to ten seconds old.
+    #[must_use]
+    pub fn restarts(&self, now: Timestamp, patience: SignedDuration) -> bool {
+        let asked = || self.pod()?.annotation(labels::RESTART_ASKED)?.parse().ok();
+        let waits = || self.patroni.as_ref().is_none_or(|s| s.pending_restart.is_some());
+        asked().is_some_and(|at: Timestamp| now.duration_since(at).abs() < patience) && waits()
+    }
+
     /// Whether its volume is going under it, or can never be of use: such an instance is replaced, never mended. A claim
     /// that is not seen is another matter: its labels may be gone, or the read is older than the claim.
     #[must_use]

@@ -8,8 +8,12 @@
 
 use std::time::Duration;
 
+use serde_json::json;
+
 use crate::command::Command;
 use crate::kind::Kind;
+use crate::labels;
+use crate::object::time_text;
 use crate::pass::Pass;
 use crate::patroni::status::Waiting;
 use crate::report::{Reason, Step};
@@ -74,6 +78,14 @@ pub fn one(pass: &mut Pass<'_>, members: &Members) {
     }
     let text = format!("{what} of instance {} changes by a restart of PostgreSQL", next.name);
     let reason = Reason::Because { word: "RestartPending", text };
+    // Whoever plans next may know nothing of the command, and shall take down nobody else meanwhile. An old copy of the Pod
+    // is refused, and nothing restarts.
+    let asked = json!({"metadata": {"annotations": {
+        labels::RESTART_ASKED: time_text(pass.context.now),
+    }}});
+    let text = format!("PostgreSQL of instance {} is about to restart", next.name);
+    let note = Reason::Because { word: "RestartPending", text };
+    pass.patch_as_read(Step::Patroni, note, &pod, asked);
     let command = Command::RestartPending {
         scope: crate::names::scope(&pass.cluster.name),
         member: pod.meta.name.to_string(),
@@ -123,7 +135,8 @@ mod tests {
     use crate::Kind;
     use crate::command::Command;
     use crate::names;
-    use crate::test_support::{World, commands};
+    use crate::plan::Op;
+    use crate::test_support::{World, commands, deletes};
 
     /// What waits at these members, as Patroni 4 publishes it.
     fn wait(world: &mut World, members: &[String], reason: &Value) {
@@ -234,6 +247,41 @@ mod tests {
             pod["metadata"]["annotations"]["status"] = status.into();
         });
         assert_eq!(commands(&world.plan()), []);
+    }
+
+    #[test]
+    fn whoever_plans_next_takes_down_nobody_else_until_it_says_that_it_has_restarted() {
+        let mut world = World::settled(3);
+        let (leader, replicas) = (world.leader(), world.replicas());
+        wait(&mut world, &replicas[..1], &json!({"jit": {"old_value": "on", "new_value": "off"}}));
+        // The operator goes between its plan and the restart.
+        let plan = world.plan();
+        let told = plan.writes.iter().position(|w| matches!(w.op, Op::MergePatch { .. }));
+        assert!(told < plan.writes.iter().position(|w| matches!(w.op, Op::Exec { .. })));
+        world.execute(&plan, told.expect("a note") + 1).expect("no refusal");
+        world.edit(|s| s["metadata"]["annotations"]["restarted"] = "once".into());
+        world.round();
+        wait(&mut world, &replicas[..1], &Value::Null);
+        let renewed = |world: &mut World| deletes(&world.plan());
+        let other = format!("Pod {}", names::instance_pod(&replicas[1]));
+        let first = format!("Pod {}", names::instance_pod(&replicas[0]));
+        // Of itself nothing is lost that is not under way already.
+        assert_eq!(renewed(&mut world), [first.as_str()]);
+        world.change(Kind::StatefulSet, &replicas[0], |s| {
+            s["status"]["observedGeneration"] = 0.into()
+        });
+        assert_eq!(renewed(&mut world), [""; 0]);
+        assert_eq!(world.plan().requeue, Some(std::time::Duration::from_secs(10)));
+        let mut later = world.clone();
+        later.now += jiff::SignedDuration::from_secs(60);
+        assert_eq!(renewed(&mut later), [other.as_str()], "it may wait for ever");
+        world.change(Kind::Pod, &names::instance_pod(&replicas[0]), |pod| {
+            let status =
+                json!({"role": "replica", "state": "running", "replication_state": "streaming"});
+            pod["metadata"]["annotations"]["status"] = status.to_string().into();
+        });
+        assert_eq!(renewed(&mut world), [other.as_str()]);
+        assert_ne!(world.leader(), replicas[1], "{leader} leads");
     }
 
     #[test]

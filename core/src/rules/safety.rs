@@ -9,12 +9,19 @@ use crate::rules::members::{Member, Members};
 
 /// So long an instance that runs and is not ready counts as one that is coming up.
 const COMES_UP: SignedDuration = SignedDuration::from_secs(60);
+/// So long an instance whose PostgreSQL was told to restart counts as one that does, unless it says otherwise.
+const RESTARTS: SignedDuration = SignedDuration::from_secs(60);
+
+/// When to look again at what ends with time alone.
+pub(super) const LOOK: Duration = Duration::from_secs(10);
 
 /// Why nothing may be taken down, if something stands against it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Hold {
     /// Another instance is down already or not yet caught up.
     AnotherIsDown(String),
+    /// The PostgreSQL of another was told to restart a moment ago.
+    AnotherRestarts(String),
     /// Nobody leads.
     NoLeader,
     /// It bears the leader's label while another holds the lease: one of the two reads is old.
@@ -26,9 +33,9 @@ pub enum Hold {
 /// What stands against restarting the Pod of `victim` now, in words, if anything does.
 pub fn hold(pass: &mut Pass<'_>, members: &Members, victim: &Member) -> Option<String> {
     let hold = may_restart(members, victim, pass.context.now).err()?;
-    if !victim.ready() {
-        // It counts as broken when time alone has passed.
-        pass.look_again(Duration::from_secs(10));
+    // The victim counts as broken, or another as restarted, when time alone has passed.
+    if !victim.ready() || matches!(hold, Hold::AnotherRestarts(_)) {
+        pass.look_again(LOOK);
     }
     Some(hold.to_string())
 }
@@ -43,7 +50,7 @@ fn may_restart(members: &Members, victim: &Member, now: Timestamp) -> Result<(),
     }
     let comes_up = |m: &Member| m.may_work(now, COMES_UP);
     if victim.ready() || comes_up(victim) {
-        return works_without(members, victim);
+        return works_without(members, victim, now);
     }
     // It serves nobody, and holds data: others that do the same take its place, with a leader or without.
     let same = |m: &Member| m.says_it_runs() && !comes_up(m);
@@ -60,20 +67,24 @@ pub(super) fn broken(member: &Member, now: Timestamp) -> bool {
 ///
 /// # Errors
 /// With what stands against it.
-pub fn may_remove(members: &Members, victim: &Member) -> Result<(), Hold> {
+pub fn may_remove(members: &Members, victim: &Member, now: Timestamp) -> Result<(), Hold> {
     let holds_nothing = victim.pods.is_empty() && victim.data_claim.is_none();
     if !members.bootstrapped() || holds_nothing {
         return Ok(());
     }
     if victim.ready() {
-        return works_without(members, victim);
+        return works_without(members, victim, now);
     }
     living_leader(members, victim)
 }
 
 /// Whether somebody leads, and everybody else has caught up.
-fn works_without(members: &Members, victim: &Member) -> Result<(), Hold> {
+fn works_without(members: &Members, victim: &Member, now: Timestamp) -> Result<(), Hold> {
     living_leader(members, victim)?;
+    let restarts = |m: &&Member| m.name != victim.name && m.restarts(now, RESTARTS);
+    if let Some(other) = members.with_workload().find(restarts) {
+        return Err(Hold::AnotherRestarts(other.name.clone()));
+    }
     if victim.labelled_leader() && !members.is_leader(victim) {
         return Err(Hold::RolesDisagree(victim.name.clone()));
     }
@@ -126,6 +137,7 @@ impl std::fmt::Display for Hold {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Hold::AnotherIsDown(name) => write!(f, "instance {name} is down or not streaming yet"),
+            Hold::AnotherRestarts(name) => write!(f, "instance {name} restarts its PostgreSQL"),
             Hold::Promoting(name) => write!(f, "instance {name} is only becoming the leader"),
             Hold::NoLeader => f.write_str("no instance leads"),
             Hold::RolesDisagree(name) => {
@@ -308,7 +320,11 @@ mod tests {
                 expected,
                 "{case}"
             );
-            assert_eq!(may_remove(&members, &members.all[victim]), expected, "{case}");
+            assert_eq!(
+                may_remove(&members, &members.all[victim], Timestamp::UNIX_EPOCH),
+                expected,
+                "{case}"
+            );
         }
     }
 }

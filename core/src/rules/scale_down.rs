@@ -24,7 +24,8 @@ pub(super) fn take(
     runs: Option<&Object>,
     reason: Reason,
 ) {
-    if let Err(hold) = safety::may_remove(members, victim) {
+    if let Err(hold) = safety::may_remove(members, victim, pass.context.now) {
+        pass.look_again(safety::LOOK);
         let text = format!("instance {} goes later: {hold}", victim.name);
         return pass.wait(Step::Instances, "ScaleDown", text);
     }
