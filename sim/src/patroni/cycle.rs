@@ -108,6 +108,11 @@ impl Member {
 
     /// C: PostgreSQL is starting.
     fn step_starting(&mut self, cx: &mut Cx<'_>) {
+        if self.word == Word::Running && self.pg.state == State::Starting {
+            // Nobody told it to start, but it rejects connections (`_cluster_info_state_get`).
+            self.word = Word::Starting;
+            self.start_deadline = Some(cx.now() + self.dynamic.primary_start_timeout);
+        }
         if self.word == Word::Starting
             && self.pg.state == State::Starting
             && !self.dynamic.pause

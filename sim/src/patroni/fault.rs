@@ -162,7 +162,9 @@ impl Member {
 
     /// The recovery after a backend's death is over, unless Patroni has done something else meanwhile.
     pub(super) fn reinitialized(&mut self, cx: &mut Cx<'_>, state: State) {
-        if self.pg.state != State::Starting || self.word != Word::Running {
+        let left_alone =
+            matches!(self.word, Word::Running | Word::Starting) && self.action.is_none();
+        if self.pg.state != State::Starting || !left_alone {
             return;
         }
         match self.start_trouble(cx) {
