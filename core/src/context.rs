@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use crate::grants::Grant;
 use crate::hash::digest;
 use crate::sensitive::Sensitive;
+use crate::setbacks::Refusals;
 
 /// What a plan is given besides [`Observed`](crate::observed::Observed).
 #[derive(Clone, Debug)]
@@ -19,6 +20,8 @@ pub struct Context {
     pub config: Config,
     /// What the API server did not permit the driver when it last tried: reads, writes and commands.
     pub denied: BTreeSet<Grant>,
+    /// What it refused to have written for another reason, when the driver last tried.
+    pub refused: Refusals,
 }
 
 /// Fresh random bytes, from which any number of independent values are derived by label.

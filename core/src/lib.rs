@@ -36,6 +36,7 @@ pub mod report;
 pub mod rules;
 pub mod scripts;
 pub mod sensitive;
+pub mod setbacks;
 pub mod ssa;
 pub mod steps;
 #[cfg(test)]

@@ -2,7 +2,6 @@
 //! it and choose nothing. How it is made stands in `steps`.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,9 +13,9 @@ use crate::object::{Object, Uid};
 use crate::read::Target;
 use crate::report::{Reason, Report, Step};
 
-/// What to do now, in this order, one at a time. After an error, a conflict or an unknown outcome the
-/// rest is dropped and everything is read and planned again. After a command that ran and failed, only the
-/// rest of its step is dropped ([`Plan::stands`]).
+/// What to do now, in this order, one at a time. After a conflict or an unknown outcome the
+/// rest is dropped and everything is read and planned again. After a command that ran and failed, or a write that
+/// the API server refuses, only what counted on it is dropped ([`Plan::stands`]).
 #[derive(Clone, PartialEq, Debug)]
 #[must_use = "a plan does nothing until it is executed"]
 pub struct Plan {
@@ -134,14 +133,6 @@ impl Plan {
         before.is_some_and(|w| matches!(w.op, Op::Exec { .. }))
     }
 
-    /// Whether the write at an index is still meant after a command of each of these steps has run and
-    /// failed. What follows in the same step was decided in the belief that the command goes well; no other
-    /// step counts on it, so that a user's bad options don't keep backups from being made.
-    #[must_use]
-    pub fn stands(&self, index: usize, failed: &BTreeSet<Step>) -> bool {
-        self.writes.get(index).is_some_and(|w| !failed.contains(&w.step))
-    }
-
     /// The write at an index, after those that left this trail. Three things are pinned to the version at which the
     /// plan itself left an object, so that they conflict when somebody else, a successor for example, has written it
     /// since: drawn content, to the very object that was created bare for it; a note on the cluster; and its status.
@@ -193,6 +184,23 @@ impl Trail {
 }
 
 impl Op {
+    /// What it is about, for people: `Kind name`, or a command and its Pod.
+    #[must_use]
+    pub fn about(&self) -> String {
+        match self {
+            Op::Apply { object } | Op::Create { object } => {
+                format!("{} {}", object.kind, object.meta.name)
+            }
+            Op::Event { object } => format!("Event {}", object.str_at(&["reason"]).unwrap_or("?")),
+            Op::Delete { kind, name, .. }
+            | Op::MergePatch { kind, name, .. }
+            | Op::Status { kind, name, .. } => format!("{kind} {name}"),
+            Op::Exec { target, command, .. } => {
+                format!("{} in Pod {}", command.label(), target.pod)
+            }
+        }
+    }
+
     /// Whether the same write may be sent again when nobody knows whether it arrived.
     #[must_use]
     pub fn repeatable(&self) -> bool {

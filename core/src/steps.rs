@@ -22,8 +22,8 @@ use crate::rules::shutdown::Phase;
 use crate::rules::{
     account, backups, config, databases, disruption, dynamic_configuration, finalize, init_sql,
     instances, leftovers, orphaned_bootstrap, pending_restart, permissions, pki, pod_labels, rbac,
-    repository, rollout, scale_down, services, shutdown, status, stranded, switchover, users,
-    validate,
+    refusals, repository, rollout, scale_down, services, shutdown, status, stranded, switchover,
+    users, validate,
 };
 
 /// Decides what to do for one cluster, from what was observed and nothing else.
@@ -106,6 +106,7 @@ fn steps(pass: &mut Pass<'_>) {
         return unfollowed(pass);
     }
     permissions::tell(pass);
+    refusals::tell(pass);
     let members = match Members::read(pass.observed, pass.cluster) {
         Ok(members) => members,
         // Nothing is decided about instances that were not seen.

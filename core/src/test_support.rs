@@ -22,6 +22,7 @@ use crate::plan::{Op, Plan, Trail, Write};
 use crate::queries::queries;
 use crate::read::{Answer, Output, Query, Read, ReadKey};
 use crate::reads::second_look;
+use crate::setbacks::{Refusals, Setbacks};
 use crate::ssa::{self, Manager, Schema};
 use crate::{Kind, Sensitive, labels};
 
@@ -45,6 +46,10 @@ pub struct World {
     pub config: Config,
     /// What the operator was told that it may not do.
     pub denied: BTreeSet<crate::grants::Grant>,
+    /// What the API server refuses to have written, as `Kind name`, with the code and the words of its answer.
+    pub refusing: BTreeMap<String, (u16, &'static str)>,
+    /// What of that was refused when it was last tried.
+    pub refused: Refusals,
     /// Reads that fail.
     pub unknown: BTreeSet<ReadKey>,
     /// What the operator remembers; none for one that forgets everything.
@@ -118,6 +123,8 @@ impl World {
             objects: BTreeMap::new(),
             config: Config::default(),
             denied: BTreeSet::new(),
+            refusing: BTreeMap::new(),
+            refused: Refusals::new(),
             unknown: BTreeSet::new(),
             memos: Some(Memos::default()),
             commands: Vec::new(),
@@ -359,6 +366,7 @@ impl World {
             entropy: Entropy(Sensitive::text(&seed)),
             config: self.config.clone(),
             denied: self.denied.clone(),
+            refused: self.refused.clone(),
         }
     }
 
@@ -376,21 +384,31 @@ impl World {
 
     /// Carries out the first `limit` writes of a plan, up to the first that is refused.
     pub fn execute(&mut self, plan: &Plan, limit: usize) -> Result<(), Refused> {
-        let (mut failed, mut outcome, mut trail) = (BTreeSet::new(), Ok(()), Trail::default());
+        let (mut outcome, mut trail) = (Ok(()), Trail::default());
+        let mut setbacks = Setbacks::new(&self.refused);
         for (index, write) in plan.writes.iter().enumerate().take(limit) {
-            if !plan.stands(index, &failed) {
+            if !plan.stands(index, &setbacks) {
                 continue;
             }
             let op = plan.op(index, trail);
+            if let Some((code, why)) = self.refusing.get(&op.about()) {
+                outcome = Err(Refused((*why).to_owned()));
+                match setbacks.answered(write, *code, why) {
+                    true => trail.wrote(None),
+                    false => return outcome,
+                }
+                continue;
+            }
             match (self.write(&op), &write.op) {
                 (Err(refused), Op::Exec { .. }) => {
-                    failed.insert(write.step);
+                    setbacks.command(write.step);
                     outcome = Err(refused);
                 }
                 (Err(refused), _) => return Err(refused),
                 (Ok(()), op) => trail.wrote(self.left(op)),
             }
         }
+        self.refused = setbacks.refusals();
         outcome
     }
 
@@ -412,7 +430,7 @@ impl World {
         let done = self.execute(&plan, usize::MAX);
         if let Err(Refused(why)) = &done {
             assert!(
-                !self.failing.is_empty() || self.lagging.is_some(),
+                !self.failing.is_empty() || self.lagging.is_some() || !self.refusing.is_empty(),
                 "{why} in {:#?}",
                 texts(&plan)
             );
@@ -420,7 +438,8 @@ impl World {
         let moved = ghosts::act(self);
         moved
             || self.old != self.objects
-            || (!plan.writes.is_empty() && (done.is_ok() || self.failing.is_empty()))
+            || (!plan.writes.is_empty()
+                && (done.is_ok() || (self.failing.is_empty() && self.refusing.is_empty())))
     }
 
     /// Rounds until nothing happens any more.

@@ -59,6 +59,7 @@ pub fn cluster(data: &[u8]) -> bool {
         entropy: Entropy(Sensitive::new([7; 32])),
         config: Config::default(),
         denied: Default::default(),
+        refused: Default::default(),
     };
     let plan = steps::plan(&observed, &context, &mut Memos::default());
     let findings = check(&observed, &plan);

@@ -9,6 +9,7 @@ use ivory_core::Object;
 use ivory_core::command::Failure;
 use ivory_core::grants::{Grant, needs};
 use ivory_core::plan::{Op, Plan, Trail, Write};
+use ivory_core::setbacks::{Refusals, Setbacks};
 use tokio::time::Instant;
 
 use crate::api::Life;
@@ -28,27 +29,29 @@ pub struct Executed {
     pub count: usize,
     /// The permissions that were missing. Those writes did nothing, and the others went on.
     pub denied: BTreeSet<Grant>,
-    /// The commands that ran and failed: what they were about, and what went wrong. Other steps went on.
+    /// What was refused for another reason, and why.
+    pub refused: Refusals,
+    /// The commands that ran and failed, and the writes that were refused: what they were about, and what went wrong. What
+    /// does not count on them went on.
     pub failures: Vec<(String, Fault)>,
     /// What ended it early: what it was about, and what went wrong.
     pub fault: Option<(String, Fault)>,
 }
 
 /// Carries out a plan that was made at `made`, by somebody who knew of the permissions in `known` that they are
-/// missing. Commands end before `deadline`.
+/// missing, and of what else is `refused`. Commands end before `deadline`.
 pub async fn execute(
     shell: &Shell,
     plan: &Plan,
-    known: &BTreeSet<Grant>,
+    (known, refused): (&BTreeSet<Grant>, &Refusals),
     made: Instant,
     deadline: Instant,
 ) -> Executed {
     let mut done = Executed::default();
-    // The steps whose command did not do its work.
-    let mut failed = BTreeSet::new();
+    let mut setbacks = Setbacks::new(refused);
     let mut trail = Trail::default();
     for (index, write) in plan.writes.iter().enumerate() {
-        if !plan.stands(index, &failed) {
+        if !plan.stands(index, &setbacks) {
             continue;
         }
         let records = plan.records(index);
@@ -57,7 +60,7 @@ pub async fn execute(
         if belied && matches!(write.op, Op::Status { .. }) {
             continue;
         }
-        let what = object_of(&write.op);
+        let what = write.op.about();
         let command = matches!(write.op, Op::Exec { .. });
         let fault = match hindrance(shell, made, records) {
             Some(text) => Some(Fault { kind: FaultKind::Conflict, text: text.into() }),
@@ -73,11 +76,18 @@ pub async fn execute(
                 Err(Fault { kind: FaultKind::Forbidden(grants), text }) => {
                     tracing::warn!(object = what, error = text, "not permitted");
                     done.denied.extend(grants);
-                    failed.extend(command.then_some(write.step));
+                    if command {
+                        setbacks.command(write.step);
+                    }
                     None
                 }
                 Err(fault) if matches!(fault.kind, FaultKind::Command | FaultKind::TooEarly) => {
-                    failed.insert(write.step);
+                    setbacks.command(write.step);
+                    done.failures.push((what.clone(), fault));
+                    None
+                }
+                Err(fault) if goes_on(&mut setbacks, write, &fault) => {
+                    trail.wrote(None);
                     done.failures.push((what.clone(), fault));
                     None
                 }
@@ -89,7 +99,13 @@ pub async fn execute(
             break;
         }
     }
+    done.refused = setbacks.refusals();
     done
+}
+
+/// Whether an error is about this write alone.
+fn goes_on(setbacks: &mut Setbacks, write: &Write, fault: &Fault) -> bool {
+    matches!(fault.kind, FaultKind::Refused(code) if setbacks.answered(write, code, &fault.text))
 }
 
 fn hindrance(shell: &Shell, made: Instant, records: bool) -> Option<&'static str> {
@@ -195,18 +211,5 @@ fn kind_of(op: &Op) -> Kind {
         Op::Apply { object } | Op::Create { object } | Op::Event { object } => object.kind,
         Op::Delete { kind, .. } | Op::MergePatch { kind, .. } | Op::Status { kind, .. } => *kind,
         Op::Exec { .. } => Kind::Pod,
-    }
-}
-
-fn object_of(op: &Op) -> String {
-    match op {
-        Op::Apply { object } | Op::Create { object } => {
-            format!("{} {}", object.kind, object.meta.name)
-        }
-        Op::Event { object } => format!("Event {}", object.str_at(&["reason"]).unwrap_or("?")),
-        Op::Delete { kind, name, .. }
-        | Op::MergePatch { kind, name, .. }
-        | Op::Status { kind, name, .. } => format!("{kind} {name}"),
-        Op::Exec { target, command, .. } => format!("{} in Pod {}", command.label(), target.pod),
     }
 }

@@ -22,7 +22,7 @@ pub enum FaultKind {
     Conflict,
     /// A permission is missing. Nothing was done.
     Forbidden(Vec<Grant>),
-    /// The API server said no, for another reason. Nothing was done.
+    /// The API server said no, for another reason, or failed at it.
     Refused(u16),
     /// Nobody knows whether it was done.
     Unknown,
@@ -62,8 +62,8 @@ impl Fault {
             403 if status.message.contains("cannot ") => FaultKind::Forbidden(needs()),
             404 => FaultKind::NotFound,
             409 => FaultKind::Conflict,
-            // Timeouts and crashed handlers may have done their work.
-            408 | 500..=599 => FaultKind::Unknown,
+            // Timeouts and gateways may have done their work.
+            408 | 501..=599 => FaultKind::Unknown,
             code => FaultKind::Refused(code),
         };
         let text = match status.message.as_str() {
@@ -111,7 +111,7 @@ mod tests {
             (403, "Forbidden", quota, FaultKind::Refused(403)),
             (422, "Invalid", "words", FaultKind::Refused(422)),
             (429, "TooManyRequests", "words", FaultKind::Refused(429)),
-            (500, "InternalError", "words", FaultKind::Unknown),
+            (500, "InternalError", "words", FaultKind::Refused(500)),
             (504, "Timeout", "words", FaultKind::Unknown),
         ] {
             let status = kube::core::Status::failure(words, reason).with_code(code);

@@ -17,6 +17,7 @@ use ivory_core::queries::queries;
 use ivory_core::read::{Answer, Query, Read, Target};
 use ivory_core::report::{Outcome, Report};
 use ivory_core::rules::events;
+use ivory_core::setbacks::Refusals;
 use ivory_core::{Kind, Object, Sensitive, grants};
 use tokio::sync::watch;
 use tokio::task::{JoinSet, spawn_blocking};
@@ -97,6 +98,8 @@ pub struct Memory {
     written: Vec<Written>,
     /// What writes and commands lacked permission for when they were last tried.
     denied: BTreeSet<Grant>,
+    /// What the API server refused to have written, for other reasons, when that was last tried.
+    refused: Refusals,
     /// What was last said of it, so that it is not said again.
     report: String,
     fault: String,
@@ -141,14 +144,17 @@ pub async fn pass(shell: &Shell, key: &Key, mut memory: Memory) -> (Memory, End)
         tell(shell, &mut memory, &observed.cluster, "PlanRefused", &text).await;
         return (memory, End::Failed);
     }
-    let done = execute(shell, &plan, &denied, made, deadline).await;
+    let known = (&denied, &memory.refused);
+    let done = execute(shell, &plan, known, made, deadline).await;
     memory.written = done.written;
     if done.fault.is_none() {
         // Everything was tried anew.
         memory.denied.clear();
+        memory.refused.clear();
     }
     let denied = !done.denied.is_empty();
     memory.denied.extend(done.denied);
+    memory.refused.extend(done.refused);
     for (what, fault) in done.failures.iter().filter(|(_, f)| f.kind == FaultKind::Command) {
         let text = format!("could not {what}: {fault}");
         tell(shell, &mut memory, &observed.cluster, "CommandFailed", &text).await;
@@ -247,6 +253,7 @@ async fn decide(
         entropy: Entropy(Sensitive::new(seed.to_vec())),
         config: shell.config.clone(),
         denied,
+        refused: memory.refused.clone(),
     };
     let mut memos = std::mem::take(&mut memory.memos);
     let planner = shell.planner;

@@ -26,6 +26,7 @@ pub mod pki;
 pub mod pod_labels;
 pub mod promotion;
 pub mod rbac;
+pub mod refusals;
 pub mod repository;
 pub mod rollout;
 pub mod safety;

@@ -75,6 +75,7 @@ pub fn planning() -> (Observed, Context) {
         entropy: Entropy(Sensitive::new(vec![7; 32])),
         config: operator.config().clone(),
         denied: BTreeSet::new(),
+        refused: Default::default(),
     };
     (observed, context)
 }

@@ -15,6 +15,7 @@ use ivory_core::object::Object;
 use ivory_core::observed::Observed;
 use ivory_core::pace::Pace;
 use ivory_core::plan::Plan;
+use ivory_core::setbacks::Refusals;
 use ivory_core::{Sensitive, steps, wake};
 
 use crate::actor_boilerplate;
@@ -22,7 +23,6 @@ use crate::time::{Span, Time};
 use crate::world::journal::Milestone;
 use crate::world::{Actor, Cx, Informer, Input, Key, Learned, Ticket};
 use run::Run;
-pub(crate) use run::object_of;
 
 /// How long after a failed pass the next one begins; doubled with every failure in a row.
 const BACKOFF: Span = Span::ms(500);
@@ -83,6 +83,8 @@ struct ClusterState {
     /// Each cluster's own: what all share fills up with many clusters, and is forgotten as a whole then.
     memos: Arc<Memos>,
     answers: Answers,
+    /// What the API server refused to have written when that was last tried.
+    refused: Refusals,
 }
 
 impl Operator {
@@ -250,6 +252,7 @@ impl Operator {
             entropy: Entropy(Sensitive::new(cx.rng("entropy").bytes().to_vec())),
             config: (*self.config).clone(),
             denied: BTreeSet::new(),
+            refused: self.state(key).refused.clone(),
         };
         self.plans += 1;
         let plan = steps::plan(observed, &context, Arc::make_mut(&mut self.state(key).memos));

@@ -1,6 +1,6 @@
 //! One pass under way: asking, then writing, one message at a time.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ivory_core::observed::Observed;
@@ -8,6 +8,7 @@ use ivory_core::plan::{Op, Plan, Trail, Write};
 use ivory_core::queries::queries;
 use ivory_core::read::{Answer, Output, Query, Read};
 use ivory_core::report::Step;
+use ivory_core::setbacks::Setbacks;
 
 use crate::kube::{Body, DeleteOptions, ObjectRef, Request, Response, Subresource, Verb};
 use crate::operator::Operator;
@@ -39,9 +40,9 @@ pub(super) struct Course {
     wrote: bool,
     /// What the writes so far have left.
     trail: Trail,
-    /// The steps whose command ran and failed.
-    failed: BTreeSet<Step>,
-    /// What the first of them was about, and what went wrong.
+    /// What went wrong so far, and kept only what counts on it from being tried.
+    setbacks: Setbacks,
+    /// What the first of it was about, and what went wrong.
     fault: Option<(String, String)>,
 }
 
@@ -90,7 +91,7 @@ impl Operator {
             began: cx.now(),
             wrote: false,
             trail: Trail::default(),
-            failed: BTreeSet::new(),
+            setbacks: Setbacks::new(&self.state(key).refused),
             fault: None,
         };
         self.next_write(cx, key, course, 0);
@@ -98,8 +99,10 @@ impl Operator {
 
     fn next_write(&mut self, cx: &mut Cx<'_>, key: &Key, course: Course, from: usize) {
         let plan = &course.plan;
-        let index = (from..plan.writes.len()).find(|i| plan.stands(*i, &course.failed));
+        let index = (from..plan.writes.len()).find(|i| plan.stands(*i, &course.setbacks));
         let Some(index) = index else {
+            // All that was planned was tried.
+            self.state(key).refused = course.setbacks.refusals();
             return match course.fault {
                 None => self.finished(cx, key, plan),
                 Some((what, error)) => self.failed(cx, key, what, error, false, course.wrote),
@@ -148,9 +151,14 @@ impl Operator {
                 self.next_write(cx, &key, course, index + 1);
             }
             Err(status) => {
+                let fault = (write.op.about(), status.to_string());
+                if course.setbacks.answered(write, status.code, &status.message) {
+                    course.fault.get_or_insert(fault);
+                    course.trail.wrote(None);
+                    return self.next_write(cx, &key, course, index + 1);
+                }
                 let soon = status.code == 409;
-                let (what, error) = (object_of(&write.op), status.to_string());
-                self.failed(cx, &key, what, error, soon, course.wrote);
+                self.failed(cx, &key, fault.0, fault.1, soon, course.wrote);
             }
         }
     }
@@ -191,7 +199,7 @@ impl Operator {
                     (_, Ok(_)) => Ok(()),
                     // Nobody knows what it did.
                     (op, Err(error)) => {
-                        let (what, error) = (object_of(op), error_text(&error));
+                        let (what, error) = (op.about(), error_text(&error));
                         return self.failed(cx, &key, what, error, false, course.wrote);
                     }
                 };
@@ -202,8 +210,8 @@ impl Operator {
                         course.trail.wrote(None);
                     }
                     Err(failure) => {
-                        course.failed.insert(write.step);
-                        let fault = (object_of(&write.op), failure.to_string());
+                        course.setbacks.command(write.step);
+                        let fault = (write.op.about(), failure.to_string());
                         course.fault.get_or_insert(fault);
                     }
                 }
@@ -219,7 +227,7 @@ impl Operator {
             cluster: key.1.clone(),
             step,
             verb: verb_of(write),
-            object: object_of(&write.op),
+            object: write.op.about(),
             reason: write.reason.to_string(),
         });
     }
@@ -274,24 +282,6 @@ fn verb_of(write: &Write) -> &'static str {
         (Op::Status { .. }, _) => "status",
         (Op::Event { .. }, _) => "event",
         (Op::Exec { .. }, _) => "exec",
-    }
-}
-
-/// What a write is about, in words.
-pub(crate) fn object_of(op: &Op) -> String {
-    match op {
-        Op::Apply { object } | Op::Create { object } => {
-            format!("{} {}", object.kind, object.meta.name)
-        }
-        Op::Event { object } => {
-            format!("Event {}", object.str_at(&["reason"]).unwrap_or("?"))
-        }
-        Op::Delete { kind, name, .. }
-        | Op::MergePatch { kind, name, .. }
-        | Op::Status { kind, name, .. } => {
-            format!("{kind} {name}")
-        }
-        Op::Exec { target, command, .. } => format!("{} in Pod {}", command.label(), target.pod),
     }
 }
 

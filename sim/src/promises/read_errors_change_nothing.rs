@@ -9,7 +9,6 @@ use ivory_core::steps;
 
 use super::seen::{Log, Pass};
 use super::{Checker, Promise, When};
-use crate::operator::object_of;
 
 /// The promise.
 pub static PROMISE: Promise = Promise {
@@ -49,7 +48,7 @@ impl Checker for State {
                 let cluster = &pass.observed.cluster.meta.name;
                 let text = format!(
                     "{cluster}: if {key:?} could not be read, the operator would also write {} because {}",
-                    object_of(&write.op),
+                    write.op.about(),
                     write.reason
                 );
                 log.broken(&PROMISE, text);

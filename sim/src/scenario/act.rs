@@ -151,8 +151,8 @@ fn breaks(scene: &Scene<'_>, fault: &Fault) -> Result<Vec<Break>, String> {
         Fault::KillPostgres(pod) => {
             each_pod(scene, pod, |r| Break::KillPostgres(r.namespace, r.name))
         }
-        Fault::Refuse { kind, because, how_long } => {
-            one(Break::Refuse(*kind, because.clone(), *how_long))
+        Fault::Refuse { kind, updates, because, how_long } => {
+            one(Break::Refuse(*kind, *updates, because.clone(), *how_long))
         }
         Fault::SecondOperator(up) => one(Break::SecondOperator(*up)),
     }
@@ -273,9 +273,9 @@ pub fn break_text(fault: &Break) -> Option<String> {
         Break::Dns(true) => "names can be resolved again".to_owned(),
         Break::UpgradeOperator => "the operator is replaced by a newer release".to_owned(),
         Break::KillPostgres(_, pod) => format!("the postmaster of {pod} dies"),
-        Break::Refuse(kind, because, span) => {
-            let span = span_text(*span);
-            format!("no {kind} can be created for {span}: {because}")
+        Break::Refuse(kind, updates, because, span) => {
+            let (span, or) = (span_text(*span), if *updates { " or changed" } else { "" });
+            format!("no {kind} can be created{or} for {span}: {because}")
         }
         Break::SecondOperator(true) => "a second operator is up".to_owned(),
         Break::SecondOperator(false) => "the second operator is down".to_owned(),

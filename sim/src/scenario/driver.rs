@@ -188,8 +188,8 @@ pub enum Break {
     KillPostgres(String, String),
     /// What is wrong with the disk of a PersistentVolume.
     Disk(String, Sick),
-    /// Objects of a kind can't be created for so long, and why.
-    Refuse(Kind, String, Span),
+    /// Objects of a kind can't be created, nor changed (true), for so long, and why.
+    Refuse(Kind, bool, String, Span),
     /// Another operator runs beside the first (true), or stops (false).
     SecondOperator(bool),
 }

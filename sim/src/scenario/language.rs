@@ -317,6 +317,8 @@ pub enum Fault {
     Refuse {
         /// The kind.
         kind: Kind,
+        /// Whether they can't be changed either.
+        updates: bool,
         /// What the server says.
         because: String,
         /// For how long.

@@ -109,9 +109,10 @@ pub(super) fn fault(node: &Node) -> Result<Fault, Bad> {
         }
         "kill_postgres" => Fault::KillPostgres(pod(inner)?),
         "refuse" => {
-            let fields = Fields::of(inner, "`refuse`", &["kind", "because", "for"])?;
+            let fields = Fields::of(inner, "`refuse`", &["kind", "updates", "because", "for"])?;
             Fault::Refuse {
                 kind: kind(fields.need("kind")?)?,
+                updates: fields.or("updates", flag, false)?,
                 because: fields.or("because", text, "exceeded quota".to_owned())?,
                 how_long: span(fields.need("for")?)?,
             }

@@ -100,9 +100,13 @@ pub fn strike(
         Break::Messages(whose, cutting, every, span) => {
             cut_messages(world, kube, *whose, *cutting, (*every, *span));
         }
-        Break::Refuse(kind, because, span) => {
+        Break::Refuse(kind, updates, because, span) => {
             let status = Status::refused(*kind, because);
-            let what = Matcher { creates: Some(*kind), kube: Some(kube), ..Matcher::default() };
+            let (creates, alters) = match updates {
+                false => (Some(*kind), None),
+                true => (None, Some(*kind)),
+            };
+            let what = Matcher { creates, alters, kube: Some(kube), ..Matcher::default() };
             cut_for(world, *span, what, Point::Arrived, Cut::Refuse(Box::new(status)), 1);
         }
         other => return site.fault(world, kube, other),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ivory_core::Kind;
 
-use crate::kube::{Body, Verb};
+use crate::kube::{Body, Subresource, Verb};
 use crate::time::{Span, Time};
 use crate::world::actor::{ActorId, KubeId, WatchId};
 use crate::world::message::{Cut, Envelope, Point, What};
@@ -49,6 +49,8 @@ pub struct Matcher {
     pub writes: bool,
     /// Only those that would create an object of this kind, if there is none of its name.
     pub creates: Option<Kind>,
+    /// Only those that would create or change an object of this kind; its subresources apart.
+    pub alters: Option<Kind>,
 }
 
 /// What happens to one delivery of one watch.
@@ -176,6 +178,17 @@ impl Matcher {
             && self.api.is_none_or(|api| api == to_api)
             && (!self.writes || message.what.changes_something())
             && self.creates.is_none_or(|kind| creates(&message.what, kind))
+            && self.alters.is_none_or(|kind| alters(&message.what, kind))
+    }
+}
+
+fn alters(what: &What, kind: Kind) -> bool {
+    let What::Request(request) = what else { return false };
+    match &request.verb {
+        Verb::Create(object) => object.kind == kind,
+        Verb::Update { object, subresource: Subresource::None } => object.kind == kind,
+        Verb::Patch { target, subresource: Subresource::None, .. } => target.kind == kind,
+        _ => false,
     }
 }
 

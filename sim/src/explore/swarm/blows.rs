@@ -108,7 +108,8 @@ fn messages(dice: &mut Dice) -> Blow {
         },
         2 => {
             let kinds = ["PersistentVolumeClaim", "StatefulSet", "Secret", "Job", "Pod"];
-            gentle(fault(json!({"refuse": {"kind": dice.one(&kinds), "for": span}})))
+            let (kind, updates) = (dice.one(&kinds), dice.percent(50));
+            gentle(fault(json!({"refuse": {"kind": kind, "updates": updates, "for": span}})))
         }
         3 => Blow {
             steps: vec![fault(json!({"second_operator": "up"}))],
