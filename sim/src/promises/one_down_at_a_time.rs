@@ -74,6 +74,11 @@ impl Checker for State {
         if switched(cluster, "shutdown") || !serves(write.world, write.kube, namespace, &pod) {
             return;
         }
+        // Patroni restarts nobody who waits for nothing (any more).
+        let waits = |m: &Member| m.waits_for_restart();
+        if life.is_none() && !member(write.world, write.kube, namespace, &pod).is_some_and(waits) {
+            return;
+        }
         log.looked(&PROMISE);
         let now = write.world.now();
         let down = self.down.entry(key(write.kube, cluster)).or_default();
