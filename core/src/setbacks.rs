@@ -83,12 +83,15 @@ impl Refused {
         if self.step <= Step::Pki {
             return true;
         }
+        if self.step != write.step {
+            return false;
+        }
         let makes = matches!(write.op, Op::Apply { .. } | Op::Create { .. });
-        let other = instance(&write.op)
-            .zip(self.instance.clone())
-            .map_or_else(|| APART.contains(&self.step), |(theirs, ours)| theirs != ours);
-        let same = write.op.about() == self.what;
-        self.step == write.step && (same || !makes || !other)
+        let apart = match (instance(&write.op), &self.instance) {
+            (Some(theirs), Some(ours)) => theirs != *ours,
+            _ => APART.contains(&self.step),
+        };
+        !(makes && apart && write.op.about() != self.what)
     }
 }
 

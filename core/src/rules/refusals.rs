@@ -1,6 +1,7 @@
 //! What the API server refuses to have written though no permission is missing: quotas, admission webhooks and policies do
 //! that, for as long as somebody leaves them so. It is said, it is tried again, and the rest of the plan goes on.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::pass::Pass;
@@ -9,7 +10,7 @@ use crate::setbacks::Refusals;
 
 /// No change of any object tells that a quota was raised or a webhook mended.
 const AGAIN: Duration = Duration::from_secs(60);
-/// So many objects are named, with so many characters of what the API server said of each.
+/// So many reasons are told, with so many characters of each, and so many objects for one.
 const TOLD: usize = 3;
 const TEXT: usize = 400;
 
@@ -22,20 +23,33 @@ pub fn tell(pass: &mut Pass<'_>) {
 }
 
 fn refused(refusals: &Refusals) -> Option<String> {
-    let mut parts: Vec<String> =
-        refusals.iter().take(TOLD).map(|(what, why)| one(what, why)).collect();
-    let more = refusals.len().saturating_sub(TOLD);
-    parts.extend((more > 0).then(|| format!("and {more} more")));
+    // What one policy refuses is refused for one reason.
+    let mut reasons: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (what, why) in refusals {
+        // Before that stands what is refused, in other words.
+        let why = why.split_once(" is forbidden: ").map_or(why.as_str(), |(_, why)| why);
+        reasons.entry(why).or_default().push(what);
+    }
+    let parts: Vec<String> = reasons
+        .iter()
+        .map(|(why, what)| {
+            let named = what[..what.len().min(TOLD)].join(", ");
+            let more = what.len().saturating_sub(TOLD);
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            format!("{named}{more}: {}", shortened(why))
+        })
+        .take(TOLD)
+        .collect();
     (!parts.is_empty()).then(|| format!("the API server refuses {}", parts.join("; ")))
 }
 
-fn one(what: &str, why: &str) -> String {
+fn shortened(why: &str) -> String {
     let why = why.replace('\n', " ");
     let mut short: String = why.chars().take(TEXT).collect();
     if short.len() < why.len() {
         short.push('…');
     }
-    format!("{what}: {short}")
+    short
 }
 
 #[cfg(test)]
@@ -46,12 +60,17 @@ mod tests {
 
     #[test]
     fn the_first_are_named_with_what_the_api_server_said() {
-        let refusals = |n: usize| (0..n).map(|i| (format!("Secret {i}"), "a\nb".into())).collect();
+        let refusals = |n: usize| {
+            let why = |i: usize| format!("secrets \"{i}\" is forbidden: a\nb");
+            (0..n).map(|i| (format!("Secret {i}"), why(i))).collect()
+        };
         assert_eq!(refused(&refusals(0)), None);
-        let text = refused(&refusals(5)).expect("a text");
+        assert_eq!(refused(&refusals(1)).as_deref(), Some("the API server refuses Secret 0: a b"));
+        let mut five: Refusals = refusals(5);
+        five.insert("Pod a".into(), "no".into());
         let expected =
-            "the API server refuses Secret 0: a b; Secret 1: a b; Secret 2: a b; and 2 more";
-        assert_eq!(text, expected);
+            "the API server refuses Secret 0, Secret 1, Secret 2 and 2 more: a b; Pod a: no";
+        assert_eq!(refused(&five).as_deref(), Some(expected));
         let long = [("Pod a".to_owned(), "x".repeat(2000))].into();
         assert!(refused(&long).expect("a text").len() < 500);
     }
