@@ -128,24 +128,30 @@ pub fn fields_of(schema: &Schema, object: &Object) -> FieldSet {
 /// The fields that differ between two objects. What both share by `Arc` costs nothing.
 #[must_use]
 pub fn compare_objects(schema: &Schema, old: &Object, new: &Object) -> Comparison {
+    if Arc::ptr_eq(&old.body, &new.body) {
+        return compare_fields(schema, old, new, []);
+    }
+    let added = new.body.keys().filter(|key| !old.body.contains_key(*key));
+    compare_fields(schema, old, new, old.body.keys().chain(added))
+}
+
+/// The fields that differ between two objects whose bodies are known to differ in these top-level fields at most.
+pub fn compare_fields<'a>(
+    schema: &Schema,
+    old: &Object,
+    new: &Object,
+    keys: impl IntoIterator<Item = &'a String>,
+) -> Comparison {
     let (arena, root) = (schema.arena(), schema.root());
     let mut out = Comparison::default();
-    let mut below = |key: &str, a: Option<&Value>, b: Option<&Value>| {
+    for key in keys {
         let (ty, _) = arena.child(root, key);
-        let child = compare(arena, ty, a, b);
+        let child = compare(arena, ty, old.body.get(key), new.body.get(key));
         if !child.is_empty() {
             out.put(&PathElement::Field(key.to_owned()), child);
         }
-    };
-    let metadata = compare_meta(schema, &old.meta, &new.meta);
-    if !Arc::ptr_eq(&old.body, &new.body) {
-        for (key, value) in old.body.iter() {
-            below(key, Some(value), new.body.get(key));
-        }
-        for (key, value) in new.body.iter().filter(|(k, _)| !old.body.contains_key(*k)) {
-            below(key, None, Some(value));
-        }
     }
+    let metadata = compare_meta(schema, &old.meta, &new.meta);
     if !metadata.is_empty() {
         out.put(&PathElement::Field("metadata".into()), metadata);
     }

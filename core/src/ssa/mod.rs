@@ -13,8 +13,8 @@ pub mod schema;
 mod tests;
 
 pub use apply::{
-    Applied, Conflict, Manager, apply, compare_objects, fields_of, sort_managed, update, update_by,
-    view, with_view,
+    Applied, Conflict, Manager, apply, compare_fields, compare_objects, fields_of, sort_managed,
+    update, update_by, view, with_view,
 };
 pub use change::{would_change, would_change_of};
 pub use compare::Comparison;

@@ -168,24 +168,18 @@ impl CustomKind {
         unknown
     }
 
-    /// Whether all but metadata and status is as in the old version, which this very definition has judged.
-    fn is_judged(&self, new: &Object, old: &Object) -> bool {
-        let rest = |o: &Object| o.body.len() - usize::from(o.body.contains_key("status"));
-        let same =
-            |(key, value): (&String, &Value)| key == "status" || old.body.get(key) == Some(value);
-        rest(new) == rest(old) && new.body.iter().all(same)
-    }
-
-    /// Validates by schema, and then by rules if nothing stands in their way. Of an object whose spec this definition
-    /// has `judged` before, only what may have changed: its status, and the rules that look at the whole.
+    /// Validates by schema, and then by rules if nothing stands in their way. `old` is the version before, and what of
+    /// the body differs. Of an object whose spec this definition has `judged` before, only what may have changed: its
+    /// status, and the rules that look at the whole.
     pub(crate) fn validate(
         &self,
         new: &Object,
-        old: Option<&Object>,
+        old: Option<(&Object, &[String])>,
         judged: bool,
         out: &mut Vec<FieldError>,
     ) {
-        let judged = judged && self.rules_above && old.is_some_and(|old| self.is_judged(new, old));
+        let only_status = |changed: &[String]| changed.iter().all(|key| key == "status");
+        let judged = judged && self.rules_above && old.is_some_and(|(_, c)| only_status(c));
         let before = out.len();
         let whole = without_managed(new);
         if judged {
@@ -217,7 +211,7 @@ impl CustomKind {
             ));
             return;
         }
-        let previous = old.map(without_managed);
+        let previous = old.map(|(old, _)| without_managed(old));
         let rules = if judged { &self.rules_of_root } else { &self.rules };
         let found = self.validator.validate_compiled(rules, &whole, previous.as_ref());
         for error in found.err().into_iter().flat_map(|e| e.into_vec()) {

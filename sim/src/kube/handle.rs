@@ -188,49 +188,73 @@ impl ApiServer {
         }
     }
 
-    /// Brings a body into the form that is stored, defaults included. Metadata is not looked at.
+    /// Brings a body into the form that is stored, defaults included. Metadata is not looked at. Gives the fields of
+    /// the body that are not as in the old version then, so that nobody else has to compare them.
     pub(crate) fn decode(
         &self,
         cx: &mut Cx<'_>,
         object: &mut Object,
         old: Option<&Object>,
-    ) -> Result<(), Status> {
-        let mut body = Arc::unwrap_or_clone(std::mem::take(&mut object.body));
-        let kept = take_unchanged(&mut body, old);
-        if let Some(custom) = self.custom.get(&object.kind) {
-            let unknown = custom.decode(&mut body);
-            body.extend(kept);
-            object.body = Arc::new(body);
-            return cx.unknown(object.kind, &unknown);
+    ) -> Result<Vec<String>, Status> {
+        let mut body = std::mem::take(&mut object.body);
+        // What the old version has as well is in the form that is stored already; but a Secret's two fields of data
+        // become one.
+        let every = body.contains_key("stringData");
+        let before = |key: &str| old.and_then(|old| old.body.get(key));
+        let given = body.iter().filter(|(key, value)| every || before(key) != Some(*value));
+        let given: Vec<String> = given.map(|(key, _)| key.clone()).collect();
+        let of = match Arc::get_mut(&mut body) {
+            Some(body) => given.iter().filter_map(|key| body.remove_entry(key)).collect(),
+            None => {
+                given.iter().filter_map(|key| Some((key.clone(), body.get(key)?.clone()))).collect()
+            }
+        };
+        let mut stored = self.stored_form(cx, object, of, old)?;
+        stored.retain(|key, _| given.contains(key) || !body.contains_key(key));
+        let mut changed: Vec<_> = stored
+            .iter()
+            .filter(|(key, value)| before(key) != Some(*value))
+            .map(|(key, _)| key.clone())
+            .collect();
+        // A body that was in this form when it came stays shared with the request.
+        if stored.len() != given.len()
+            || stored.iter().any(|(key, value)| body.get(key) != Some(value))
+        {
+            let body = Arc::make_mut(&mut body);
+            given.iter().for_each(|key| drop(body.remove(key)));
+            body.extend(stored);
         }
-        let schema = self.schema(object.kind);
+        let gone = old.into_iter().flat_map(|old| old.body.keys());
+        changed.extend(gone.filter(|key| !body.contains_key(*key)).cloned());
+        object.body = body;
+        Ok(changed)
+    }
+
+    /// The form in which some fields of a body are stored, and those that are set by default where they are absent.
+    fn stored_form(
+        &self,
+        cx: &mut Cx<'_>,
+        object: &mut Object,
+        mut fields: Map<String, Value>,
+        old: Option<&Object>,
+    ) -> Result<Map<String, Value>, Status> {
+        if let Some(custom) = self.custom.get(&object.kind) {
+            let unknown = custom.decode(&mut fields);
+            cx.unknown(object.kind, &unknown)?;
+            return Ok(fields);
+        }
         let mut findings = Findings::default();
-        let mut body = normalise(schema, &Value::Object(body), &mut findings);
+        let stored = normalise(self.schema(object.kind), &Value::Object(fields), &mut findings);
         if let Some(wrong) = findings.wrong.first() {
             return Err(undecodable(object.kind, wrong));
         }
         cx.unknown(object.kind, &findings.unknown)?;
-        if let Value::Object(body) = &mut body {
-            let mut body = std::mem::take(body);
-            body.extend(kept);
-            object.body = Arc::new(body);
+        if let Value::Object(stored) = stored {
+            object.body = Arc::new(stored);
         }
         super::defaulting::set_defaults(object, old);
-        Ok(())
+        Ok(Arc::unwrap_or_clone(std::mem::take(&mut object.body)))
     }
-}
-
-/// Takes out of a body what the old version has as well: it is in the form that is stored already.
-fn take_unchanged(body: &mut Map<String, Value>, old: Option<&Object>) -> Map<String, Value> {
-    let mut kept = Map::new();
-    for (key, before) in old.into_iter().flat_map(|old| old.body.iter()) {
-        if body.get(key) == Some(before)
-            && let Some((key, value)) = body.remove_entry(key)
-        {
-            kept.insert(key, value);
-        }
-    }
-    kept
 }
 
 pub(crate) fn done(code: u16) -> Reply {

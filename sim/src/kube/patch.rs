@@ -237,7 +237,7 @@ fn wire(old: &Object, patch: &Value) -> (Value, Option<Arc<Vec<Managed>>>) {
     (bare.to_value(), Some(managed))
 }
 
-/// Reads a patched object. What equals the old version shares its memory, so that it is seen as unchanged.
+/// Reads a patched object.
 fn read(value: Value, old: &Object, managed: Option<Arc<Vec<Managed>>>) -> Result<Object, Status> {
     let mut new = Object::from_value(value).map_err(|e| Status::bad_request(e.to_string()))?;
     if let Some(managed) = managed {
@@ -248,9 +248,6 @@ fn read(value: Value, old: &Object, managed: Option<Arc<Vec<Managed>>>) -> Resul
             "the name of the object ({}) does not match the name on the URL ({})",
             new.meta.name, old.meta.name
         )));
-    }
-    if new.body == old.body {
-        new.body = Arc::clone(&old.body);
     }
     Ok(new)
 }

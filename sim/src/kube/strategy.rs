@@ -158,16 +158,16 @@ impl ApiServer {
         old: &Object,
         new: &mut Object,
         subresource: Subresource,
+        changed: &mut Vec<String>,
     ) -> Result<(), Status> {
         let kind = new.kind;
-        let same_body = Arc::ptr_eq(&old.body, &new.body);
         match subresource {
             Subresource::Status => {
                 if !has_status(self, kind) {
                     let message = "the server could not find the requested resource";
                     return Err(Status::new(404, "NotFound", message));
                 }
-                keep_all_but(old, new, "status");
+                keep_all_but(old, new, "status", changed);
                 if self.custom.contains_key(&kind) {
                     let managed = Arc::clone(&new.meta.managed);
                     new.meta = old.meta.clone();
@@ -179,34 +179,31 @@ impl ApiServer {
                 return Ok(());
             }
             Subresource::Finalize => {
-                keep_all_but(old, new, "spec");
+                keep_all_but(old, new, "spec", changed);
                 return Ok(());
             }
             Subresource::None | Subresource::Scale => {}
         }
-        if has_status(self, kind) && !same_body {
-            match old.body.get("status") {
-                Some(status) if new.body.get("status") != Some(status) => {
-                    let status = status.clone();
-                    new.body_mut().insert("status".into(), status);
-                }
-                None if new.body.contains_key("status") => {
-                    new.body_mut().remove("status");
-                }
-                _ => {}
+        if has_status(self, kind) && changed.iter().any(|key| key == "status") {
+            match old.body.get("status").cloned() {
+                Some(status) => drop(new.body_mut().insert("status".into(), status)),
+                None => drop(new.body_mut().remove("status")),
             }
+            changed.retain(|key| key != "status");
         }
-        if kind == Kind::Service && !same_body {
+        if kind == Kind::Service && !Arc::ptr_eq(&old.body, &new.body) {
             self.allocate(new, Some(old))?;
+            changed_anew(old, new, "spec", changed);
         }
-        if kind == Kind::Namespace && !same_body {
+        if kind == Kind::Namespace && !Arc::ptr_eq(&old.body, &new.body) {
             // Only the finalize endpoint changes them.
             if let Some(finalizers) = old.at(&["spec", "finalizers"]) {
                 let finalizers = finalizers.clone();
                 new.body_mut().entry("spec").or_insert(json!({}))["finalizers"] = finalizers;
+                changed_anew(old, new, "spec", changed);
             }
         }
-        if has_generation(kind) && grows(self, old, new) {
+        if has_generation(kind) && grows(self, old, new, changed) {
             new.meta.generation += 1;
         }
         Ok(())
@@ -253,20 +250,24 @@ impl ApiServer {
     }
 }
 
-fn grows(server: &ApiServer, old: &Object, new: &Object) -> bool {
+/// Looks again whether one field of the body differs.
+fn changed_anew(old: &Object, new: &Object, key: &str, changed: &mut Vec<String>) {
+    changed.retain(|k| k != key);
+    if old.body.get(key) != new.body.get(key) {
+        changed.push(key.to_owned());
+    }
+}
+
+fn grows(server: &ApiServer, old: &Object, new: &Object, changed: &[String]) -> bool {
     if server.custom.contains_key(&new.kind) && has_status(server, new.kind) {
-        let differs = |key: &String| {
-            key != "status" && old.body.get(key.as_str()) != new.body.get(key.as_str())
-        };
-        return !Arc::ptr_eq(&old.body, &new.body)
-            && old.body.keys().chain(new.body.keys()).any(differs);
+        return changed.iter().any(|key| key != "status");
     }
     if server.custom.contains_key(&new.kind) || new.kind == Kind::EndpointSlice {
-        return old.body != new.body;
+        return !changed.is_empty();
     }
     // A Deployment's annotations are passed on to its ReplicaSets.
     let annotations = new.kind == Kind::Deployment && old.meta.annotations != new.meta.annotations;
-    old.body.get("spec") != new.body.get("spec") || annotations
+    changed.iter().any(|key| key == "spec") || annotations
 }
 
 /// The old and the new field for a claim's source say the same.
@@ -291,19 +292,20 @@ fn reset_status(new: &mut Object, status: Value) {
 }
 
 /// Takes one top-level field from the new version and everything else of the body from the old one.
-fn keep_all_but(old: &Object, new: &mut Object, key: &str) {
-    if new.body.get(key) == old.body.get(key) {
+fn keep_all_but(old: &Object, new: &mut Object, key: &str, changed: &mut Vec<String>) {
+    if !changed.iter().any(|k| k == key) {
+        changed.clear();
         new.body = Arc::clone(&old.body);
         return;
     }
-    // Hardly ever differs anything else, and what does not is not copied.
-    let body = new.body_mut();
-    body.retain(|k, _| k == key || old.body.contains_key(k));
-    for (k, value) in old.body.iter().filter(|(k, _)| *k != key) {
-        if body.get(k) != Some(value) {
-            body.insert(k.clone(), value.clone());
+    // Hardly ever differs anything else.
+    for other in changed.iter().filter(|k| *k != key) {
+        match old.body.get(other).cloned() {
+            Some(value) => drop(new.body_mut().insert(other.clone(), value)),
+            None => drop(new.body_mut().remove(other)),
         }
     }
+    changed.retain(|k| k == key);
 }
 
 /// A Job selects its Pods by its own UID, unless it says otherwise.

@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use ivory_core::object::{Managed, Object};
-use ivory_core::ssa::{Manager, compare_objects, update_by};
+use ivory_core::object::{Managed, Meta, Object};
+use ivory_core::ssa::{Manager, compare_fields, update_by};
 
 use super::handle::Cx;
 use super::request::{ObjectRef, Reply, Response, Subresource};
@@ -86,10 +86,12 @@ impl ApiServer {
         let kind = old.kind;
         let asked_managed = std::mem::take(&mut new.meta.managed);
         keep_system_metadata(old, &mut new);
+        // The fields of the body that differ, found once: comparing whole objects is dear.
+        let mut changed = Vec::new();
         if !Arc::ptr_eq(&old.body, &new.body) {
-            self.decode(cx, &mut new, Some(old))?;
+            changed = self.decode(cx, &mut new, Some(old))?;
             // What comes to the same shares its memory.
-            if new.body == old.body {
+            if changed.is_empty() {
                 new.body = Arc::clone(&old.body);
             }
         }
@@ -111,7 +113,7 @@ impl ApiServer {
                 } else {
                     &asked_managed
                 };
-                let changes = compare_objects(self.schema(kind), old, &new);
+                let changes = compare_fields(self.schema(kind), old, &new, &changed);
                 if changes.is_empty() && Arc::ptr_eq(base, &old.meta.managed) {
                     Arc::clone(base)
                 } else {
@@ -125,11 +127,11 @@ impl ApiServer {
                 }
             }
         };
-        self.prepare_for_update(old, &mut new, subresource)?;
-        if same_but_times(old, &new) {
+        self.prepare_for_update(old, &mut new, subresource, &mut changed)?;
+        if changed.is_empty() && same_but_times(&old.meta, &new.meta) {
             return Ok(Reply::object(200, Arc::clone(old)));
         }
-        let errors = self.validate_update(old, &new, subresource);
+        let errors = self.validate_update(old, &new, subresource, &changed);
         if !errors.is_empty() {
             return Err(Status::invalid(kind, &old.meta.name, &errors));
         }
@@ -166,12 +168,9 @@ fn keep_system_metadata(old: &Object, new: &mut Object) {
     to.deletion_grace_seconds = from.deletion_grace_seconds;
 }
 
-/// Whether two versions differ in nothing but the times of managed fields, which alone are no change.
-fn same_but_times(old: &Object, new: &Object) -> bool {
-    let same_body = Arc::ptr_eq(&old.body, &new.body) || old.body == new.body;
-    let (a, b) = (&old.meta, &new.meta);
-    same_body
-        && a.generation == b.generation
+/// Whether metadata differs in nothing but the times of managed fields, which alone are no change.
+fn same_but_times(a: &Meta, b: &Meta) -> bool {
+    a.generation == b.generation
         && a.labels == b.labels
         && a.annotations == b.annotations
         && a.owners == b.owners

@@ -29,6 +29,7 @@ impl ApiServer {
         old: &Object,
         new: &Object,
         subresource: Subresource,
+        changed: &[String],
     ) -> Errors {
         let mut out = Errors::new();
         if old.meta.labels != new.meta.labels
@@ -40,17 +41,18 @@ impl ApiServer {
         }
         immutable::metadata(old, new, &mut out);
         if subresource == Subresource::None && !std::sync::Arc::ptr_eq(&old.body, &new.body) {
-            self.validate(new, Some(old), &mut out);
+            self.validate(new, Some((old, changed)), &mut out);
             immutable::body(old, new, &mut out);
         } else if subresource == Subresource::Status
             && let Some(custom) = self.custom.get(&new.kind)
         {
-            custom.validate(new, Some(old), !self.redefined, &mut out);
+            custom.validate(new, Some((old, changed)), !self.redefined, &mut out);
         }
         out
     }
 
-    fn validate(&self, new: &Object, old: Option<&Object>, out: &mut Errors) {
+    /// `old` is the version before, and what of the body differs.
+    fn validate(&self, new: &Object, old: Option<(&Object, &[String])>, out: &mut Errors) {
         let spec = new.body.get("spec").unwrap_or(&Value::Null);
         match new.kind {
             Kind::IvoryCluster | Kind::IvyUpgrade => {
