@@ -10,10 +10,12 @@ use jiff::Timestamp;
 use kube_cel::{CompiledSchema, Validator, compile_schema};
 use serde_json::{Map, Value, json};
 
+use self::sight::Sight;
 use super::status::{FieldError, Wrong};
 use super::store::ApiServer;
 
 mod check;
+mod sight;
 
 /// A custom kind that is served.
 pub(crate) struct CustomKind {
@@ -29,6 +31,8 @@ pub(crate) struct CustomKind {
     /// Whether all rules stand at the root or in the spec, and those of the root by themselves.
     rules_above: bool,
     rules_of_root: CompiledSchema,
+    /// All that the root's rules look at, where that is known.
+    root_sees: Option<Vec<Sight>>,
     /// The rules that blame a field below the value that they judge.
     blaming: BTreeSet<String>,
     validator: Validator,
@@ -146,6 +150,7 @@ impl CustomKind {
             rules_of_root: compile_schema(&root_of(open_api)),
             has_rules,
             rules_above: rules_above(open_api),
+            root_sees: sight::of_root(open_api),
             validator: Validator::new(),
         };
         Some((kind, custom))
@@ -181,14 +186,13 @@ impl CustomKind {
         let only_status = |changed: &[String]| changed.iter().all(|key| key == "status");
         let judged = judged && self.rules_above && old.is_some_and(|(_, c)| only_status(c));
         let before = out.len();
-        let whole = without_managed(new);
         if judged {
             let schema = self.open_api().get("properties").and_then(|all| all.get("status"));
             if let (Some(schema), Some(status)) = (schema, new.body.get("status")) {
                 check::check(schema, status, "status", out);
             }
         } else {
-            check::check(self.open_api(), &whole, "", out);
+            check::check(self.open_api(), &without_managed(new), "", out);
         }
         let blocking = |e: &FieldError| {
             matches!(
@@ -211,15 +215,31 @@ impl CustomKind {
             ));
             return;
         }
-        let previous = old.map(|(old, _)| without_managed(old));
-        let rules = if judged { &self.rules_of_root } else { &self.rules };
-        let found = self.validator.validate_compiled(rules, &whole, previous.as_ref());
+        let found = match &self.root_sees {
+            // What they judge is what they judged before, or a small part of the object.
+            Some(sees) if judged => {
+                let before = old.map(|(old, _)| old);
+                if before.is_some_and(|old| sees.iter().all(|sight| sight.same(old, new))) {
+                    return;
+                }
+                self.validator.validate_compiled(
+                    &self.rules_of_root,
+                    &sight::shown(sees, new),
+                    None,
+                )
+            }
+            _ => {
+                let previous = old.map(|(old, _)| without_managed(old));
+                let rules = if judged { &self.rules_of_root } else { &self.rules };
+                self.validator.validate_compiled(rules, &without_managed(new), previous.as_ref())
+            }
+        };
         for error in found.err().into_iter().flat_map(|e| e.into_vec()) {
             let field = error.field_path.trim_start_matches('.').to_owned();
             // Messages show the value that was judged, whichever field is blamed; only maps have fields to blame.
             let value = match self.blaming.contains(&error.rule) {
                 true => "object".into(),
-                false => value_at(&whole, &field),
+                false => value_at(&without_managed(new), &field),
             };
             out.push(match error.reason.as_deref() {
                 Some("FieldValueForbidden") => FieldError::forbidden(field, &error.message),
