@@ -1,7 +1,7 @@
 //! Whether a client may come in: its password against the role's verifier, and the server's certificate
 //! against the client's root certificates.
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -9,7 +9,6 @@ use base64::engine::general_purpose::STANDARD;
 use ivory_core::Sensitive;
 use ivory_core::crypto::pki::{Authority, Leaf};
 use ivory_core::crypto::scram;
-use ivory_core::hash::digest;
 use jiff::Timestamp;
 
 /// What a server presents to its clients: PEM texts of `tls.crt` and `tls.key`.
@@ -35,23 +34,52 @@ impl Certificate {
     }
 }
 
-/// Answers to costly questions, which don't change: a digest of the question, and the answer.
-#[derive(Clone, Debug, Default)]
-pub struct Checked(Arc<BTreeMap<u64, bool>>);
+/// How many answers of a kind are remembered.
+const REMEMBERED: usize = 64;
 
-impl Checked {
-    fn ask(&mut self, key: u64, answer: impl FnOnce() -> bool) -> bool {
-        if let Some(known) = self.0.get(&key) {
-            return *known;
-        }
-        let fresh = answer();
-        Arc::make_mut(&mut self.0).insert(key, fresh);
-        fresh
+/// Answers to costly questions, which don't change. A few are asked again and again, so that looking through
+/// what was asked is cheaper than a digest of a question, which is long.
+#[derive(Clone, Debug, Default)]
+pub struct Checked {
+    /// Password, verifier.
+    passwords: Answers<(Sensitive, Sensitive)>,
+    /// Hour, host, certificate, roots.
+    certificates: Answers<(i64, Arc<str>, Arc<str>, Arc<str>)>,
+}
+
+/// Questions and answers, the oldest first.
+#[derive(Clone, Debug)]
+struct Answers<Q>(Arc<VecDeque<(Q, bool)>>);
+
+impl<Q> Default for Answers<Q> {
+    fn default() -> Self {
+        Self(Arc::default())
+    }
+}
+
+impl<Q: Clone> Answers<Q> {
+    fn to(&self, same: impl Fn(&Q) -> bool) -> Option<bool> {
+        self.0.iter().rev().find(|(question, _)| same(question)).map(|(_, answer)| *answer)
     }
 
+    fn keep(&mut self, question: Q, answer: bool) -> bool {
+        let all = Arc::make_mut(&mut self.0);
+        if all.len() >= REMEMBERED {
+            all.pop_front();
+        }
+        all.push_back((question, answer));
+        answer
+    }
+}
+
+impl Checked {
     /// Whether a password fits a SCRAM verifier.
     pub fn password(&mut self, password: &Sensitive, verifier: &Sensitive) -> bool {
-        self.ask(digest(&(password, verifier)), || fits(password, verifier))
+        let known = self.passwords.to(|(p, v)| p == password && v == verifier);
+        known.unwrap_or_else(|| {
+            let question = (password.clone(), verifier.clone());
+            self.passwords.keep(question, fits(password, verifier))
+        })
     }
 
     /// Whether a client with these roots (PEM) that connected to this host accepts the certificate
@@ -59,11 +87,18 @@ impl Checked {
     pub fn certificate(
         &mut self,
         presented: &Certificate,
-        (roots, host): (&str, &str),
+        (roots, host): (&Arc<str>, &Arc<str>),
         now: Timestamp,
     ) -> bool {
-        let key = digest(&(&presented.certificate, roots, host, now.as_second() / 3600));
-        self.ask(key, || accepts(presented, roots, host, now))
+        let hour = now.as_second() / 3600;
+        let certificate = &presented.certificate;
+        let known = self.certificates.to(|(then, to, shown, by)| {
+            *then == hour && to == host && shown == certificate && by == roots
+        });
+        known.unwrap_or_else(|| {
+            let question = (hour, host.clone(), certificate.clone(), roots.clone());
+            self.certificates.keep(question, accepts(presented, roots, host, now))
+        })
     }
 }
 
@@ -108,6 +143,7 @@ mod tests {
     #[test]
     fn a_certificate_must_be_of_the_root_and_name_the_host() {
         let now = crate::time::Time::START.timestamp();
+        let text = |text: &str| Arc::<str>::from(text);
         let root = |seed: u8| {
             let issued = Root::generate(&[seed; 32], now);
             let root = Root::read(&issued.certificate, &issued.key).expect("a root");
@@ -127,7 +163,11 @@ mod tests {
             (&pem, "hippo-replicas.db.svc", now, false),
             (&other, "hippo-primary.db.svc", now, false),
         ] {
-            assert_eq!(checked.certificate(&presented, (roots, host), now), expected, "{host}");
+            assert_eq!(
+                checked.certificate(&presented, (&text(roots), &text(host)), now),
+                expected,
+                "{host}"
+            );
         }
     }
 }
