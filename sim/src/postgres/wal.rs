@@ -136,6 +136,8 @@ pub fn segment_end(lsn: Lsn) -> Lsn {
 #[derive(Clone, Debug, Default)]
 pub struct Wal {
     records: Arc<Vec<Record>>,
+    /// How many of them in front are recycled. They go only when they are as many as the others, which are moved then.
+    gone: usize,
     /// Everything at or before this position is recycled.
     recycled: Lsn,
 }
@@ -144,13 +146,17 @@ impl Wal {
     /// A log that begins after a position.
     #[must_use]
     pub fn from(lsn: Lsn) -> Self {
-        Self { records: Arc::default(), recycled: lsn }
+        Self { recycled: lsn, ..Self::default() }
     }
 
     /// The position after which everything is here.
     #[must_use]
     pub fn begin(&self) -> Lsn {
         self.recycled
+    }
+
+    fn kept(&self) -> &[Record] {
+        &self.records[self.gone..]
     }
 
     /// Adds a record.
@@ -164,8 +170,8 @@ impl Wal {
         if lsn < self.recycled {
             return None;
         }
-        let first = self.records.partition_point(|r| r.end <= lsn);
-        Some(&self.records[first..])
+        let kept = self.kept();
+        Some(&kept[kept.partition_point(|r| r.end <= lsn)..])
     }
 
     /// When the newest transaction up to a position was committed, if it is kept.
@@ -175,23 +181,24 @@ impl Wal {
             let change = &r.change;
             matches!(change, Change::Row { .. } | Change::Role { .. } | Change::Database(_))
         };
-        self.records.iter().rev().filter(|r| r.end <= lsn).find(commits).map(|r| r.at)
+        self.kept().iter().rev().filter(|r| r.end <= lsn).find(commits).map(|r| r.at)
     }
 
     /// Forgets the records at or before a position.
     pub fn recycle(&mut self, lsn: Lsn) {
         if lsn > self.recycled {
             self.recycled = lsn;
-            let first = self.records.partition_point(|r| r.end <= lsn);
-            if first > 0 {
-                Arc::make_mut(&mut self.records).drain(..first);
+            self.gone += self.kept().partition_point(|r| r.end <= lsn);
+            if self.gone > 0 && self.gone * 2 >= self.records.len() {
+                Arc::make_mut(&mut self.records).drain(..self.gone);
+                self.gone = 0;
             }
         }
     }
 
     /// Forgets the records after a position.
     pub fn truncate(&mut self, lsn: Lsn) {
-        let keep = self.records.partition_point(|r| r.end <= lsn);
+        let keep = self.gone + self.kept().partition_point(|r| r.end <= lsn);
         if keep < self.records.len() {
             Arc::make_mut(&mut self.records).truncate(keep);
         }
