@@ -13,42 +13,43 @@ use crate::controllers::support::workload::revision_hash;
 /// The label that holds the hash.
 const HASH: &str = "controller.kubernetes.io/hash";
 
-/// A revision: its name and its Pod template.
+/// What a revision's template has besides what the set's has: patched with it, a set takes it whole.
+const REPLACE: (&str, &str) = ("$patch", "replace");
+
+/// A revision: its name and its Pod template, in the set or in the revision.
 #[derive(Clone, PartialEq, Debug)]
-pub(super) struct Revision {
+pub(super) struct Revision<'a> {
     pub(super) name: Arc<str>,
-    pub(super) template: Value,
+    pub(super) template: &'a Value,
 }
 
 /// Which revisions a set is at, and all that exist, oldest first.
-pub(super) struct Revisions {
+pub(super) struct Revisions<'a> {
     /// What it was at when the last rollout ended.
-    pub(super) current: Revision,
+    pub(super) current: Revision<'a>,
     /// What its template says now.
-    pub(super) update: Revision,
-    existing: Vec<Arc<Object>>,
+    pub(super) update: Revision<'a>,
+    existing: Vec<&'a Arc<Object>>,
 }
 
-impl Revisions {
+impl<'a> Revisions<'a> {
     /// Finds them, and records the set's template as the newest revision where it isn't.
-    pub(super) fn of(set: &Object, caches: &Caches, sync: &mut Sync) -> Self {
-        let mut existing: Vec<_> =
-            caches.controlled(Kind::ControllerRevision, set).cloned().collect();
+    pub(super) fn of(set: &'a Object, caches: &'a Caches, sync: &mut Sync) -> Self {
+        let mut existing: Vec<_> = caches.controlled(Kind::ControllerRevision, set).collect();
         existing.sort_by_key(|r| number(r));
-        let template = set.at(&["spec", "template"]).cloned().unwrap_or_default();
-        let data = data_of(&template);
+        let template = set.at(&["spec", "template"]).unwrap_or(&Value::Null);
         let next = existing.last().map_or(0, |r| number(r)) + 1;
-        let update = match existing.iter().rposition(|r| r.body.get("data") == Some(&data)) {
+        let update = match existing.iter().rposition(|r| holds(r, template)) {
             Some(last) if last + 1 == existing.len() => existing[last].meta.name.clone(),
             Some(earlier) => {
-                let mut back = (*existing[earlier]).clone();
+                let mut back = (**existing[earlier]).clone();
                 back.body_mut().insert("revision".into(), next.into());
                 let name = back.meta.name.clone();
                 sync.update(back);
                 name
             }
             None => {
-                let new = revision(set, data, next, &template);
+                let new = revision(set, next, template);
                 let name = new.meta.name.clone();
                 // Those of a set that goes are collected, and not made again.
                 if !set.terminating() {
@@ -70,7 +71,7 @@ impl Revisions {
     /// Deletes the oldest revisions that nothing uses, beyond `spec.revisionHistoryLimit`.
     pub(super) fn truncate(&self, set: &Object, pods: &[Arc<Object>], sync: &mut Sync) {
         let limit = set.i64_at(&["spec", "revisionHistoryLimit"]).unwrap_or(10).max(0);
-        let live = |r: &&Arc<Object>| {
+        let live = |r: &&&Arc<Object>| {
             let name = &r.meta.name;
             *name == self.current.name
                 || *name == self.update.name
@@ -89,21 +90,37 @@ fn number(revision: &Object) -> i64 {
 fn data_of(template: &Value) -> Value {
     let mut template = template.clone();
     if let Some(map) = template.as_object_mut() {
-        map.insert("$patch".into(), "replace".into());
+        map.insert(REPLACE.0.into(), REPLACE.1.into());
     }
     json!({"spec": {"template": template}})
 }
 
-fn template_in(revision: &Object) -> Value {
-    let found = revision.at(&["data", "spec", "template"]);
-    let mut template = found.cloned().unwrap_or_default();
-    if let Some(map) = template.as_object_mut() {
-        map.remove("$patch");
+/// Whether a revision's data is that of a template, found out without making it.
+fn holds(revision: &Object, template: &Value) -> bool {
+    let only = |value: &'_ Value, key: &str| {
+        value.as_object().is_some_and(|m| m.len() == 1 && m.contains_key(key))
+    };
+    let data = revision.body.get("data");
+    if !data.is_some_and(|data| only(data, "spec") && only(&data["spec"], "template")) {
+        return false;
     }
-    template
+    let kept = template_in(revision);
+    let (Some(mine), Some(asked)) = (kept.as_object(), template.as_object()) else {
+        return kept == template;
+    };
+    let (key, value) = REPLACE;
+    let mut rest = mine.iter().filter(|(k, _)| *k != key);
+    mine.get(key).and_then(Value::as_str) == Some(value)
+        && asked.iter().filter(|(k, _)| *k != key).eq(rest.by_ref())
 }
 
-fn revision(set: &Object, data: Value, number: i64, template: &Value) -> Object {
+/// The template in a revision, with what stands in it for [`REPLACE`].
+fn template_in(revision: &Object) -> &Value {
+    revision.at(&["data", "spec", "template"]).unwrap_or(&Value::Null)
+}
+
+fn revision(set: &Object, number: i64, template: &Value) -> Object {
+    let data = data_of(template);
     let hash = revision_hash(template);
     let name = format!("{}-{hash}", set.meta.name);
     let mut new = Object::new(Kind::ControllerRevision, &set.meta.namespace, &name);

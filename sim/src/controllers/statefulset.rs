@@ -58,7 +58,7 @@ fn ordinal(set: &Object, pod: &str) -> Option<usize> {
 
 struct Plan<'a> {
     set: &'a Arc<Object>,
-    revisions: &'a Revisions,
+    revisions: &'a Revisions<'a>,
     sync: &'a mut Sync,
     /// By ordinal; none where one is to be made.
     replicas: Vec<Option<Arc<Object>>>,
@@ -75,7 +75,7 @@ impl<'a> Plan<'a> {
     fn new(
         set: &'a Arc<Object>,
         pods: &[Arc<Object>],
-        revisions: &'a Revisions,
+        revisions: &'a Revisions<'a>,
         sync: &'a mut Sync,
     ) -> Self {
         let wanted = set.i64_at(&["spec", "replicas"]).unwrap_or(1).max(0);
@@ -193,7 +193,7 @@ impl<'a> Plan<'a> {
 
     fn new_pod(&self, n: usize) -> Object {
         let revision = self.revision_for(n);
-        let mut pod = pod_of(&revision.template, self.set);
+        let mut pod = pod_of(revision.template, self.set);
         let name = format!("{}-{n}", self.set.meta.name);
         pod.meta.name = name.as_str().into();
         identify(&mut pod, n);
@@ -211,7 +211,7 @@ impl<'a> Plan<'a> {
     }
 
     /// Which template a Pod gets that is made during a rollout: below the partition the current one still.
-    fn revision_for(&self, n: usize) -> &Revision {
+    fn revision_for(&self, n: usize) -> &Revision<'a> {
         let strategy = self.set.at(&["spec", "updateStrategy"]);
         let kind = strategy.and_then(|s| s.get("type")?.as_str());
         let partition = strategy.and_then(|s| s.get("rollingUpdate")?.get("partition")?.as_u64());
