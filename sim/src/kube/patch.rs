@@ -68,7 +68,7 @@ impl ApiServer {
         else {
             return Err(Status::bad_request("a patch must be a map"));
         };
-        let merged = strategic::patch_map(schema.arena(), schema.root(), &value, patch)
+        let merged = strategic::patch_map(schema.arena(), schema.root(), value, patch)
             .map_err(|message| Status::new(500, "", message))?;
         read(Value::Object(merged), old, managed)
     }

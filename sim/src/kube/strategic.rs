@@ -4,11 +4,11 @@
 use ivory_core::ssa::schema::{Arena, Patch, Type, TypeId};
 use serde_json::{Map, Value};
 
-/// Patches a map of a type. The error says what is wrong with the patch.
+/// Patches a map of a type in place. The error says what is wrong with the patch.
 pub(crate) fn patch_map(
     arena: &Arena,
     ty: TypeId,
-    original: &Map<String, Value>,
+    mut out: Map<String, Value>,
     patch: &Map<String, Value>,
 ) -> Result<Map<String, Value>, String> {
     match patch.get("$patch").and_then(Value::as_str) {
@@ -21,7 +21,6 @@ pub(crate) fn patch_map(
         Some("merge") | None => {}
         Some(other) => return Err(format!("Unknown patch type found: {other}")),
     }
-    let mut out = original.clone();
     if let Some(Value::Array(keep)) = patch.get("$retainKeys") {
         out.retain(|key, _| keep.iter().any(|k| k.as_str() == Some(key)));
     }
@@ -50,16 +49,16 @@ pub(crate) fn patch_map(
             continue;
         }
         let below = arena.declared(ty, key);
-        let merged = match (out.get(key), value, below) {
+        let merged = match (out.remove(key), value, below) {
             (Some(Value::Object(have)), Value::Object(change), Some(below)) => {
                 Value::Object(patch_map(arena, below, have, change)?)
             }
             (None, Value::Object(change), Some(below)) => {
-                Value::Object(patch_map(arena, below, &Map::new(), change)?)
+                Value::Object(patch_map(arena, below, Map::new(), change)?)
             }
             (have, Value::Array(change), Some(below)) => {
                 let strategy = strategy(arena, ty, key);
-                let have = have.and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+                let have = have.as_ref().and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
                 match (&strategy.merge, arena.get(below)) {
                     (Some(by), Type::List { item, .. }) => {
                         let order = patch.get(&format!("$setElementOrder/{key}"));
@@ -116,8 +115,8 @@ fn patch_list(
             out.retain(|v| v.get(by) != Some(key));
             continue;
         }
-        let none = Map::new();
-        let before = at.and_then(|at| out[at].as_object()).unwrap_or(&none);
+        let before =
+            at.and_then(|at| out[at].as_object_mut()).map(std::mem::take).unwrap_or_default();
         let merged = Value::Object(patch_map(arena, item, before, map)?);
         match at {
             Some(at) => out[at] = merged,
