@@ -328,9 +328,12 @@ pub fn update_by(
             out.push(Managed { time, ..entry.clone() });
             continue;
         }
-        let conflict = entry.fields.intersection(&taken);
         let before = out.len();
-        lose(entry, &conflict, &seen.removed, &mut out);
+        if entry.fields.meets(&taken) {
+            lose(entry, &entry.fields.intersection(&taken), &seen.removed, &mut out);
+        } else {
+            lose(entry, &FieldSet::default(), &seen.removed, &mut out);
+        }
         if is_own && !own_set.is_empty() {
             own_written = true;
             if out.len() == before {
@@ -378,7 +381,8 @@ fn is(entry: &Managed, who: Manager<'_>, apply: bool) -> bool {
 
 /// An entry after others took some of its fields; it goes when nothing is left.
 fn lose(entry: &Managed, taken: &FieldSet, removed: &FieldSet, out: &mut Vec<Managed>) {
-    if taken.is_empty() && removed.is_empty() {
+    let untouched = || !entry.fields.is_empty() && !entry.fields.meets(removed);
+    if taken.is_empty() && (removed.is_empty() || untouched()) {
         out.push(entry.clone());
         return;
     }

@@ -104,6 +104,17 @@ impl FieldSet {
         self.zip(other, |a, b| a && b, false)
     }
 
+    /// Whether anything is in both.
+    #[must_use]
+    pub(super) fn meets(&self, other: &FieldSet) -> bool {
+        let (few, many) =
+            if self.children.len() < other.children.len() { (self, other) } else { (other, self) };
+        let met = |(element, child): (&PathElement, &FieldSet)| {
+            many.children.get(element).is_some_and(|other| child.meets(other))
+        };
+        (self.member && other.member) || few.children.iter().any(met)
+    }
+
     /// What is in this one but not in the other. A node leaves only if that very node is in the other;
     /// what lies below it stays.
     #[must_use]
