@@ -17,6 +17,7 @@ pub(crate) mod milestones;
 pub(crate) mod operator_log;
 mod playable;
 mod pods;
+mod policy;
 mod psql;
 mod report;
 

@@ -60,9 +60,9 @@ words! {
     Beside Simulator: "optional" "in";
     Expectation Yes: "ready" "instances" "pods" "primary" "roles" "timeline" "exists" "absent" "gone" "field"
         "changed" "unchanged" "condition" "event" "service" "spread" "client" "quiet";
-    Fault Yes: "kill_pod" "kill_container" "operator";
+    Fault Yes: "kill_pod" "kill_container" "operator" "refuse";
     Fault Simulator: "crash_node" "restart_node" "lose_node" "partition" "heal" "api_outage" "lose_volume"
-        "images" "messages" "lag" "refuse" "second_operator" "drain" "uncordon" "hang_patroni" "kill_postgres"
+        "images" "messages" "lag" "second_operator" "drain" "uncordon" "hang_patroni" "kill_postgres"
         "replication" "disk" "oom" "kill_backend" "pause_node" "clock" "dns" "upgrade";
     Final Yes: "write_gap_s" "lost_rows" "writes_when_quiet" "writes";
 }

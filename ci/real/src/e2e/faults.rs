@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use super::live::Live as Cluster;
 use super::operator_log::OPERATOR;
-use super::pods;
+use super::{pods, policy};
 
 /// The operator's Deployment, as the manifests name it.
 pub(crate) const DEPLOYMENT: &str = "ivyo";
@@ -118,6 +118,10 @@ impl Faults {
                 self.kill(live, namespace, pod, Some(container)).await
             }
             Break::Operator(up) => self.operator(live, *up).await,
+            Break::Refuse(kind, updates, because, span) => {
+                let how_long = (*span).into();
+                policy::refuse(&live.client, *kind, *updates, because, how_long).await
+            }
             other => anyhow::bail!("a real cluster can't do it: {other:?}"),
         }
     }

@@ -178,11 +178,12 @@ pub(crate) async fn refuse_strangers() -> anyhow::Result<()> {
 }
 
 /// Makes a namespace for stories as it was before the first: no IvoryClusters that are looked at and nothing of
-/// them, none of our Pods, no Events, no root certificate, the operator up.
+/// them, none of our Pods, no Events, no root certificate, nothing refused, the operator up.
 ///
 /// # Errors
 /// What is left after five minutes.
 pub(crate) async fn clean(live: &Live, namespace: &str, replicas: i32) -> anyhow::Result<()> {
+    super::policy::end(&live.client).await?;
     super::faults::scale(live, NAMESPACE, replicas).await?;
     let client = &live.client;
     let at_once = DeleteParams::default().grace_period(0);
