@@ -21,10 +21,10 @@ pub struct Findings {
 #[must_use]
 pub fn normalise(schema: &Schema, value: &Value, findings: &mut Findings) -> Value {
     let arena = schema.arena();
-    let mut walk = Walk { arena, findings, path: Vec::new(), owner: "" };
+    let mut walk = Walk { arena, findings };
     let metadata = value.get("metadata").cloned();
     let mut out = match arena.get(schema.root()) {
-        Type::Struct(_) => walk.value(schema.root(), value).unwrap_or_default(),
+        Type::Struct(_) => walk.value(schema.root(), value, None).unwrap_or_default(),
         _ => value.clone(),
     };
     if let (Some(map), Some(metadata)) = (out.as_object_mut(), metadata) {
@@ -36,24 +36,50 @@ pub fn normalise(schema: &Schema, value: &Value, findings: &mut Findings) -> Val
 struct Walk<'a> {
     arena: &'a Arena,
     findings: &'a mut Findings,
-    path: Vec<String>,
-    owner: &'a str,
+}
+
+/// Where a walk is, as a step from where it came from: hardly any place is ever named, so that none is written out
+/// on the way. The root is none.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    above: Option<&'a Place<'a>>,
+    step: Step<'a>,
+}
+
+#[derive(Clone, Copy)]
+enum Step<'a> {
+    Field(&'a str),
+    Key(&'a str),
+    Item(usize),
+}
+
+impl Place<'_> {
+    /// The steps from the root, as texts.
+    fn path(place: Option<&Place<'_>>) -> Vec<String> {
+        let Some(place) = place else { return Vec::new() };
+        let mut path = Place::path(place.above);
+        path.push(match place.step {
+            Step::Field(name) => name.to_owned(),
+            Step::Key(key) => format!("[{key}]"),
+            Step::Item(at) => format!("[{at}]"),
+        });
+        path
+    }
 }
 
 impl Walk<'_> {
     /// The canonical value; `None` when it has a wrong type.
-    fn value(&mut self, id: TypeId, value: &Value) -> Option<Value> {
+    fn value(&mut self, id: TypeId, value: &Value, here: Option<&Place<'_>>) -> Option<Value> {
         let arena = self.arena;
         match (arena.get(id), value) {
             (Type::Any, value) => Some(value.clone()),
             (Type::Struct(of), Value::Object(map)) => {
-                let owner = self.owner;
                 let mut out = Map::new();
                 for (key, below) in map {
                     let Some(field) = of.fields.get(&**key) else {
                         // The caller's walk over metadata, apiVersion and kind is its own.
-                        if !(self.path.is_empty() && matches!(&**key, "apiVersion" | "kind")) {
-                            let mut path = self.path.join(".");
+                        if !(here.is_none() && matches!(&**key, "apiVersion" | "kind")) {
+                            let mut path = Place::path(here).join(".");
                             if !path.is_empty() && !key.starts_with('[') {
                                 path.push('.');
                             }
@@ -61,45 +87,41 @@ impl Walk<'_> {
                         }
                         continue;
                     };
-                    if self.path.is_empty() && key == "metadata" {
+                    if here.is_none() && key == "metadata" {
                         continue;
                     }
-                    self.path.push(key.clone());
-                    let walked = self.field(&of.name, field, below);
-                    self.path.pop();
-                    if let Some(below) = walked {
+                    let place = Place { above: here, step: Step::Field(key) };
+                    if let Some(below) = self.field(&of.name, field, below, &place) {
                         out.insert(key.clone(), below);
                     }
                 }
                 for (key, field) in &of.fields {
-                    if !(out.contains_key(&**key) || self.path.is_empty() && **key == *"metadata")
+                    if !(out.contains_key(&**key) || here.is_none() && **key == *"metadata")
                         && let Some(zero) = self.absent(field)
                     {
                         out.insert(key.to_string(), zero);
                     }
                 }
-                self.owner = owner;
                 Some(Value::Object(out))
             }
             (Type::Map { value: item, .. }, Value::Object(map)) => {
                 let mut out = Map::new();
                 for (key, below) in map {
-                    self.path.push(format!("[{key}]"));
-                    if let Some(below) = self.value(*item, below) {
+                    let place = Place { above: here, step: Step::Key(key) };
+                    if let Some(below) = self.value(*item, below, Some(&place)) {
                         out.insert(key.clone(), below);
                     }
-                    self.path.pop();
                 }
                 Some(Value::Object(out))
             }
             (Type::List { item, .. }, Value::Array(list)) => {
                 let mut out = Vec::with_capacity(list.len());
                 for (at, below) in list.iter().enumerate() {
-                    self.path.push(format!("[{at}]"));
-                    let below =
-                        if below.is_null() { self.zero(*item) } else { self.value(*item, below) };
-                    out.extend(below);
-                    self.path.pop();
+                    let place = Place { above: here, step: Step::Item(at) };
+                    out.extend(match below {
+                        Value::Null => self.zero(*item),
+                        below => self.value(*item, below, Some(&place)),
+                    });
                 }
                 Some(Value::Array(out))
             }
@@ -108,25 +130,31 @@ impl Walk<'_> {
                 if out.is_none() {
                     match unreadable(*scalar, value) {
                         Some(why) => self.findings.wrong.push(why),
-                        None => self.wrong(id, value),
+                        None => self.wrong(id, value, here),
                     }
                 }
                 out
             }
             (_, Value::Null) => self.zero(id),
             (_, value) => {
-                self.wrong(id, value);
+                self.wrong(id, value, here);
                 None
             }
         }
     }
 
-    fn field(&mut self, owner: &str, field: &Field, value: &Value) -> Option<Value> {
+    fn field(
+        &mut self,
+        owner: &str,
+        field: &Field,
+        value: &Value,
+        here: &Place<'_>,
+    ) -> Option<Value> {
         if value.is_null() {
             return None;
         }
         let before = self.findings.wrong.len();
-        let out = self.value(field.ty, value);
+        let out = self.value(field.ty, value, Some(here));
         if let Some(text) = self.findings.wrong.get_mut(before)
             && let Some(rest) = text.strip_prefix("@")
         {
@@ -174,10 +202,8 @@ impl Walk<'_> {
         match self.arena.get(id) {
             Type::Any | Type::Map { .. } | Type::List { .. } => Some(Value::Null),
             Type::Struct(_) => {
-                let path = std::mem::replace(&mut self.path, vec!["(zero)".into()]);
-                let out = self.value(id, &Value::Object(Map::new()));
-                self.path = path;
-                out
+                let place = Place { above: None, step: Step::Field("(zero)") };
+                self.value(id, &Value::Object(Map::new()), Some(&place))
             }
             Type::Scalar(scalar) => Some(match scalar {
                 Scalar::Text => "".into(),
@@ -189,7 +215,7 @@ impl Walk<'_> {
         }
     }
 
-    fn wrong(&mut self, id: TypeId, value: &Value) {
+    fn wrong(&mut self, id: TypeId, value: &Value, here: Option<&Place<'_>>) {
         let found = match value {
             Value::Null => "null",
             Value::Bool(_) => "bool",
@@ -215,8 +241,8 @@ impl Walk<'_> {
                 Scalar::Bytes => "[]uint8".into(),
             },
         };
-        let path: Vec<_> =
-            self.path.iter().filter(|step| !step.starts_with('[')).map(String::as_str).collect();
+        let mut path = Place::path(here);
+        path.retain(|step| !step.starts_with('['));
         // The field that is closest knows the Go structure's name and fills it in.
         self.findings.wrong.push(format!("@{found} into @{} of type {wanted}", path.join(".")));
     }
