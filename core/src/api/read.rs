@@ -1,6 +1,8 @@
 //! Reads the specification and the status of a stored custom resource. An error names the field and what belongs
 //! there, never the value that stands there: it may be a secret in the wrong place.
 
+use std::borrow::Cow;
+
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -53,10 +55,22 @@ fn read_spec<T: DeserializeOwned>(object: &Object) -> Result<T, InvalidResource>
 }
 
 /// A top-level field without its nulls.
-fn part(object: &Object, name: &str) -> Option<Value> {
-    let mut part = object.at(&[name]).filter(|part| !part.is_null())?.clone();
-    drop_nulls(&mut part);
+fn part<'a>(object: &'a Object, name: &str) -> Option<Cow<'a, Value>> {
+    let mut part = Cow::Borrowed(object.at(&[name]).filter(|part| !part.is_null())?);
+    if has_nulls(&part) {
+        drop_nulls(part.to_mut());
+    }
     Some(part)
+}
+
+/// Hardly any value has, and then it need not be copied.
+fn has_nulls(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Object(map) => map.values().any(has_nulls),
+        Value::Array(items) => items.iter().any(has_nulls),
+        _ => false,
+    }
 }
 
 /// A null stands for an absent field, as it does for the API server when a field is not nullable.
@@ -76,6 +90,10 @@ fn drop_nulls(value: &mut Value) {
 }
 
 fn parse<T: DeserializeOwned>(root: &str, value: &Value) -> Result<T, InvalidResource> {
+    // Keeping track of where it stands takes a reader as long again; so it is done for what can't be read alone.
+    if let Ok(read) = T::deserialize(value) {
+        return Ok(read);
+    }
     serde_path_to_error::deserialize(value).map_err(|error| {
         let below = error.path().to_string();
         let found = find(value, error.path());
