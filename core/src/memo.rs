@@ -14,9 +14,11 @@ use crate::cluster::Cluster;
 use crate::command::Command;
 use crate::context::Config;
 use crate::crypto::pki::{Issued, Root};
+use crate::names::FIELD_MANAGER;
 use crate::object::{Object, Uid};
 use crate::report::Reason;
 use crate::rules::trust::Origin;
+use crate::ssa::{self, FieldSet};
 
 /// How many clusters are remembered before all are forgotten at once.
 const CLUSTERS: usize = 4096;
@@ -53,6 +55,8 @@ struct ReadCluster {
 struct Diff {
     resource_version: u64,
     desired: Arc<Object>,
+    /// What we applied last, by that version.
+    own: Option<Arc<FieldSet>>,
     fields: Arc<[String]>,
 }
 
@@ -202,16 +206,27 @@ impl Memo {
     pub fn would_change(&mut self, desired: &Arc<Object>, live: &Object) -> Arc<[String]> {
         let key = (live.kind, live.meta.uid.clone());
         let resource_version = live.meta.resource_version;
+        let own = ssa::applied(live, FIELD_MANAGER);
+        let mut version = 0;
         let known = self.diffs.recall(&key, |d| {
-            d.resource_version == resource_version
-                && (Arc::ptr_eq(&d.desired, desired) || *d.desired == **desired)
+            version = d.resource_version;
+            // Another version that we have applied the same to lacks nothing if it has the same values.
+            let near = || {
+                let same = own.zip(d.own.as_ref()).is_some_and(|(a, b)| Arc::ptr_eq(a, b));
+                let schema =
+                    ssa::Schema::builtin(desired.kind).filter(|_| same && d.fields.is_empty());
+                schema.is_some_and(|schema| ssa::has_values(schema, desired, live))
+            };
+            (Arc::ptr_eq(&d.desired, desired) || *d.desired == **desired)
+                && (version == resource_version || near())
         });
-        if let Some(known) = known {
-            return known.fields.clone();
-        }
-        let fields: Arc<[String]> = crate::pass::would_change(desired, live).into();
-        let desired = desired.clone();
-        self.diffs.keep(key, Diff { resource_version, desired, fields: fields.clone() });
+        let fields = match known {
+            Some(known) if version == resource_version => return known.fields.clone(),
+            Some(known) => known.fields.clone(),
+            None => crate::pass::would_change(desired, live).into(),
+        };
+        let (desired, own) = (desired.clone(), own.cloned());
+        self.diffs.keep(key, Diff { resource_version, desired, own, fields: fields.clone() });
         fields
     }
 

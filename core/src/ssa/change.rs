@@ -26,8 +26,7 @@ pub fn would_change(
     manager: &str,
 ) -> Vec<String> {
     // In the quiet state, where most questions are asked, both answers are had without building anything.
-    if is_fields_of(schema, own_fields(live, manager), desired)
-        && covers_object(schema, desired, live)
+    if is_fields_of(schema, own_fields(live, manager), desired) && has_values(schema, desired, live)
     {
         return Vec::new();
     }
@@ -35,11 +34,16 @@ pub fn would_change(
 }
 
 /// What a manager applied last.
-fn own_fields<'a>(live: &'a Object, manager: &str) -> &'a FieldSet {
-    static NONE: FieldSet = FieldSet { member: false, children: BTreeMap::new() };
+#[must_use]
+pub fn applied<'a>(live: &'a Object, manager: &str) -> Option<&'a Arc<FieldSet>> {
     let mut entries = live.meta.managed.iter();
     let own = entries.find(|m| m.apply && m.subresource.is_empty() && *m.manager == *manager);
-    own.map_or(&NONE, |m| &*m.fields)
+    own.map(|m| &m.fields)
+}
+
+fn own_fields<'a>(live: &'a Object, manager: &str) -> &'a FieldSet {
+    static NONE: FieldSet = FieldSet { member: false, children: BTreeMap::new() };
+    applied(live, manager).map_or(&NONE, |fields| &**fields)
 }
 
 /// [`would_change`] with the fields of `desired` at hand, for callers that keep them.
@@ -58,7 +62,7 @@ pub fn would_change_of(
         return more.union(&less).paths();
     }
     let (arena, root) = (schema.arena(), schema.root());
-    if covers_object(schema, desired, live) {
+    if has_values(schema, desired, live) {
         return Vec::new();
     }
     let (wanted, found) = (view(desired), view(live));
@@ -100,8 +104,10 @@ impl crate::object::Managed {
     }
 }
 
-/// [`covers`] for the [`view`]s of two objects, without making them.
-fn covers_object(schema: &Schema, wanted: &Object, found: &Object) -> bool {
+/// Whether everything in `wanted` is in `found` with the same value and in the same order: [`covers`] for the
+/// [`view`]s of two objects, without making them.
+#[must_use]
+pub fn has_values(schema: &Schema, wanted: &Object, found: &Object) -> bool {
     let (arena, root) = (schema.arena(), schema.root());
     let below = |key: &str, wanted: &Value, found: &Value| {
         covers(arena, arena.child(root, key).0, wanted, found)

@@ -16,7 +16,7 @@ pub use apply::{
     Applied, Conflict, Manager, apply, compare_fields, compare_objects, fields_of, sort_managed,
     update, update_by, view, with_view,
 };
-pub use change::{would_change, would_change_of};
+pub use change::{applied, has_values, would_change, would_change_of};
 pub use compare::Comparison;
 pub use declared::check_applied;
 pub use field_set::{FieldSet, PathElement};
