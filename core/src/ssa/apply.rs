@@ -3,6 +3,7 @@
 //!
 //! Left out: `kubectl`'s migration of its last-applied annotation, and the cap of ten updating managers.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::OnceLock;
 
@@ -208,8 +209,12 @@ fn compare_strings(old: &StringMap, new: &StringMap) -> Comparison {
 
 /// Without the fields that nobody owns: what identifies the object and what only the server sets.
 fn strip(set: &FieldSet) -> FieldSet {
+    set.difference(stripped())
+}
+
+fn stripped() -> &'static FieldSet {
     static STRIPPED: OnceLock<FieldSet> = OnceLock::new();
-    let stripped = STRIPPED.get_or_init(|| {
+    STRIPPED.get_or_init(|| {
         let meta = [
             "name",
             "namespace",
@@ -224,8 +229,7 @@ fn strip(set: &FieldSet) -> FieldSet {
         let start = ["apiVersion", "kind", "metadata"].map(|name| FieldSet::of(&[name]));
         let below = meta.map(|name| FieldSet::of(&["metadata", name]));
         start.iter().chain(&below).fold(FieldSet::default(), FieldSet::union)
-    });
-    set.difference(stripped)
+    })
 }
 
 /// Applies `desired` to `live`, both as [`view`]s. `ignored` are the fields that this endpoint never
@@ -253,7 +257,7 @@ pub fn apply(
         _ => merged,
     };
     let changes = compare(arena, root, Some(live), Some(&view)).without(ignored);
-    let taken = changes.modified.clone().union(&changes.added);
+    let taken = changes.modified.union(&changes.added);
     let mut out = Vec::with_capacity(managed.len() + 1);
     let mut conflicts = Vec::new();
     for entry in managed.iter().filter(|m| !is(m, who, true)) {
@@ -302,27 +306,30 @@ pub fn update(
     now: Timestamp,
 ) -> Vec<Managed> {
     let changes = compare(schema.arena(), schema.root(), Some(old), Some(new));
-    update_by(&changes, managed, who, ignored, now)
+    update_by(changes, managed, who, ignored, now)
 }
 
 /// [`update`], when it is already known what changed.
 #[must_use]
 pub fn update_by(
-    changes: &Comparison,
+    changes: Comparison,
     managed: &[Managed],
     who: Manager<'_>,
     ignored: &FieldSet,
     now: Timestamp,
 ) -> Vec<Managed> {
-    let seen = changes.without(ignored);
-    let taken = seen.modified.union(&seen.added);
-    let own_set = strip(&taken);
+    let Comparison { added, modified: mut taken, removed } = changes.without(ignored);
+    taken.take_in(added);
+    let own_set = match taken.meets(stripped()) {
+        true => Cow::Owned(strip(&taken)),
+        false => Cow::Borrowed(&taken),
+    };
     let mut out = Vec::with_capacity(managed.len() + 1);
     let mut own_written = false;
     for entry in managed {
         let is_own = is(entry, who, false);
         // A writer that changes values which it owns already, and nothing else, keeps its set.
-        if is_own && seen.removed.is_empty() && own_set.difference(&entry.fields).is_empty() {
+        if is_own && removed.is_empty() && own_set.is_within(&entry.fields) {
             own_written = true;
             let time = if own_set.is_empty() { entry.time } else { Some(now) };
             out.push(Managed { time, ..entry.clone() });
@@ -330,9 +337,9 @@ pub fn update_by(
         }
         let before = out.len();
         if entry.fields.meets(&taken) {
-            lose(entry, &entry.fields.intersection(&taken), &seen.removed, &mut out);
+            lose(entry, &entry.fields.intersection(&taken), &removed, &mut out);
         } else {
-            lose(entry, &FieldSet::default(), &seen.removed, &mut out);
+            lose(entry, &FieldSet::default(), &removed, &mut out);
         }
         if is_own && !own_set.is_empty() {
             own_written = true;
@@ -352,7 +359,7 @@ pub fn update_by(
             subresource: who.subresource.into(),
             api_version: who.api_version.into(),
             time: Some(now),
-            fields: Arc::new(own_set),
+            fields: Arc::new(own_set.into_owned()),
         });
     }
     sort_managed(&mut out);

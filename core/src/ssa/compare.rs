@@ -29,12 +29,11 @@ impl Comparison {
 
     /// Without everything at and below the members of a set.
     #[must_use]
-    pub fn without(&self, ignored: &FieldSet) -> Self {
-        Self {
-            added: self.added.recursive_difference(ignored),
-            modified: self.modified.recursive_difference(ignored),
-            removed: self.removed.recursive_difference(ignored),
+    pub fn without(mut self, ignored: &FieldSet) -> Self {
+        for set in [&mut self.added, &mut self.modified, &mut self.removed] {
+            set.take_out(ignored);
         }
+        self
     }
 
     pub(super) fn put(&mut self, element: &PathElement, below: Comparison) {

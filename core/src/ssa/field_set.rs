@@ -1,6 +1,7 @@
 //! A set of fields, as `fieldsV1` in `metadata.managedFields` has it.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt::Write as _;
 
 use serde_json::Value;
@@ -102,6 +103,43 @@ impl FieldSet {
     #[must_use]
     pub fn intersection(&self, other: &FieldSet) -> FieldSet {
         self.zip(other, |a, b| a && b, false)
+    }
+
+    /// Adds what is in another, which is used up.
+    pub(super) fn take_in(&mut self, other: FieldSet) {
+        self.member |= other.member;
+        for (element, theirs) in other.children {
+            match self.children.entry(element) {
+                Entry::Occupied(mut ours) => ours.get_mut().take_in(theirs),
+                Entry::Vacant(place) => drop(place.insert(theirs)),
+            }
+        }
+    }
+
+    /// Takes out the members of another and everything below them, as [`Self::recursive_difference`].
+    pub(super) fn take_out(&mut self, other: &FieldSet) {
+        if other.member {
+            *self = FieldSet::default();
+            return;
+        }
+        for (element, theirs) in &other.children {
+            if let Some(ours) = self.children.get_mut(element) {
+                ours.take_out(theirs);
+                if ours.is_empty() {
+                    self.children.remove(element);
+                }
+            }
+        }
+    }
+
+    /// Whether all of it is in another.
+    pub(super) fn is_within(&self, other: &FieldSet) -> bool {
+        let inside = |(element, ours): (&PathElement, &FieldSet)| match other.children.get(element)
+        {
+            Some(theirs) => ours.is_within(theirs),
+            None => ours.is_empty(),
+        };
+        (!self.member || other.member) && self.children.iter().all(inside)
     }
 
     /// Whether anything is in both.

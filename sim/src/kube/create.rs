@@ -47,7 +47,7 @@ impl ApiServer {
                 };
                 let changes = compare_objects(self.schema(kind), &empty, &new);
                 let ignored = strategy::ignored(self, kind, super::Subresource::None);
-                update_by(&changes, &[], who, ignored, cx.now).into()
+                update_by(changes, &[], who, ignored, cx.now).into()
             }
         };
         self.admit_create(cx, &mut new)?;

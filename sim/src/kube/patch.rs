@@ -110,7 +110,7 @@ impl ApiServer {
             let before = Manager { name: "before-first-apply", ..who };
             let empty = self.empty(kind);
             let changes = ivory_core::ssa::compare_objects(self.schema(kind), &empty, &old);
-            managed = update_by(&changes, &[], before, ignored, cx.now).into();
+            managed = update_by(changes, &[], before, ignored, cx.now).into();
         }
         let live = view(&old);
         let applied =

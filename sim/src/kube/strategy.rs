@@ -239,7 +239,7 @@ impl ApiServer {
         };
         let changes = compare_objects(self.schema(new.kind), old, &new);
         let ignored = FieldSet::default();
-        new.meta.managed = update_by(&changes, &old.meta.managed, who, &ignored, cx.now).into();
+        new.meta.managed = update_by(changes, &old.meta.managed, who, &ignored, cx.now).into();
         self.put(new)
     }
 

@@ -117,7 +117,7 @@ impl ApiServer {
                 if changes.is_empty() && Arc::ptr_eq(base, &old.meta.managed) {
                     Arc::clone(base)
                 } else {
-                    let mut managed = update_by(&changes, base, who, ignored, cx.now);
+                    let mut managed = update_by(changes, base, who, ignored, cx.now);
                     if subresource == Subresource::Scale {
                         // Entries of this endpoint bear no time.
                         let scaled = managed.iter_mut().filter(|m| &*m.subresource == "scale");
