@@ -36,6 +36,13 @@ impl ApiServer {
                 let new = patch_strings(&old, patch);
                 (old, new)
             }
+            Body::Merge(patch) if let Some(named) = of_body(patch) => {
+                let old = found()?;
+                let mut body = Value::Object((*old.body).clone());
+                json_patch::merge(&mut body, patch);
+                let new = with_body(&old, named, body);
+                (old, new)
+            }
             Body::Merge(patch) => {
                 let old = found()?;
                 let (mut value, managed) = wire(&old, patch);
@@ -64,6 +71,12 @@ impl ApiServer {
             return Err(Status::new(415, "UnsupportedMediaType", message));
         }
         let schema = self.schema(old.kind);
+        if let (Some(named), Some(patch)) = (of_body(patch), patch.as_object()) {
+            let body = (*old.body).clone();
+            let body = strategic::patch_map(schema.arena(), schema.root(), body, patch)
+                .map_err(|message| Status::new(500, "", message))?;
+            return Ok(with_body(old, named, Value::Object(body)));
+        }
         let ((Value::Object(value), managed), Some(patch)) = (wire(old, patch), patch.as_object())
         else {
             return Err(Status::bad_request("a patch must be a map"));
@@ -151,6 +164,43 @@ impl ApiServer {
         self.decode(cx, &mut new, None)?;
         self.create_decoded(cx, new, Some(applied.managed))
     }
+}
+
+/// What a patch that changes nothing but the body says of metadata, to name the object that it means: its UID and
+/// its version. None if it is another patch.
+fn of_body(patch: &Value) -> Option<(Option<&str>, Option<u64>)> {
+    let (mut uid, mut version) = (None, None);
+    for (key, value) in patch.as_object()? {
+        match &**key {
+            "metadata" => {
+                for (key, value) in value.as_object()? {
+                    match &**key {
+                        "uid" => uid = Some(value.as_str()?),
+                        "resourceVersion" => version = Some(value.as_str()?.parse().ok()?),
+                        _ => return None,
+                    }
+                }
+            }
+            "apiVersion" | "kind" => return None,
+            key if key.starts_with('$') => return None,
+            _ => {}
+        }
+    }
+    Some((uid, version))
+}
+
+/// An object with another body, and the metadata that [`of_body`] found.
+fn with_body(old: &Object, (uid, version): (Option<&str>, Option<u64>), body: Value) -> Object {
+    let mut new = old.clone();
+    if let Value::Object(mut body) = body {
+        body.remove("metadata");
+        new.body = Arc::new(body);
+    }
+    if let Some(uid) = uid {
+        new.meta.uid = uid.into();
+    }
+    new.meta.resource_version = version.unwrap_or(old.meta.resource_version);
+    new
 }
 
 /// Whether a patch changes nothing but annotations and labels: the leader's lease, mostly.
