@@ -25,6 +25,8 @@ const VOLATILE: &[&str] = &[
     "containerID",
     "controller-uid",
     "batch.kubernetes.io/controller-uid",
+    // With OnDelete it says for ever how many are left of the revision that a set began with.
+    "currentReplicas",
     // Of a Node: it follows from where the Pods are.
     "volumesInUse",
     // Drawn by initdb; digests of that, of passwords, and of a volume's name, which is a UID.

@@ -47,6 +47,8 @@ pub(super) struct Watch {
     last_at: Time,
     open: bool,
     broken: bool,
+    /// At which version it was listed last.
+    listed: u64,
     /// How often it was refused in a row.
     refused: u32,
     /// How long its reader waits after each refusal; none: longer and longer, as client-go and kube do.
@@ -410,7 +412,7 @@ impl World {
         watchers.add(id, &watch.selector, watch.node.as_ref());
         if let Some(watch) = Arc::make_mut(&mut self.watches).get_mut(&id) {
             (watch.open, watch.broken, watch.last_at) = (true, false, self.now);
-            watch.refused = 0;
+            (watch.listed, watch.refused) = (version, 0);
         }
         self.tell(actor, Input::Listed(id, objects, version));
     }
@@ -436,7 +438,8 @@ impl World {
             let nodes = nodes_of(change);
             watchers.of(change, nodes, &mut found);
             for (_, id) in &found {
-                let Some(watch) = self.watches.get(id) else {
+                // A broken stream carries nothing.
+                let Some(watch) = self.watches.get(id).filter(|w| !w.broken) else {
                     continue;
                 };
                 let Some(seen) = watch.sees(change, nodes) else {
@@ -474,7 +477,9 @@ impl World {
     }
 
     pub(super) fn deliver_change(&mut self, id: WatchId, change: Arc<Change>) {
-        let Some(watch) = self.watches.get(&id).filter(|w| w.open && !w.broken) else {
+        // What comes late on a stream that has ended since is part of the list with which the next one began.
+        let hears = |w: &&Watch| w.open && !w.broken && change.resource_version > w.listed;
+        let Some(watch) = self.watches.get(&id).filter(hears) else {
             return;
         };
         let (actor, kube) = (watch.actor, watch.kube);
@@ -618,6 +623,7 @@ impl Watch {
             last_at: Time::START,
             open: false,
             broken: false,
+            listed: 0,
             refused: 0,
             every: None,
         }
