@@ -35,12 +35,17 @@ const SHORT: usize = 10;
 const PUBLIC: [&str; 8] =
     ["host", "port", "dbname", "user", "pgbouncer-host", "pgbouncer-port", "namespace", "username"];
 
+/// So many values are looked for one by one before the finder is made anew.
+const FRESH: usize = 24;
+
 /// The secret values that there were so far.
 #[derive(Clone, Default)]
 pub(super) struct State {
     values: Arc<BTreeSet<String>>,
-    /// Finds any of them; none until it is asked for.
+    /// Finds any of them but the fresh ones.
     finder: Option<Arc<AhoCorasick>>,
+    /// Those that came since the finder was made. They come a few at a time, and making it is dear.
+    fresh: Arc<Vec<String>>,
 }
 
 impl Checker for State {
@@ -101,26 +106,26 @@ impl State {
         }
         news.retain(|value| !self.values.contains(value));
         if !news.is_empty() {
+            Arc::make_mut(&mut self.fresh).extend(news.iter().cloned());
             Arc::make_mut(&mut self.values).extend(news);
-            self.finder = None;
+        }
+        if self.fresh.len() > FRESH {
+            // The quickest to make, not to search with.
+            let kind = Some(AhoCorasickKind::NoncontiguousNFA);
+            let finder = AhoCorasick::builder().kind(kind).build(self.values.iter());
+            self.finder = Some(Arc::new(finder.expect("few and short values")));
+            self.fresh = Arc::default();
         }
     }
 
     /// Whether a text holds a secret.
-    fn tells(&mut self, text: &str) -> bool {
-        if self.values.is_empty() || text.len() < SHORT {
-            return false;
-        }
-        let finder = self.finder.get_or_insert_with(|| {
-            // Secrets come one by one, so it is made often: the quickest to make, not to search with.
-            let kind = Some(AhoCorasickKind::NoncontiguousNFA);
-            let finder = AhoCorasick::builder().kind(kind).build(self.values.iter());
-            Arc::new(finder.expect("few and short values"))
-        });
-        finder.is_match(text)
+    fn tells(&self, text: &str) -> bool {
+        text.len() >= SHORT
+            && (self.finder.as_ref().is_some_and(|finder| finder.is_match(text))
+                || self.fresh.iter().any(|value| text.contains(value.as_str())))
     }
 
-    fn in_object(&mut self, object: &Object) -> Option<String> {
+    fn in_object(&self, object: &Object) -> Option<String> {
         if object.kind == Kind::Secret {
             return None;
         }
@@ -137,7 +142,7 @@ impl State {
     }
 
     /// Where a value holds a secret, as a path.
-    fn in_value(&mut self, value: &Value) -> Option<String> {
+    fn in_value(&self, value: &Value) -> Option<String> {
         match value {
             Value::String(text) => self.tells(text).then(String::new),
             Value::Array(list) => list.iter().enumerate().find_map(|(index, value)| {
@@ -152,7 +157,7 @@ impl State {
         }
     }
 
-    fn in_command(&mut self, command: &Command) -> Option<String> {
+    fn in_command(&self, command: &Command) -> Option<String> {
         let rendered = command.render();
         if rendered.argv.iter().any(|word| self.tells(word)) {
             return Some("an argument".to_owned());
