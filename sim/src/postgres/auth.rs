@@ -43,9 +43,11 @@ const REMEMBERED: usize = 64;
 pub struct Checked {
     /// Password, verifier.
     passwords: Answers<(Sensitive, Sensitive)>,
-    /// Hour, host, certificate, roots.
-    certificates: Answers<(i64, Arc<str>, Arc<str>, Arc<str>)>,
+    certificates: Answers<Shown>,
 }
+
+/// The hour, to which host a client connected, the certificate that it was shown, and its roots.
+type Shown = (i64, Arc<str>, Arc<str>, Arc<str>);
 
 /// Questions and answers, the oldest first.
 #[derive(Clone, Debug)]
