@@ -177,7 +177,9 @@ pub fn tell(pass: &mut Pass<'_>, members: &Members) {
     }
     let Some(query) = question(pass.observed, pass.cluster, members, &wanted) else { return };
     pass.look_again(Duration::from_secs(query.max_age_s.into()));
-    let Some(state) = answer(pass, &query) else { return };
+    let Some(state) = answer(pass, &query) else {
+        return pass.look_again(Duration::from_secs(AGES_S[1].into()));
+    };
     match judge(&wanted, &state) {
         None => {
             let text = "the server's files have what spec.patroni.dynamicConfiguration sets";
@@ -199,6 +201,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::memo::Memos;
     use crate::test_support::{World, commands, deletes};
 
     fn with(parameters: Value) -> World {
@@ -222,6 +225,19 @@ mod tests {
         world.settle();
         assert_eq!(word(&world), None);
         assert!(world.observed().answers.keys().all(|q| q.command == Command::ArchiveState));
+    }
+
+    #[test]
+    fn who_gave_no_answer_is_asked_again_within_a_minute() {
+        let mut world = with(json!({"work_mem": "8MB"}));
+        world.settle();
+        let (mut observed, context) = (world.observed(), world.context());
+        let requeue = |observed: &Observed| {
+            crate::steps::plan(observed, &context, &mut Memos::default()).requeue
+        };
+        assert_eq!(requeue(&observed), Some(Duration::from_secs(600)));
+        observed.answers.retain(|q, _| !matches!(q.command, Command::ParameterState { .. }));
+        assert_eq!(requeue(&observed), Some(Duration::from_secs(60)));
     }
 
     #[test]
