@@ -30,11 +30,18 @@ pub enum Hold {
     Promoting(String),
 }
 
+impl Hold {
+    /// Whether it may end without any object being seen to change.
+    pub(super) fn ends_with_time(&self) -> bool {
+        matches!(self, Self::AnotherRestarts(_))
+    }
+}
+
 /// What stands against restarting the Pod of `victim` now, in words, if anything does.
 pub fn hold(pass: &mut Pass<'_>, members: &Members, victim: &Member) -> Option<String> {
     let hold = may_restart(members, victim, pass.context.now).err()?;
-    // The victim counts as broken, or another as restarted, when time alone has passed.
-    if !victim.ready() || matches!(hold, Hold::AnotherRestarts(_)) {
+    // The victim counts as broken when time alone has passed.
+    if !victim.ready() || hold.ends_with_time() {
         pass.look_again(LOOK);
     }
     Some(hold.to_string())

@@ -25,7 +25,9 @@ pub(super) fn take(
     reason: Reason,
 ) {
     if let Err(hold) = safety::may_remove(members, victim, pass.context.now) {
-        pass.look_again(safety::LOOK);
+        if hold.ends_with_time() {
+            pass.look_again(safety::LOOK);
+        }
         let text = format!("instance {} goes later: {hold}", victim.name);
         return pass.wait(Step::Instances, "ScaleDown", text);
     }

@@ -336,11 +336,9 @@ pub fn update_by(
             continue;
         }
         let before = out.len();
-        if entry.fields.meets(&taken) {
-            lose(entry, &entry.fields.intersection(&taken), &removed, &mut out);
-        } else {
-            lose(entry, &FieldSet::default(), &removed, &mut out);
-        }
+        // Hardly any entry loses something, and then no set is made.
+        let met = entry.fields.meets(&taken).then(|| entry.fields.intersection(&taken));
+        lose(entry, &met.unwrap_or_default(), &removed, &mut out);
         if is_own && !own_set.is_empty() {
             own_written = true;
             if out.len() == before {

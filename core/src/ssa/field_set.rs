@@ -116,7 +116,7 @@ impl FieldSet {
         }
     }
 
-    /// Takes out the members of another and everything below them, as [`Self::recursive_difference`].
+    /// Takes out the members of another and everything below them.
     pub(super) fn take_out(&mut self, other: &FieldSet) {
         if other.member {
             *self = FieldSet::default();
@@ -174,18 +174,9 @@ impl FieldSet {
 
     /// What is in this one, without the members of the other and everything below them.
     #[must_use]
-    pub fn recursive_difference(&self, other: &FieldSet) -> FieldSet {
-        if other.member {
-            return FieldSet::default();
-        }
-        let mut out = FieldSet { member: self.member, children: BTreeMap::new() };
-        for (element, ours) in &self.children {
-            match other.children.get(element) {
-                Some(theirs) => out.put(element.clone(), ours.recursive_difference(theirs)),
-                None => out.put(element.clone(), ours.clone()),
-            }
-        }
-        out
+    pub fn recursive_difference(mut self, other: &FieldSet) -> FieldSet {
+        self.take_out(other);
+        self
     }
 
     /// The members without those that have members below them.
