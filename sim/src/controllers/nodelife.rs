@@ -81,12 +81,9 @@ impl Controller for NodeLifecycle {
             sync.status(node, unknown(node, sync));
             return on_it().filter(|p| pods::ready(p)).for_each(|pod| mark_unready(pod, sync));
         }
-        // Where that failed it is made up for, unless a kubelet that lives after all has said otherwise since: then its word
-        // holds.
-        if silent {
-            let since = became(node);
-            let left = |pod: &&Arc<Object>| pods::ready(pod) && became(pod) < since;
-            on_it().filter(left).for_each(|pod| mark_unready(pod, sync));
+        // Only where that failed (`nodesToRetry`): what a kubelet says that lives after all holds.
+        if silent && sync.failed_before {
+            on_it().filter(|p| pods::ready(p)).for_each(|pod| mark_unready(pod, sync));
         }
         let all_silent = caches.all(Kind::Node).all(|n| heard(n, caches) + GRACE <= sync.now);
         let taint = match ready(node) {
@@ -108,11 +105,6 @@ impl Controller for NodeLifecycle {
 /// The status of a node's condition `Ready`.
 fn ready(node: &Object) -> Option<&str> {
     node.condition("Ready")?.get("status")?.as_str()
-}
-
-/// Since when an object's condition `Ready` is as it is.
-fn became(object: &Object) -> Option<Time> {
-    moment(object.condition("Ready")?.get("lastTransitionTime"))
 }
 
 /// When a node was last heard of.

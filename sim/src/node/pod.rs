@@ -20,8 +20,8 @@ use crate::world::{Cx, Signal};
 
 /// How long a kubelet may take to write changed files: its sync period.
 const FILES_LAG: Span = Span::s(60);
-/// How long after a failed write of a status the next follows.
-const STATUS_RETRY: Span = Span::s(10);
+/// How often all statuses are compared with those of the API (`syncPeriod` of the kubelet's status manager).
+const STATUS_PERIOD: Span = Span::s(10);
 /// How long it takes to take down what a Pod had.
 const CLEAN_UP: Span = Span::ms(300);
 
@@ -183,7 +183,15 @@ impl Worker {
             self.respec(node, cx);
         }
         // Somebody else wrote the status, as the node controller does for nodes that went silent.
-        self.dirty |= old.at(&["status"]) != pod.at(&["status"]) && !self.frozen;
+        if old.at(&["status"]) != pod.at(&["status"]) && !self.writing {
+            self.put_right_later(cx);
+        }
+    }
+
+    /// What the API has, or does not have, is looked at with all the others.
+    fn put_right_later(&self, cx: &mut Cx<'_>) {
+        let left = STATUS_PERIOD.0 - cx.now().0 % STATUS_PERIOD.0;
+        set_timer(cx, self.serial, 0, Tick::Status, Span(left));
     }
 
     /// Images can be changed in a running Pod.
@@ -474,13 +482,16 @@ impl Worker {
         cx: &mut Cx<'_>,
         answer: Result<Option<Arc<Object>>, &Status>,
     ) {
-        self.writing = false;
         match answer {
+            Ok(Some(pod)) if self.pod.meta.resource_version > pod.meta.resource_version => {
+                self.put_right_later(cx);
+            }
             Ok(Some(pod)) => self.changed(node, cx, &pod),
             Ok(None) => {}
             Err(status) if status.code == 404 => {}
-            Err(_) => set_timer(cx, self.serial, 0, Tick::Status, STATUS_RETRY),
+            Err(_) => self.put_right_later(cx),
         }
+        self.writing = false;
     }
 
     /// The answer to the deletion.

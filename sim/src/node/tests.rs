@@ -570,7 +570,8 @@ fn what_others_wrote_into_statuses_is_put_right() {
     let patch =
         |status: &str| json!({"status": {"conditions": [{"type": "Ready", "status": status}]}});
     send(&mut world, requests::patch_status(&pod, patch("False")));
-    wait(&mut world, "p", "Running ready Running/0", 1);
+    assert_eq!(line(&world, "p"), "Running Running/0");
+    wait(&mut world, "p", "Running ready Running/0", 10);
     let node = world.kube(KUBE).api.get(Kind::Node, "", "n0").cloned().expect("a Node");
     assert!(node.condition_true("Ready"));
     send(&mut world, requests::patch_status(&node, patch("Unknown")));

@@ -223,6 +223,7 @@ impl Manager {
         let stream = cx.rng(unit.controller.name());
         let mut sync = Sync::new(unit.user.clone(), Time::default(), stream.clone());
         sync.now = cx.now();
+        sync.failed_before = unit.queue.failing(&key);
         unit.controller.sync(&self.caches, &key, &mut sync);
         *cx.rng(unit.controller.name()) = sync.rng;
         let run = Run { steps: sync.steps.into(), sent: None, requeue: sync.requeue };
@@ -306,7 +307,8 @@ impl Manager {
     fn fail(&mut self, cx: &mut Cx<'_>, index: usize, key: &Key) {
         let unit = &mut self.units[index];
         unit.runs.remove(key);
-        let wait = unit.controller.retries_after().unwrap_or_else(|| unit.queue.failed(key));
+        let back_off = unit.queue.failed(key);
+        let wait = unit.controller.retries_after().unwrap_or(back_off);
         self.later(cx, index, key, wait);
     }
 

@@ -44,6 +44,11 @@ impl Queue {
         Span(wait.unwrap_or(CAP.0).min(CAP.0))
     }
 
+    /// Whether the last attempt at a key failed.
+    pub(super) fn failing(&self, key: &Key) -> bool {
+        self.failures.contains_key(key)
+    }
+
     /// Forgets the failures of a key.
     pub(super) fn succeeded(&mut self, key: &Key) {
         self.failures.remove(key);
@@ -72,6 +77,7 @@ impl Queue {
     pub(super) fn fingerprint(&self, hash: &mut dyn std::hash::Hasher) {
         // What is due later follows from the objects.
         hash.write_usize(self.ready.len());
+        hash.write_usize(self.failures.len());
     }
 }
 
@@ -103,7 +109,9 @@ mod tests {
         assert_eq!(waits, [5, 10, 20]);
         let last = (0..70).map(|_| queue.failed(&key("a"))).last();
         assert_eq!(last, Some(CAP));
+        assert!(queue.failing(&key("a")));
         queue.succeeded(&key("a"));
+        assert!(!queue.failing(&key("a")));
         assert_eq!(queue.failed(&key("a")), BASE);
     }
 

@@ -71,13 +71,15 @@ pub struct Sync {
     pub steps: Vec<Step>,
     /// When to look again, if nothing changes before.
     pub requeue: Option<Span>,
+    /// Whether the last look at this key came to a write that failed.
+    pub failed_before: bool,
 }
 
 impl Sync {
     /// Nothing to do yet.
     #[must_use]
     pub fn new(user: Arc<str>, now: Time, rng: Stream) -> Self {
-        Self { user, now, rng, steps: Vec::new(), requeue: None }
+        Self { user, now, rng, steps: Vec::new(), requeue: None, failed_before: false }
     }
 
     /// Now, as the API knows it.

@@ -96,9 +96,15 @@ pub(super) fn key(text: &str) -> Key {
 
 /// What a controller decides about a key.
 pub(super) fn sync(name: &str, about: &str, yaml: &str) -> Sync {
+    sync_again(name, about, yaml, false)
+}
+
+/// The same, after a look at the key that may have come to a write that failed.
+pub(super) fn sync_again(name: &str, about: &str, yaml: &str, failed_before: bool) -> Sync {
     let caches = Caches::of(objects(yaml));
     let user = format!("kcm/{name}").into();
     let mut sync = Sync::new(user, now(), Stream::new(1, name));
+    sync.failed_before = failed_before;
     controller(name).sync(&caches, &key(about), &mut sync);
     sync
 }
