@@ -17,8 +17,11 @@ use crate::world::fingerprint::Digests;
 /// How much longer a disturbed story may take, at each of its steps: an answer that is lost is missed after a minute
 /// at most, and the longest back-off on the way is shorter.
 pub const GRACE: Grace = Grace { patience: Span::s(300), gap: Span::s(30) };
-/// How often a fork is compared with the undisturbed run at most.
+/// How often a fork is compared with the undisturbed run at most, soon after the cut. One that stays apart is compared
+/// less and less often, for it has no end to what it may have missed: what has rejoined stays so.
 const COMPARED: Span = Span::ms(500);
+/// The share of the time since the cut that lies between two looks.
+const APART: i64 = 16;
 /// For how long after news it is compared: what follows from them shows by then.
 const NEWS: Span = Span::s(5);
 
@@ -179,7 +182,8 @@ impl<'a> Fork<'a> {
         if seen != self.news.0 {
             self.news = (seen, now);
         }
-        let worth = now > self.over && now - self.compared >= COMPARED && now - self.news.1 <= NEWS;
+        let pause = COMPARED.max(Span((now - self.over).0 / APART));
+        let worth = now > self.over && now - self.compared >= pause && now - self.news.1 <= NEWS;
         if worth {
             self.compared = now;
         }
