@@ -4,17 +4,18 @@ use crate::names::{MAINTENANCE_DATABASE, REPLICATION_USER};
 use crate::read::Output;
 
 /// Asks the server itself, as the replication user and with its certificate, and the own one whether it receives
-/// anything. A server that does not answer is none of which something is known.
+/// anything. A server that does not answer is none of which something is known; that takes no longer than the question may,
+/// whatever name resolution does.
 ///
 /// Arguments: host, port.
 pub(super) fn script() -> String {
     format!(
-        r#"own=$(psql -XwAqt --dbname={MAINTENANCE_DATABASE} -c \
+        r#"own=$(timeout 3 psql -XwAqt --dbname={MAINTENANCE_DATABASE} -c \
   "SELECT count(*) FROM pg_catalog.pg_stat_wal_receiver WHERE status = 'streaming'") || own=0
 export PGHOST=$1 PGPORT=$2 PGUSER={REPLICATION_USER} PGDATABASE={MAINTENANCE_DATABASE} PGCONNECT_TIMEOUT=5 \
   PGSSLMODE=verify-ca PGSSLCERT=/tmp/replication/tls.crt PGSSLKEY=/tmp/replication/tls.key \
   PGSSLROOTCERT=/tmp/replication/ca.crt PGOPTIONS='-c statement_timeout=5s'
-recovery=$(psql -XwAqt -c 'SELECT pg_catalog.pg_is_in_recovery()' 2> /dev/null) || recovery=
+recovery=$(timeout 10 psql -XwAqt -c 'SELECT pg_catalog.pg_is_in_recovery()' 2> /dev/null) || recovery=
 case "$recovery" in f) printf 'writable';; t) printf 'recovery';; *) printf 'unknown';; esac
 if [[ "$own" == 1 ]]; then printf ' streaming\n'; else printf ' not-streaming\n'; fi"#
     )

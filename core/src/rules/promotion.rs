@@ -1,8 +1,9 @@
 //! Promotion of a standby cluster: `spec.standby` is switched off while Patroni still follows another cluster.
 //!
 //! While the source is known to accept writes and this cluster still receives them, a promotion would make two
-//! primaries of one database; it waits, and says what to do. Whatever is not known never holds it up: the source
-//! may be what was lost.
+//! primaries of one database; it waits, and says what to do. A source that does not answer never holds it up: it may be
+//! what was lost. That the question did not get through says nothing of the source; the promotion goes the same way and
+//! would not either. Where nobody leads who could be asked, a promotion that was held up stays so.
 
 use std::time::Duration;
 
@@ -14,12 +15,14 @@ use crate::object::Object;
 use crate::observed::Observed;
 use crate::pass::Pass;
 use crate::queries;
-use crate::read::{Query, Read};
+use crate::read::Query;
 use crate::report::Step;
 use crate::rules::members::Members;
 
 /// The word of the condition and of the report.
 pub const BLOCKED: &str = "PromotionBlocked";
+/// The word of the report while the question does not get through.
+pub const UNASKED: &str = "SourceNotAsked";
 /// How soon the source is looked at again.
 const LOOK: Duration = Duration::from_secs(10);
 
@@ -28,14 +31,25 @@ pub fn held(pass: &mut Pass<'_>, members: &Members, live: &str) -> bool {
     if pass.cluster.spec.active_standby().is_some() {
         return false;
     }
-    let (Some((host, port)), Some(pod)) = (source(live), leader(members)) else { return false };
+    let Some((host, port)) = source(live) else { return false };
     let system = members.system_identifier.as_deref();
     let despite = pass.cluster.object.annotation(labels::PROMOTE_DESPITE);
     if despite.is_some() && despite == system {
         return false;
     }
-    let answer = pass.observed.answers.get(&question(pod, host.clone(), port));
-    let state = answer.and_then(Read::known).and_then(|a| SourceState::read(&a.output));
+    let pod = leader(members);
+    if pod.is_none() && !was_held(pass) {
+        return false;
+    }
+    let question = pod.map(|pod| question(pod, host.clone(), port));
+    let answer = question.and_then(|q| pass.observed.answers.get(&q)?.known());
+    let Some(answer) = answer else {
+        let text = format!("whether the source at {host}:{port} accepts writes could not be asked");
+        pass.wait(Step::Patroni, UNASKED, text);
+        pass.look_again(LOOK);
+        return true;
+    };
+    let state = SourceState::read(&answer.output);
     if state != Some(SourceState { writable: true, streaming: true }) {
         return false;
     }
@@ -48,6 +62,11 @@ pub fn held(pass: &mut Pass<'_>, members: &Members, live: &str) -> bool {
     pass.block(Step::Patroni, BLOCKED, text);
     pass.look_again(LOOK);
     true
+}
+
+/// Whether the status says that it is held up.
+fn was_held(pass: &Pass<'_>) -> bool {
+    pass.status.conditions.iter().any(|c| c.type_ == BLOCKED && c.status == "True")
 }
 
 /// What has to be asked before a promotion.
@@ -87,6 +106,9 @@ mod tests {
     use crate::Kind;
     use crate::command::Command;
     use crate::labels;
+    use crate::memo::Memos;
+    use crate::observed::Observed;
+    use crate::read::{Query, Read};
     use crate::test_support::{CLUSTER, World, commands, spec};
 
     fn standby() -> World {
@@ -121,6 +143,37 @@ mod tests {
                 assert_eq!(promotes(&mut world), !held, "{state}");
             }
         }
+    }
+
+    #[test]
+    fn a_question_that_does_not_get_through_promotes_nobody() {
+        let mut world = standby();
+        world.source = "writable streaming";
+        world.edit(|s| s["standby"] = json!(null));
+        let replaces = |observed: &Observed, world: &World| {
+            let plan = crate::steps::plan(observed, &world.context(), &mut Memos::default());
+            commands(&plan)
+                .iter()
+                .any(|(_, c)| matches!(c, Command::ReplaceDynamicConfiguration { .. }))
+        };
+        for asked in [true, false] {
+            let mut less = world.observed();
+            let source = |q: &Query| matches!(q.command, Command::SourceState { .. });
+            less.answers.retain(|q, _| asked || !source(q));
+            let answers = less.answers.iter_mut().filter(|(q, _)| source(q));
+            answers.for_each(|(_, a)| *a = Read::Unknown("cut off".into()));
+            assert!(!replaces(&less, &world));
+        }
+        // What was held up stays so, and is told, while nobody leads who could be asked.
+        (0..3).for_each(|_| {
+            world.round();
+        });
+        world.change(Kind::Endpoints, "hippo-ha", |e| {
+            e["metadata"]["annotations"].as_object_mut().expect("annotations").remove("leader");
+        });
+        assert!(!replaces(&world.observed(), &world));
+        world.settle();
+        assert_eq!(world.condition("PromotionBlocked").map(|c| c.0), Some("True".into()));
     }
 
     #[test]

@@ -211,8 +211,13 @@ fn promotion(pass: &mut Pass<'_>) {
         Outcome::Blocked(r) if r.word() == super::promotion::BLOCKED => Some(r.to_string()),
         _ => None,
     });
+    let unasked = pass.report().lines.iter().any(|(_, outcome)| {
+        matches!(outcome, Outcome::Waiting(r) if r.word() == super::promotion::UNASKED)
+    });
     match blocked {
         Some(text) => condition(pass, kinds::PROMOTION, Some(true), "SourceWritable", &text),
+        // What is not known leaves it as it is.
+        None if unasked => {}
         None => remove(pass, kinds::PROMOTION),
     }
 }
