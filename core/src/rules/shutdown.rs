@@ -52,6 +52,12 @@ fn has_lost_all(member: &Member) -> bool {
 pub fn phase(pass: &mut Pass<'_>, members: &Members) -> Phase {
     let noted = pass.cluster.object.annotation(labels::STARTUP_INSTANCE).map(str::to_owned);
     let noted = noted.or_else(|| pass.status.startup_instance.clone());
+    // Whoever noted it may have died before the status was written.
+    if noted != pass.status.startup_instance {
+        let member = noted.as_ref().and_then(|name| members.all.get(name));
+        pass.status.startup_instance_set = member.map(|m| m.set.clone());
+        pass.status.startup_instance.clone_from(&noted);
+    }
     let leader = members.leader().filter(|l| l.leads());
     if !pass.cluster.spec.shutdown {
         let has_data = |name: &String| members.all.get(name).is_some_and(|m| !has_lost_all(m));
@@ -116,10 +122,26 @@ mod tests {
 
     use crate::Kind;
     use crate::names;
+    use crate::plan::Op;
     use crate::test_support::{CLUSTER, World};
 
     fn asked(world: &World, name: &str) -> i64 {
         world.the(Kind::StatefulSet, name).i64_at(&["spec", "replicas"]).expect("a number")
+    }
+
+    #[test]
+    fn who_led_is_told_although_its_status_was_never_written() {
+        let mut world = World::settled(2);
+        let leader = world.leader();
+        world.edit(|s| s["shutdown"] = true.into());
+        let plan = world.plan();
+        let of_cluster = |op: &Op| matches!(op, Op::MergePatch { kind: Kind::IvoryCluster, .. });
+        let note = plan.writes.iter().position(|w| of_cluster(&w.op)).expect("a note");
+        world.execute(&plan, note + 1).expect("no refusal");
+        world.settle();
+        let cluster = world.cluster();
+        assert_eq!(cluster.str_at(&["status", "startupInstance"]), Some(&*leader));
+        assert_eq!(cluster.str_at(&["status", "startupInstanceSet"]), Some("instance1"));
     }
 
     #[test]
