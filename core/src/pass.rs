@@ -17,7 +17,7 @@ use crate::names::FIELD_MANAGER;
 use crate::object::Object;
 use crate::observed::Observed;
 use crate::plan::{NEVER, Op, Plan, Propagation, Write};
-use crate::read::Read;
+use crate::read::{Read, SILENT_S};
 use crate::reads::NAMED;
 use crate::report::{Outcome, Reason, Report, Step};
 use crate::{labels, ssa};
@@ -33,8 +33,8 @@ pub enum Ensured {
     NotNow,
 }
 
-/// How soon something that could not be read is read again.
-const UNREADABLE: Duration = Duration::from_secs(30);
+/// How soon something that could not be read is read again, and who gave no answer is asked again.
+const UNREADABLE: Duration = Duration::from_secs(SILENT_S.unsigned_abs());
 
 /// One pass in the making.
 pub struct Pass<'a> {
@@ -66,11 +66,13 @@ impl<'a> Pass<'a> {
         Self { observed, context, cluster, memo, status, writes: Vec::new(), report, requeue: None }
     }
 
-    /// The plan that has come together. What could not be read may be readable soon, and no change of any
-    /// object tells when.
+    /// The plan that has come together. What could not be read may be readable soon, what gave no answer may answer,
+    /// and no change of any object tells when.
     pub fn finish(mut self) -> Plan {
         let unreadable = |o: &Outcome| matches!(o, Outcome::Waiting(Reason::Unreadable { .. }));
-        if self.report.lines.iter().any(|(_, o)| unreadable(o)) {
+        if self.report.lines.iter().any(|(_, o)| unreadable(o))
+            || self.observed.answers.values().any(Read::is_unknown)
+        {
             self.look_again(UNREADABLE);
         }
         Plan { writes: self.writes, report: self.report, requeue: self.requeue }
@@ -332,6 +334,14 @@ impl<'a> Pass<'a> {
     pub fn remember(&mut self, step: Step, part: Value) {
         let text = "what was done is remembered".into();
         let op = self.status_op(json!({ "status": part }));
+        self.write(step, Reason::Because { word: "Remember", text }, op);
+    }
+
+    /// The same for what tells more than that the command has run: it must not overwrite what a successor has found
+    /// since. Where somebody wrote the cluster meanwhile, the command is run again.
+    pub fn remember_as_read(&mut self, step: Step, part: Value) {
+        let text = "what was done is remembered".into();
+        let op = self.status_as_read(part);
         self.write(step, Reason::Because { word: "Remember", text }, op);
     }
 

@@ -110,7 +110,7 @@ pub struct Query {
 }
 
 /// After so long, in seconds, something that gave no answer is asked again, if a later answer would have served.
-const SILENT_S: i64 = 30;
+pub const SILENT_S: i64 = 30;
 
 impl Query {
     /// Whether what came of it so many seconds ago still serves. What gives no answer is left alone for a while:

@@ -59,7 +59,7 @@ fn stanza(pass: &mut Pass<'_>, pod: &Object) -> bool {
     };
     let reason = Reason::Because { word: "Stanza", text: "a repository has no stanza yet".into() };
     pass.exec(Step::Backups, reason, pod, command, 60);
-    pass.remember(Step::Backups, json!({ "pgbackrest": { "repos": repos } }));
+    pass.remember_as_read(Step::Backups, json!({ "pgbackrest": { "repos": repos } }));
     pass.look_again(RETRY);
     false
 }
@@ -187,6 +187,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::plan::{Op, Write};
     use crate::test_support::{World, deletes, spec};
 
     #[test]
@@ -222,6 +223,26 @@ mod tests {
             world.condition("PGBackRestReplicaCreate").map(|c| c.0).as_deref(),
             Some("True")
         );
+    }
+
+    #[test]
+    fn a_record_of_the_stanza_that_lands_late_does_not_undo_what_was_found_since() {
+        let mut world = World::new(spec(1));
+        let mut late = None;
+        for _ in 0..20 {
+            let plan = world.plan();
+            let made =
+                |w: &Write| matches!(&w.op, Op::Exec { command: Command::StanzaCreate { .. }, .. });
+            if let Some(index) = plan.writes.iter().position(made) {
+                late = plan.writes.get(index + 1).map(|w| w.op.clone());
+            }
+            world.round();
+        }
+        world.settle();
+        let late = late.expect("a record after the command");
+        assert!(world.write(&late).is_err());
+        let complete = world.condition("PGBackRestReplicaCreate").map(|c| c.0);
+        assert_eq!(complete.as_deref(), Some("True"));
     }
 
     #[test]
