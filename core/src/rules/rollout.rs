@@ -7,7 +7,7 @@ use crate::pass::Pass;
 use crate::plan::{Op, Propagation};
 use crate::report::{Outcome, Reason, Step};
 use crate::rules::members::{Member, Members};
-use crate::rules::{parameters, safety};
+use crate::rules::{parameters, safety, wal_volume};
 
 /// How long a checkpoint before the restart of a lone instance may take: the Pod's own grace period.
 const CHECKPOINT_S: u32 = 30;
@@ -31,6 +31,14 @@ pub fn one(pass: &mut Pass<'_>, members: &Members) {
     }
     if !members.is_leader(next) {
         return renew(pass, next, &pod);
+    }
+    let silent = members.with_workload().find(|m| wal_volume::gave_no_answer(pass, m));
+    if let Some(silent) = silent {
+        let text = format!(
+            "instance {} is renewed when {} has said where its WAL is",
+            next.name, silent.name
+        );
+        return pass.wait(Step::Rollout, "Rollout", text);
     }
     match safety::heir(members, next, |m| m.up_to_date() == Some(true)) {
         Some(candidate) => {

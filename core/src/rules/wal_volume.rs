@@ -5,6 +5,7 @@
 use crate::cluster::Set;
 use crate::pass::Pass;
 use crate::queries::wal_directory;
+use crate::read::Read;
 use crate::report::{Reason, Step};
 use crate::rules::members::Member;
 
@@ -23,6 +24,13 @@ pub fn outgoing(pass: &mut Pass<'_>, set: &Set<'_>, member: &Member) -> Option<S
     None
 }
 
+/// Whether it was asked and did not answer. Its Pod may be about to be renewed once more, and is better renewed before the
+/// leader hands over to it.
+pub fn gave_no_answer(pass: &Pass<'_>, member: &Member) -> bool {
+    let query = member.pod().map(|pod| wal_directory(pod));
+    query.and_then(|q| pass.observed.answers.get(&q)).is_some_and(Read::is_unknown)
+}
+
 /// Whether this very Pod was seen to have its WAL beside the data.
 fn has_left(pass: &Pass<'_>, set: &Set<'_>, member: &Member) -> bool {
     let Some(pod) = member.pod().filter(|_| member.running()) else { return false };
@@ -33,7 +41,11 @@ fn has_left(pass: &Pass<'_>, set: &Set<'_>, member: &Member) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use crate::test_support::{World, claim, spec, taken};
+    use crate::command::Command;
+    use crate::memo::Memos;
+    use crate::observed::Observed;
+    use crate::read::{Query, Read};
+    use crate::test_support::{World, claim, commands, spec, taken};
     use crate::{Kind, names};
 
     #[test]
@@ -61,5 +73,31 @@ mod tests {
             let pod = world.the(Kind::Pod, &names::instance_pod(&instance)).to_value().to_string();
             assert!(!pod.contains("ivory-wal"), "it is unmounted");
         }
+    }
+
+    #[test]
+    fn nobody_hands_over_to_one_that_has_not_said_where_its_wal_is() {
+        let mut with_wal = spec(2);
+        with_wal["instances"][0]["walVolumeClaimSpec"] = claim("1Gi");
+        let mut world = World::new(with_wal);
+        world.settle();
+        world.edit(|s| {
+            s["instances"][0].as_object_mut().expect("a set").remove("walVolumeClaimSpec");
+        });
+        let hands_over = |observed: &Observed, world: &World| {
+            let plan = crate::steps::plan(observed, &world.context(), &mut Memos::default());
+            commands(&plan).iter().any(|(_, c)| matches!(c, Command::Switchover { .. }))
+        };
+        let mut held = 0;
+        for _ in 0..20 {
+            let mut silent = world.observed();
+            let asked = |q: &Query| q.command == Command::WalDirectory;
+            let answers = silent.answers.iter_mut().filter(|(q, _)| asked(q));
+            answers.for_each(|(_, a)| *a = Read::Unknown("a test says so".into()));
+            assert!(!hands_over(&silent, &world));
+            held += usize::from(hands_over(&world.observed(), &world));
+            world.round();
+        }
+        assert!(held > 0, "it is handed over otherwise");
     }
 }

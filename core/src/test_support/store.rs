@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{CLUSTER, Refused, World, ghosts};
+use super::{Refused, World, ghosts};
 use crate::Kind;
 use crate::names::FIELD_MANAGER;
 use crate::object::{Meta, Object};
