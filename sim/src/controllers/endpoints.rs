@@ -14,6 +14,7 @@ use crate::controllers::pods_of_service::{
     HEADLESS, behind, describe, headless, ports, publishes_unready, selector, services_of,
 };
 use crate::controllers::support::pods;
+use crate::time::Span;
 
 const MANAGED_BY: &str = "endpoints.kubernetes.io/managed-by";
 /// Endpoints with this annotation are locks of the control plane.
@@ -51,6 +52,12 @@ impl Controller for EndpointsOfServices {
                 keys.push(Key::beside(endpoints, Kind::Service, name));
             }
         }
+    }
+
+    /// It never decides by what it has replaced itself (`staleEndpointsTracker`): of a change of Endpoints it is not told,
+    /// so nothing would put that right.
+    fn patience(&self) -> Span {
+        Span::s(3600)
     }
 
     fn sync(&self, caches: &Caches, key: &Key, sync: &mut Sync) {

@@ -8,7 +8,8 @@ use ivory_core::object::{Object, OwnerRef};
 use serde_json::{Value, json};
 
 use crate::controllers::framework::{Caches, Sync};
-use crate::controllers::support::workload::revision_hash;
+use crate::controllers::support::selector::selects;
+use crate::controllers::support::workload::{adopt, revision_hash, selector_of};
 
 /// The label that holds the hash.
 const HASH: &str = "controller.kubernetes.io/hash";
@@ -35,7 +36,7 @@ pub(super) struct Revisions<'a> {
 impl<'a> Revisions<'a> {
     /// Finds them, and records the set's template as the newest revision where it isn't.
     pub(super) fn of(set: &'a Object, caches: &'a Caches, sync: &mut Sync) -> Self {
-        let mut existing: Vec<_> = caches.controlled(Kind::ControllerRevision, set).collect();
+        let mut existing = of_set(set, caches, sync);
         existing.sort_by_key(|r| number(r));
         let template = set.at(&["spec", "template"]).unwrap_or(&Value::Null);
         let next = existing.last().map_or(0, |r| number(r)) + 1;
@@ -81,6 +82,28 @@ impl<'a> Revisions<'a> {
         let surplus = dead.len().saturating_sub(usize::try_from(limit).unwrap_or(0));
         dead.into_iter().take(surplus).for_each(|r| sync.delete(r));
     }
+}
+
+/// The revisions of a set: its own, and those that nobody controls and that it selects, which it takes
+/// (`adoptOrphanRevisions`): who deletes a set and lets its Pods be lets its revisions be as well.
+fn of_set<'a>(set: &Object, caches: &'a Caches, sync: &mut Sync) -> Vec<&'a Arc<Object>> {
+    let selector = selector_of(set);
+    let informer = caches.informer(Kind::ControllerRevision);
+    let all = informer.into_iter().flat_map(|i| i.in_namespace(&set.meta.namespace));
+    let mut found = Vec::new();
+    for revision in all {
+        match revision.controller() {
+            Some(by) if by.uid == set.meta.uid => found.push(revision),
+            None if selector.is_some_and(|s| selects(s, &revision.meta.labels)) => {
+                if !set.terminating() && !revision.terminating() {
+                    adopt(set, revision, sync, None);
+                }
+                found.push(revision);
+            }
+            _ => {}
+        }
+    }
+    found
 }
 
 fn number(revision: &Object) -> i64 {

@@ -105,7 +105,8 @@ fn release(owner: &Object, pod: &Object, sync: &mut Sync) {
     sync.update(pod);
 }
 
-fn adopt(owner: &Object, pod: &Object, sync: &mut Sync, finalizer: Option<&str>) {
+/// Becomes the controller of an object that has none, if the owner lives.
+pub fn adopt(owner: &Object, pod: &Object, sync: &mut Sync, finalizer: Option<&str>) {
     let mut pod = pod.clone();
     Arc::make_mut(&mut pod.meta.owners).push(OwnerRef::controller_of(owner));
     if let Some(finalizer) = finalizer {

@@ -96,6 +96,14 @@ fn a_statefulset_makes_and_deletes_pods() {
             &["get StatefulSet s", "fail"],
         ),
         (
+            "a revision that was let go is taken, and not made again",
+            set(
+                &[("s-new, owner: StatefulSet/s=S", "s-new, labels: {app: s}")],
+                &old_pod("s-0", "ready: true"),
+            ),
+            &["get StatefulSet s", "fail"],
+        ),
+        (
             "a stranger keeps its pod",
             set(
                 &[],
