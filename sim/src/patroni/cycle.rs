@@ -208,7 +208,8 @@ impl Member {
                 self.word = Word::Stopped;
             }
             if self.holds_key(now) {
-                return self.release(cx, Released::Bootstrap);
+                // The turn ends (`ha.py` 4.1, `_run_cycle`); the next one releases again if that failed.
+                return self.release(cx, Released::Nothing);
             }
             return self.bootstrap(cx);
         };
@@ -562,7 +563,6 @@ impl Member {
     fn released(&mut self, cx: &mut Cx<'_>, after: Released) {
         match after {
             Released::Nothing => self.finish(cx),
-            Released::Bootstrap => self.bootstrap(cx),
             Released::Exit(code) => {
                 self.touch(cx);
                 self.alarm(cx, durations::EXIT, Alarm::Exit(code));

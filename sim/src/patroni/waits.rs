@@ -102,8 +102,6 @@ pub(super) enum Stage {
 pub(super) enum Released {
     /// The loop goes on as usual next time.
     Nothing,
-    /// An empty node looks for a way to be filled.
-    Bootstrap,
     /// Exit with this status.
     Exit(i32),
 }
