@@ -2,7 +2,7 @@
 
 use super::base::Base;
 use super::cut::Cut;
-use super::ends::comparable;
+use super::ends::{comparable, timeline};
 use super::failure::{Failure, promise_of};
 use super::message::{Message, Sender};
 use crate::promises::Promise;
@@ -149,7 +149,8 @@ impl<'a> Fork<'a> {
             Ok(true) => digests.filter(|_| self.worth_comparing()).and_then(|d| self.rejoined(d)),
             Ok(false) => {
                 let end = self.player.driver.world().map(|w| w.normal()).unwrap_or_default();
-                let failovers = self.player.memory.failovers;
+                let fewer = timeline(&end) < timeline(&self.base.end);
+                let failovers = self.player.memory.failovers || fewer;
                 let [undisturbed, end] =
                     [self.base.end.clone(), end].map(|end| comparable(end, failovers));
                 let wrong = same_end::compare(&undisturbed, &end);

@@ -28,7 +28,7 @@ pub struct Memory {
     /// Whether there may be a failover more than the story tells of, or one less: the timeline may be any, and whoever
     /// leads may.
     pub failovers: bool,
-    /// Until when it was disturbed.
+    /// When the story did something last, or until when it was disturbed: silence before it is none.
     pub disturbed: Time,
     /// How many steps of a disturbed story were passed over.
     pub passed_over: usize,
@@ -73,7 +73,7 @@ pub fn check(scene: &Scene<'_>, memory: &Memory, wanted: &Expectation) -> Result
             Some(_) if *writes => Err(format!("{name} can't write")),
             Some(_) => Err(format!("{name} writes")),
         },
-        Expectation::Quiet(span) => quiet(scene, *span),
+        Expectation::Quiet(span) => quiet(scene, memory, *span),
     }
 }
 
@@ -460,13 +460,18 @@ fn spread(scene: &Scene<'_>, zones: bool, wanted: &[u64]) -> Result<(), String> 
     })
 }
 
-fn quiet(scene: &Scene<'_>, span: Span) -> Result<(), String> {
+/// What was just done has not shown its effects yet.
+fn quiet(scene: &Scene<'_>, memory: &Memory, span: Span) -> Result<(), String> {
     let journal = scene.driver.journal();
     let last = journal.iter().rev().find(|e| is_write(e));
-    let since = last.map_or(Time::START, |e| e.at);
-    let silence = scene.driver.now() - since;
+    let wrote = last.map_or(Time::START, |e| e.at);
+    let silence = scene.driver.now() - wrote.max(memory.disturbed);
+    let what = match wrote >= memory.disturbed {
+        true => "the operator wrote",
+        false => "something was done",
+    };
     match silence >= span {
         true => Ok(()),
-        false => Err(format!("the operator wrote {} ago", span_text(Span::ms(silence.0 / 1000)))),
+        false => Err(format!("{what} {} ago", span_text(Span::ms(silence.0 / 1000)))),
     }
 }

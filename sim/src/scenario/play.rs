@@ -5,7 +5,7 @@ use std::hash::{Hash, Hasher};
 
 use super::act;
 use super::fields::span_text;
-use super::language::{Act, Expectation, Scenario, Step};
+use super::language::{Act, Expectation, Scenario, SqlWhat, Step};
 use super::node::At;
 use super::resolve::Ref;
 use super::run::{Failure, Grace, LATE, LOOK, Player, Wait};
@@ -154,7 +154,11 @@ impl Player {
         let step = self.list(story, depth).get(self.cursor.frames[depth].next);
         let may = match step.map(|s| &s.act) {
             Some(Act::Wait { all, .. }) => self.memory.failovers || all.iter().any(passes),
-            Some(Act::Expect { .. }) => self.memory.failovers,
+            // What a story expects of a moment that went by otherwise.
+            Some(Act::Expect { .. }) => self.memory.failovers || self.memory.passed_over > 0,
+            Some(Act::Sql(ask)) => {
+                self.memory.failovers && matches!(ask.what, SqlWhat::ReadOnly(_))
+            }
             _ => false,
         };
         if !may || !self.driver.findings().is_empty() {

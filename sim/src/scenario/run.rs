@@ -218,6 +218,7 @@ impl Player {
         refused: Option<&str>,
     ) -> Result<(), String> {
         let mut refusals = Vec::new();
+        self.memory.disturbed = self.memory.disturbed.max(self.driver.now());
         match deed {
             Deed::Requests(requests) => {
                 for request in requests {

@@ -100,7 +100,12 @@ fn what_is_not_true_fails_the_story_with_what_was_seen() {
         ("  - expect: {condition: {type: Ready}}\n", 4, "hippo has no condition Ready"),
         ("  - expect: {event: {reason: X}}\n", 4, "no Event was written"),
         ("  - expect: {client: {writes: true}}\n", 4, "no client is called app"),
-        ("  - expect: {quiet: 1s}\n", 4, "wrote"),
+        ("  - expect: {quiet: 1s}\n", 4, "the operator wrote"),
+        (
+            "  - advance: 2m\n  - fault: {kill_pod: primary}\n  - expect: {quiet: 1m}\n",
+            6,
+            "something was done",
+        ),
         (
             "  - wait: {primary: one}\n  - expect: {pods: {ready: 2}}\n",
             5,

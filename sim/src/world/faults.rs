@@ -108,6 +108,14 @@ impl Faults {
         self.rules.is_empty()
     }
 
+    /// The names of the rules that hold at a time.
+    pub fn lasting(&self, now: Time) -> impl Iterator<Item = &str> {
+        let holds = move |r: &&Rule| {
+            r.from <= now && r.until.is_none_or(|until| now < until) && r.left != Some(0)
+        };
+        self.rules.iter().filter(holds).map(|r| &*r.name)
+    }
+
     /// What happens to a message at a point.
     pub fn cut(&mut self, now: Time, point: Point, sender: &str, message: &Envelope) -> Cut {
         let Some(index) = self.rules.iter().position(|r| {

@@ -89,7 +89,7 @@ impl Digests {
 }
 
 impl World {
-    /// The fingerprint: equal for worlds that have the same objects, disks and actors' states.
+    /// The fingerprint: equal for worlds that have the same objects, disks, actors' states and faults that last.
     #[must_use]
     pub fn fingerprint(&self) -> u64 {
         self.fingerprint_with(&mut Digests::default())
@@ -114,6 +114,12 @@ impl World {
                 volume.fingerprint(&mut hash);
                 sum = sum.wrapping_add(hash.finish());
             }
+        }
+        if self.net.troubled() {
+            sum = sum.wrapping_add(ivory_core::hash::digest(&self.net));
+        }
+        for name in self.faults.lasting(self.now) {
+            sum = sum.wrapping_add(ivory_core::hash::digest(&name));
         }
         for (_, kube, actor) in self.actors() {
             sum = sum.wrapping_add(part(kube, actor));
@@ -299,7 +305,11 @@ fn walk_member(key: &str, value: &Value, meets: &mut impl Meets) {
 
 fn walk_items<'a>(items: impl Iterator<Item = &'a Value>, meets: &mut impl Meets) {
     for (index, value) in items.enumerate() {
-        meets.enter(&index.to_string());
+        // A condition is known by its type.
+        match value.get("type").and_then(Value::as_str) {
+            Some(kind) if value.get("status").is_some() => meets.enter(kind),
+            _ => meets.enter(&index.to_string()),
+        }
         walk_value(value, meets);
         meets.leave();
     }
@@ -337,13 +347,24 @@ fn volatile(key: &str) -> bool {
     VOLATILE.contains(&key)
 }
 
-/// A text without UIDs, addresses and drawn endings of names.
+/// A text without UIDs, addresses, moments and drawn endings of names.
 #[must_use]
 pub fn normal(text: &str) -> std::borrow::Cow<'_, str> {
     if !text.bytes().any(|b| matches!(b, b'-' | b'.')) {
         return text.into();
     }
-    tokens::replace(text, token).into()
+    // Of what bears names nothing has a capital Z.
+    if !text.contains('Z') {
+        return tokens::replace(text, token).into();
+    }
+    let word = |word: &str| {
+        let bare = word.trim_end_matches([',', '.', ';', ':']);
+        match is_time(bare) {
+            true => format!("<time>{}", &word[bare.len()..]),
+            false => tokens::replace(word, token),
+        }
+    };
+    text.split(' ').map(word).collect::<Vec<_>>().join(" ").into()
 }
 
 fn token(token: &str, shown: &mut String) {
@@ -384,6 +405,10 @@ mod tests {
             ("on 10.1.2.3: 0a1b2c3d-0000-4000-8000-0123456789ab", "on <address>: <uid>"),
             ("hippo-replicas and hippo-cluster-cert", "hippo-replicas and hippo-cluster-cert"),
             ("zj5s", "zj5s"),
+            (
+                "WAL waits since 2026-01-01T00:01:24Z, about 1 GiB",
+                "WAL waits since <time>, about 1 GiB",
+            ),
             ("18.1 – größer", "18.1 – größer"),
         ] {
             assert_eq!(normal(text), wanted);

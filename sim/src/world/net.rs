@@ -17,7 +17,7 @@ pub const OUTSIDE: &str = "outside";
 type Pair = (KubeId, Arc<str>, Arc<str>);
 
 /// Pairs of places between which nothing passes, in either direction.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub(super) struct Net {
     cut: Arc<BTreeSet<Pair>>,
     /// Where no name can be resolved.

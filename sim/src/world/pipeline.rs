@@ -190,14 +190,19 @@ impl World {
     }
 
     pub(super) fn arrive(&mut self, envelope: Envelope) {
-        match self.cut(Point::Arrived, &envelope) {
-            Cut::Pass | Cut::Double => {}
+        let mut cut = self.cut(Point::Arrived, &envelope);
+        if matches!(cut, Cut::Crash) {
+            // Its sender's death is nothing to whatever else stands in the message's way.
+            self.kill(envelope.from, 137);
+            cut = self.cut(Point::Arrived, &envelope);
+        }
+        match cut {
+            Cut::Pass | Cut::Double | Cut::Crash => {}
             Cut::Delay(span) => {
                 return self.queue.push(self.now + span, Event::Arrive(Box::new(envelope)));
             }
             Cut::Lose => return self.lose_by_the_way(&envelope),
             Cut::Refuse(status) => return self.refuse(&envelope, *status),
-            Cut::Crash => self.kill(envelope.from, 137),
             Cut::Orphan(span) => {
                 self.kill(envelope.from, 137);
                 return self.queue.push(self.now + span, Event::Arrive(Box::new(envelope)));
