@@ -16,9 +16,9 @@ const TURNS: usize = 2;
 const DEBOUNCE: Duration = Duration::from_millis(20);
 /// How long after a failed pass the next one begins; doubled with every failure in a row.
 const BACKOFF: Duration = Duration::from_millis(500);
-/// The longest such pause: after a minute in which an API server answered nothing but errors, a cluster is looked after within
-/// another.
-const BACKOFF_MAX: Duration = Duration::from_secs(60);
+/// The longest such pause: after an API server has answered nothing but errors, a cluster is looked after within half a minute,
+/// and its conditions are true again within one.
+const BACKOFF_MAX: Duration = Duration::from_secs(30);
 /// The pause after a conflict: caches need a moment, no more. It is doubled with every conflict in a row …
 const SOON: Duration = Duration::from_millis(50);
 /// … up to this. Somebody else got on, so that this is no trouble that would need to be left alone: with longer
@@ -226,7 +226,7 @@ mod tests {
             queue.ended(&a, now, End::Failed, 0.0);
             pauses.push((queue.next().unwrap() - now).as_secs());
         }
-        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60, 60, 60, 60, 60]);
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 30, 30, 30, 30, 30, 30, 30]);
         // Whoever gets on is not held up by what is over.
         now = queue.next().unwrap();
         queue.take(now);

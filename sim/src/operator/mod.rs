@@ -26,9 +26,9 @@ use run::Run;
 
 /// How long after a failed pass the next one begins; doubled with every failure in a row.
 const BACKOFF: Span = Span::ms(500);
-/// The longest such pause: after a minute in which an API server answered nothing but errors, a cluster is looked after within
-/// another.
-const BACKOFF_MAX: Span = Span::s(60);
+/// The longest such pause: after an API server has answered nothing but errors, a cluster is looked after within half a minute,
+/// and its conditions are true again within one.
+const BACKOFF_MAX: Span = Span::s(30);
 /// How soon after a change a pass begins, so that changes that come together are seen together.
 const DEBOUNCE: Span = Span::ms(20);
 
