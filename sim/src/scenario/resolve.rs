@@ -185,10 +185,33 @@ impl Scene<'_> {
             Target::Named(kind, name) => vec![named(*kind, name.clone())],
             Target::Of(kind, member) => self
                 .members(member)
+                .into_iter()
+                .chain(self.claimed(*kind, member))
+                .collect::<Vec<_>>()
                 .iter()
                 .filter_map(|i| Some(named(*kind, self.name_of(*kind, member, i)?)))
                 .collect(),
         }
+    }
+
+    /// Instances of which only the claims are left, where those of every instance are meant.
+    fn claimed(&self, kind: Kind, member: &Member) -> Vec<Instance> {
+        let all = member.who == Who::Instance && member.pick == Pick::Every;
+        if !all || kind != Kind::PersistentVolumeClaim {
+            return Vec::new();
+        }
+        let there: BTreeSet<String> = self.instances().into_iter().map(|i| i.name).collect();
+        let mut left: BTreeMap<String, Instance> = BTreeMap::new();
+        for claim in self.owned(kind) {
+            let (name, set) = (claim.label(labels::INSTANCE), claim.label(labels::INSTANCE_SET));
+            let (Some(name), Some(set)) = (name, set) else { continue };
+            if !there.contains(name) && member.set.as_ref().is_none_or(|wanted| wanted == set) {
+                let born = self.aliases.born(self.kube, name).unwrap_or(0);
+                let (name, set) = (name.to_owned(), set.to_owned());
+                left.insert(name.clone(), Instance { name, set, born, pod: None });
+            }
+        }
+        left.into_values().collect()
     }
 
     fn name_of(&self, kind: Kind, member: &Member, instance: &Instance) -> Option<String> {
