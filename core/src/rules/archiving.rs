@@ -76,6 +76,9 @@ pub fn tell(pass: &mut Pass<'_>, members: &Members) {
         return pass.look_again(Duration::from_secs(TROUBLED_S.into()));
     };
     if state.stuck_s() < PATIENCE_S {
+        if failed_before(pass.cluster, &state) {
+            return;
+        }
         let text = "finished WAL reaches every repository";
         return condition(pass, TYPE, Some(true), "Archiving", text);
     }
@@ -93,6 +96,16 @@ pub fn tell(pass: &mut Pass<'_>, members: &Members) {
         members.writable().map(|m| m.name.clone()).unwrap_or_default(),
     );
     condition(pass, TYPE, Some(false), reason, &text);
+}
+
+/// Whether what was said to fail has not been seen to work since: WAL waits still, and none was archived. A new leader has
+/// had no time yet to wait for long.
+fn failed_before(cluster: &Cluster, state: &ArchiveState) -> bool {
+    let told = cluster.status.condition(TYPE).filter(|c| c.status == "False");
+    told.is_some_and(|told| {
+        let since_s = told.last_transition_time.0.as_second();
+        state.waits_since_s.is_some() && state.archived_s.is_none_or(|at_s| at_s <= since_s)
+    })
 }
 
 /// A size of which only doublings show, so that what grows is not told anew with every segment.
@@ -167,6 +180,23 @@ mod tests {
         let mut all = told(&world);
         all.sort();
         assert_eq!(all, ["Normal Archiving", "Warning ArchivingFails"]);
+    }
+
+    #[test]
+    fn a_new_leader_has_to_archive_before_what_failed_is_said_to_work() {
+        let mut world = world(900, 1000, "fails");
+        for (waits_s, archived_s, expected) in [
+            (5, 0, "False ArchivingFails"),
+            (5, 2000, "False ArchivingFails"),
+            (5, 1, "True Archiving"),
+        ] {
+            world.now += SignedDuration::from_secs(i64::from(TROUBLED_S));
+            let now_s = world.now.as_second();
+            let archived_s = if archived_s == 0 { 0 } else { now_s - archived_s };
+            world.archive = (now_s - waits_s, archived_s, "fails");
+            world.settle();
+            assert_eq!(word(&world).as_deref(), Some(expected), "{waits_s} {archived_s}");
+        }
     }
 
     #[test]
