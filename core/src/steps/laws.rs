@@ -196,7 +196,8 @@ proptest! {
     }
 }
 
-/// Key by key, of a cluster that needs nothing and of one that needs much.
+/// Key by key and question by question, of a cluster that needs nothing, of one that needs much, and of a standby whose
+/// promotion is held up.
 #[test]
 fn no_single_read_that_fails_makes_a_plan_do_more() {
     let quiet = World::settled(3);
@@ -206,8 +207,24 @@ fn no_single_read_that_fails_makes_a_plan_do_more() {
         s["users"] = json!([{"name": "zebra"}]);
         s["metadata"]["labels"] = json!({"a": "b"});
     });
-    for mut world in [quiet, busy] {
-        let known = acts(&again(&world.observed(), &world));
+    let mut standby = spec(2);
+    standby["standby"] = json!({"enabled": true, "host": "elsewhere"});
+    let mut held = World::new(standby);
+    held.settle();
+    held.source = "writable streaming";
+    held.edit(|s| s["standby"] = Value::Null);
+    let mut asked = 0;
+    for mut world in [quiet, busy, held] {
+        let all = world.observed();
+        let known = acts(&again(&all, &world));
+        for query in all.answers.keys() {
+            let mut less = all.clone();
+            less.answers.insert(query.clone(), Read::Unknown("a test says so".into()));
+            let acts = acts(&again(&less, &world)).into_iter();
+            let more: Vec<_> = acts.filter(|a| !known.contains(a)).collect();
+            assert_eq!(more, [""; 0], "{query:?}");
+            asked += 1;
+        }
         for key in reads(&world.cluster()) {
             world.unknown = BTreeSet::from([key.clone()]);
             let acts = acts(&again(&world.observed(), &world)).into_iter();
@@ -215,4 +232,5 @@ fn no_single_read_that_fails_makes_a_plan_do_more() {
             assert_eq!(more, [""; 0], "{key:?}");
         }
     }
+    assert!(asked >= 3, "{asked}");
 }
