@@ -93,15 +93,18 @@ impl BackrestServer {
         }
     }
 
-    fn answer(&mut self, cx: &mut Cx<'_>, asker: Ticket, request: BackrestRequest) {
+    /// Whether it was done at once.
+    fn answer(&mut self, cx: &mut Cx<'_>, asker: Ticket, request: BackrestRequest) -> bool {
         let today = cx.now().timestamp();
         if self.certificate.as_ref().is_some_and(|c| !c.holds(today)) {
             let text = "ERROR: [095]: unable to verify certificate presented by the repository host: [10] \
                         certificate has expired";
-            return cx.reply(asker, Reply::Backrest(BackrestReply::Failed(text.into())));
+            cx.reply(asker, Reply::Backrest(BackrestReply::Failed(text.into())));
+            return false;
         }
         if let BackrestRequest::Backup { repo, kind, config_hash, fast } = request {
-            return self.backup(cx, asker, repo, kind, &config_hash, fast);
+            self.backup(cx, asker, repo, kind, &config_hash, fast);
+            return false;
         }
         let now = cx.now();
         let volume = repo_of(&request).and_then(|r| self.start.volumes.get(&r)).cloned();
@@ -109,7 +112,9 @@ impl BackrestServer {
             Some(volume) => handle(volume, now, &request),
             None => BackrestReply::Failed("ERROR: [073]: repository path is not there".into()),
         };
+        let done = matches!(reply, BackrestReply::Done);
         cx.reply(asker, Reply::Backrest(reply));
+        done
     }
 
     fn backup(
@@ -192,10 +197,11 @@ impl BackrestServer {
                 };
                 let (asker, kind, repo) = (making.asker, making.kind, making.repo);
                 self.making = None;
-                cx.note(Milestone::Backup {
-                    text: format!("repo{repo}: a backup is complete ({kind:?})"),
-                });
-                self.answer(cx, asker, request);
+                if self.answer(cx, asker, request) {
+                    cx.note(Milestone::Backup {
+                        text: format!("repo{repo}: a backup is complete ({kind:?})"),
+                    });
+                }
             }
             Some(data) if !making.found => {
                 making.found = true;
@@ -231,7 +237,9 @@ impl Actor for BackrestServer {
 
     fn on(&mut self, cx: &mut Cx<'_>, input: Input) {
         match input {
-            Input::Call(ticket, Call::Backrest(request)) => self.answer(cx, ticket, request),
+            Input::Call(ticket, Call::Backrest(request)) => {
+                self.answer(cx, ticket, request);
+            }
             Input::Reply(ticket, reply) => self.heard(cx, ticket, reply),
             Input::Timer(COPIED) => self.copied(cx),
             Input::Mounts(mounts) => {
