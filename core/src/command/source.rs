@@ -24,8 +24,8 @@ if [[ "$own" == 1 ]]; then printf ' streaming\n'; else printf ' not-streaming\n'
 /// The server that a standby cluster follows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SourceState {
-    /// It answers, and is not in recovery.
-    pub writable: bool,
+    /// Whether it accepts writes, or is in recovery; none when it does not answer.
+    pub writable: Option<bool>,
     /// The standby cluster's leader receives WAL.
     pub streaming: bool,
 }
@@ -36,8 +36,9 @@ impl SourceState {
     pub fn read(output: &Output) -> Option<Self> {
         let (source, own) = output.stdout.trim().split_once(' ')?;
         let writable = match source {
-            "writable" => true,
-            "recovery" | "unknown" => false,
+            "writable" => Some(true),
+            "recovery" => Some(false),
+            "unknown" => None,
             _ => return None,
         };
         Some(Self { writable, streaming: own == "streaming" })

@@ -1,8 +1,9 @@
 //! Promotion of a standby cluster: `spec.standby` is switched off while Patroni still follows another cluster.
 //!
 //! While the source is known to accept writes and this cluster still receives them, a promotion would make two
-//! primaries of one database; it waits, and says what to do. A source that does not answer never holds it up: it may be
-//! what was lost. That the question did not get through says nothing of the source; the promotion goes the same way and
+//! primaries of one database; it waits, and says what to do. A source that does not answer, and from which nothing arrives
+//! any more, never holds it up: it may be what was lost. One that only does not answer lives; what receives its WAL notices
+//! within a minute when it is gone (`wal_receiver_timeout`). That the question did not get through says nothing of the source; the promotion goes the same way and
 //! would not either. Where nobody leads who could be asked, a promotion that was held up stays so.
 
 use std::time::Duration;
@@ -19,8 +20,10 @@ use crate::read::Query;
 use crate::report::Step;
 use crate::rules::members::Members;
 
-/// The word of the condition and of the report.
+/// The condition, and the word of the report when the source accepts writes.
 pub const BLOCKED: &str = "PromotionBlocked";
+/// The word of the report when the source does not answer, and WAL arrives from it.
+const STREAMS: &str = "SourceStreams";
 /// The word of the report while the question does not get through.
 pub const UNASKED: &str = "SourceNotAsked";
 /// How soon the source is looked at again.
@@ -49,19 +52,33 @@ pub fn held(pass: &mut Pass<'_>, members: &Members, live: &str) -> bool {
         pass.look_again(LOOK);
         return true;
     };
-    let state = SourceState::read(&answer.output);
-    if state != Some(SourceState { writable: true, streaming: true }) {
-        return false;
-    }
+    let (word, what) = match SourceState::read(&answer.output) {
+        Some(SourceState { writable: Some(true), streaming: true }) => {
+            (BLOCKED, "still accepts writes, and this cluster still receives them")
+        }
+        Some(SourceState { writable: None, streaming: true }) => {
+            (STREAMS, "does not say whether it accepts writes, and still sends WAL to this cluster")
+        }
+        _ => return false,
+    };
     let text = format!(
-        "the source at {host}:{port} still accepts writes, and this cluster still receives them: shut the source \
-         down, or annotate this cluster with {}={}",
+        "the source at {host}:{port} {what}: shut the source down, or annotate this cluster with {}={}",
         labels::PROMOTE_DESPITE,
         system.unwrap_or_default()
     );
-    pass.block(Step::Patroni, BLOCKED, text);
+    pass.block(Step::Patroni, word, text);
     pass.look_again(LOOK);
     true
+}
+
+/// The reason of the condition for what the report says, if that holds a promotion up.
+#[must_use]
+pub fn reason(word: &str) -> Option<&'static str> {
+    match word {
+        BLOCKED => Some("SourceWritable"),
+        STREAMS => Some(STREAMS),
+        _ => None,
+    }
 }
 
 /// Whether the status says that it is held up.
@@ -127,12 +144,12 @@ mod tests {
     }
 
     #[test]
-    fn it_waits_only_for_a_source_that_is_known_to_be_alive_and_connected() {
+    fn it_waits_only_for_a_source_that_lives_and_is_connected() {
         for (state, held) in [
             ("writable streaming", true),
             ("writable not-streaming", false),
             ("recovery streaming", false),
-            ("unknown streaming", false),
+            ("unknown streaming", true),
             ("unknown not-streaming", false),
             ("", false),
         ] {

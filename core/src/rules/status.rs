@@ -208,14 +208,14 @@ fn stuck(members: &Members) -> Vec<String> {
 /// There only while a promotion waits.
 fn promotion(pass: &mut Pass<'_>) {
     let blocked = pass.report().lines.iter().find_map(|(_, outcome)| match outcome {
-        Outcome::Blocked(r) if r.word() == super::promotion::BLOCKED => Some(r.to_string()),
+        Outcome::Blocked(r) => Some((super::promotion::reason(r.word())?, r.to_string())),
         _ => None,
     });
     let unasked = pass.report().lines.iter().any(|(_, outcome)| {
         matches!(outcome, Outcome::Waiting(r) if r.word() == super::promotion::UNASKED)
     });
     match blocked {
-        Some(text) => condition(pass, kinds::PROMOTION, Some(true), "SourceWritable", &text),
+        Some((reason, text)) => condition(pass, kinds::PROMOTION, Some(true), reason, &text),
         // What is not known leaves it as it is.
         None if unasked => {}
         None => remove(pass, kinds::PROMOTION),

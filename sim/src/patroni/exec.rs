@@ -150,8 +150,14 @@ impl Member {
                 let call = Call::Stream(StreamRequest::Identify);
                 self.ask(cx, to, call, Span::s(5), Side::Talk(asker, Talk::Source));
             }
-            None => cx.reply(asker, Reply::Exec(printed("unknown not-streaming\n"))),
+            None => self.tell_source(cx, asker, "unknown"),
         }
+    }
+
+    /// What is known of the source, and whether WAL arrives from there.
+    pub(super) fn tell_source(&self, cx: &mut Cx<'_>, asker: Ticket, source: &str) {
+        let own = if self.receiver.streaming() { "streaming" } else { "not-streaming" };
+        cx.reply(asker, Reply::Exec(printed(format!("{source} {own}\n"))));
     }
 
     /// psql goes on by itself; what it does to the data is done at its beginning.

@@ -228,8 +228,7 @@ impl Member {
                     Ok(Reply::Stream(StreamReply::Identity(_))) => "writable",
                     _ => "unknown",
                 };
-                let own = if self.receiver.streaming() { "streaming" } else { "not-streaming" };
-                cx.reply(asker, Reply::Exec(printed(format!("{source} {own}\n"))));
+                self.tell_source(cx, asker, source);
             }
             Talk::Stanza => self.stanza_reply(cx, asker, reply),
             Talk::Wal(search) => self.wal_found(cx, asker, search, reply),
