@@ -7,9 +7,11 @@ use serde_json::{Map, Value};
 use crate::Kind;
 use crate::api::IvoryClusterStatus;
 use crate::api::status::{InstanceSetStatus, PatroniStatus};
+use crate::names;
 use crate::pass::Pass;
 use crate::patroni::status::{Role, Status};
 use crate::plan::Write;
+use crate::read::Read;
 use crate::report::{Outcome, Reason, Step};
 use crate::rules::members::{Member, Members};
 
@@ -115,6 +117,14 @@ fn ready(pass: &mut Pass<'_>, members: &Members) {
         _ if pass.cluster.spec.shutdown && !refused => {
             (false, "Shutdown", "spec.shutdown is true: the database is stopped".to_owned())
         }
+        Some(leader)
+            if leader.ready()
+                && let Some(name) = unreachable(pass) =>
+        {
+            let leads = &leader.name;
+            let text = format!("instance {leads} accepts writes, but Service {name} is missing");
+            (false, "NoService", text)
+        }
         Some(leader) if leader.ready() && users_are_set(pass) => {
             (true, "Writable", format!("instance {} accepts writes", leader.name))
         }
@@ -141,6 +151,17 @@ fn ready(pass: &mut Pass<'_>, members: &Members) {
         },
     };
     condition(pass, kinds::READY, Some(status), reason, &text);
+}
+
+/// A Service through which nobody reaches the leader, because it is gone and the operator may not write. A mere stranger's
+/// deletion is made good in the same pass, and not told.
+fn unreachable(pass: &Pass<'_>) -> Option<String> {
+    if pass.context.refused.is_empty() && pass.context.denied.is_empty() {
+        return None;
+    }
+    let cluster = &pass.cluster.name;
+    let mut all = [names::primary_service(cluster), names::scope(cluster)].into_iter();
+    all.find(|name| pass.observed.find(Kind::Service, name) == Read::Absent)
 }
 
 /// Users count as set once they were; a later change of one takes nothing from the others.
@@ -411,6 +432,24 @@ mod tests {
 
     use crate::plan::Op;
     use crate::test_support::{CLUSTER, World, spec, text};
+
+    #[test]
+    fn nobody_is_ready_whom_nobody_reaches() {
+        let mut world = World::settled(1);
+        world.remove(Kind::Service, "hippo-ha");
+        world.round();
+        assert_eq!(world.condition("Ready"), Some(("True".into(), "Writable".into())));
+        world.settle();
+        world.refusing.insert("Service hippo-ha".into(), (422, "a label is invalid"));
+        world.remove(Kind::Service, "hippo-ha");
+        (0..3).for_each(|_| {
+            world.round();
+        });
+        assert_eq!(world.condition("Ready"), Some(("False".into(), "NoService".into())));
+        world.refusing.clear();
+        world.settle();
+        assert_eq!(world.condition("Ready"), Some(("True".into(), "Writable".into())));
+    }
 
     #[test]
     fn conditions_say_what_is_and_since_when() {
