@@ -105,9 +105,12 @@ pub fn hold(pass: &Pass<'_>, members: &Members) -> Option<String> {
     let wanted = wanted(pass.cluster);
     let query = question(pass.observed, pass.cluster, members, &wanted)?;
     let Some(state) = answer(pass, &query) else {
-        // Not answered yet: what was wrong is taken to be wrong still.
-        let told = pass.cluster.status.condition(TYPE)?;
-        return (told.reason == REFUSED).then(|| told.message.clone());
+        // Not answered yet: what was wrong is taken to be wrong still, and what is new to be so for a while.
+        let told = pass.cluster.status.condition(TYPE);
+        return match told.filter(|c| c.reason == REFUSED) {
+            Some(refused) => Some(refused.message.clone()),
+            None => (is_stale(pass) && !checked_long(pass)).then(|| EARLY.to_owned()),
+        };
     };
     let doubt = judge(&wanted, &state)?;
     match doubt.reason {
@@ -161,15 +164,25 @@ fn judge(wanted: &BTreeMap<String, Value>, state: &ParameterState) -> Option<Dou
 /// begins anew.
 fn is_old(pass: &Pass<'_>, doubt: &Doubt) -> bool {
     let told = pass.cluster.status.condition(TYPE);
+    told.is_some_and(|c| c.status == "False" && c.message == doubt.text) || checked_long(pass)
+}
+
+/// Whether it has been said for long that nothing is known yet.
+fn checked_long(pass: &Pass<'_>) -> bool {
+    let told = pass.cluster.status.condition(TYPE).filter(|c| c.status == "Unknown");
     let age_s = |since: Timestamp| pass.context.now.as_second() - since.as_second();
-    told.is_some_and(|c| match &*c.status {
-        "False" => c.message == doubt.text,
-        "Unknown" => age_s(c.last_transition_time.0) >= PATIENCE_S,
-        _ => false,
+    told.is_some_and(|c| age_s(c.last_transition_time.0) >= PATIENCE_S)
+}
+
+/// Whether what is said is not of this spec.
+fn is_stale(pass: &Pass<'_>) -> bool {
+    let told = pass.cluster.status.condition(TYPE);
+    told.is_none_or(|c| {
+        c.status == "Unknown" || c.observed_generation != Some(pass.cluster.object.meta.generation)
     })
 }
 
-/// Writes the condition. What is not known leaves it as it is.
+/// Writes the condition. What is not known leaves it as it is, where it is of this spec.
 pub fn tell(pass: &mut Pass<'_>, members: &Members) {
     let wanted = wanted(pass.cluster);
     if wanted.is_empty() {
@@ -178,6 +191,9 @@ pub fn tell(pass: &mut Pass<'_>, members: &Members) {
     let Some(query) = question(pass.observed, pass.cluster, members, &wanted) else { return };
     pass.look_again(Duration::from_secs(query.max_age_s.into()));
     let Some(state) = answer(pass, &query) else {
+        if is_stale(pass) && !pass.cluster.status.says_no(TYPE) {
+            condition(pass, TYPE, None, CHECKING, EARLY);
+        }
         return pass.look_again(Duration::from_secs(AGES_S[1].into()));
     };
     match judge(&wanted, &state) {
@@ -263,6 +279,34 @@ mod tests {
             world.settle();
             assert_eq!(word(&world).map(|w| w.0).as_deref(), Some("True"), "{name}");
         }
+    }
+
+    #[test]
+    fn nobody_who_works_is_restarted_into_what_nobody_was_asked_about_for_a_while() {
+        let mut world = with(json!({"work_mem": "8MB"}));
+        world.settle();
+        world.edit(|s| {
+            s["patroni"]["dynamicConfiguration"]["postgresql"]["parameters"][LIBRARIES] =
+                "nosuch".into();
+            s["metadata"]["annotations"]["restarted"] = "now".into();
+        });
+        let silent = |world: &World| {
+            let mut observed = world.observed();
+            let asked = |q: &Query| matches!(q.command, Command::ParameterState { .. });
+            let answers = observed.answers.iter_mut().filter(|(q, _)| asked(q));
+            answers.for_each(|(_, a)| *a = Read::Unknown("a test says so".into()));
+            crate::steps::plan(&observed, &world.context(), &mut Memos::default())
+        };
+        let mut gone = Vec::new();
+        for _ in 0..8 {
+            let plan = silent(&world);
+            gone.push(deletes(&plan).len());
+            let _ = world.execute(&plan, usize::MAX);
+            crate::test_support::act(&mut world);
+            world.now += SignedDuration::from_secs(10);
+        }
+        assert_eq!(gone[..3], [0; 3], "{gone:?}");
+        assert!(gone[3..].iter().sum::<usize>() > 0, "not for ever: {gone:?}");
     }
 
     #[test]
