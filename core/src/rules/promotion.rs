@@ -4,7 +4,8 @@
 //! primaries of one database; it waits, and says what to do. A source that does not answer, and from which nothing arrives
 //! any more, never holds it up: it may be what was lost. One that only does not answer lives; what receives its WAL notices
 //! within a minute when it is gone (`wal_receiver_timeout`). That the question did not get through says nothing of the source; the promotion goes the same way and
-//! would not either. Where nobody leads who could be asked, a promotion that was held up stays so.
+//! would not either. Where nobody leads who could be asked, a promotion that was held up stays so, and it does where a writable
+//! source is not followed for a moment.
 
 use std::time::Duration;
 
@@ -55,6 +56,10 @@ pub fn held(pass: &mut Pass<'_>, members: &Members, live: &str) -> bool {
     let (word, what) = match SourceState::read(&answer.output) {
         Some(SourceState { writable: Some(true), streaming: true }) => {
             (BLOCKED, "still accepts writes, and this cluster still receives them")
+        }
+        // Who has just begun to lead streams in a moment.
+        Some(SourceState { writable: Some(true), .. }) if was_held(pass) => {
+            (BLOCKED, "still accepts writes")
         }
         Some(SourceState { writable: None, streaming: true }) => {
             (STREAMS, "does not say whether it accepts writes, and still sends WAL to this cluster")
@@ -191,6 +196,24 @@ mod tests {
         assert!(!replaces(&world.observed(), &world));
         world.settle();
         assert_eq!(world.condition("PromotionBlocked").map(|c| c.0), Some("True".into()));
+    }
+
+    #[test]
+    fn a_promotion_that_was_held_up_stays_so_until_the_source_accepts_no_writes() {
+        for (state, held) in [
+            ("writable not-streaming", true),
+            ("recovery streaming", false),
+            ("unknown not-streaming", false),
+        ] {
+            let mut world = standby();
+            world.source = "writable streaming";
+            world.edit(|s| s["standby"] = json!(null));
+            (0..3).for_each(|_| {
+                world.round();
+            });
+            world.source = state;
+            assert_eq!(promotes(&mut world), !held, "{state}");
+        }
     }
 
     #[test]
