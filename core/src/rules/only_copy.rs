@@ -1,7 +1,7 @@
 //! Whose data may be the only copy. While nobody leads, an instance that is no longer wanted may have what nobody else has:
 //! its set was replaced, and its StatefulSet or its Pod is gone before another could copy from it. A new instance would
 //! wait for a leader for ever, or make itself from a backup and lead without what was never archived. So the unwanted
-//! one returns and leads first; who never had data starts when somebody leads, also where those that have it are wanted.
+//! one returns and leads first; who never had data starts when somebody leads.
 //!
 //! It takes nothing away: when somebody leads, [`scale_down`](super::scale_down) and [`leftovers`](super::leftovers) do.
 
@@ -17,7 +17,7 @@ use crate::rules::members::{Member, Members};
 pub struct OnlyCopy {
     /// Names of those that have a data volume, in name order. None while somebody leads.
     pub holders: Vec<String>,
-    /// When the oldest volume was made that may have it, be its instance wanted or not. None while somebody leads.
+    /// When the oldest of their volumes was made.
     since: Option<Timestamp>,
 }
 
@@ -28,7 +28,7 @@ pub fn holders(
     wanted: &[(String, Vec<String>)],
 ) -> OnlyCopy {
     let mut found = OnlyCopy::default();
-    if !members.bootstrapped() || members.leader().is_some_and(|l| l.leads() && l.running()) {
+    if !members.bootstrapped() || members.leader().is_some() {
         return found;
     }
     let has_data = |m: &&Member| m.data_claim.is_some() && !m.condemned();
@@ -37,12 +37,10 @@ pub fn holders(
     let last = members.lease.as_deref().and_then(names::workload_of);
     let last = last.and_then(|name| members.all.get(name)).filter(has_data);
     let candidates = members.all.values().filter(|m| last.is_none_or(|l| l.name == m.name));
-    for member in candidates.filter(has_data) {
+    for member in candidates.filter(|m| has_data(m) && !is_wanted(m)) {
         let since = member.data_claim.as_ref().and_then(|c| c.meta.created_at);
-        found.since = if found.since.is_none() { since } else { found.since.min(since) };
-        if !is_wanted(member) && members.leader().is_none() {
-            found.holders.push(member.name.clone());
-        }
+        found.since = if found.holders.is_empty() { since } else { found.since.min(since) };
+        found.holders.push(member.name.clone());
     }
     if !found.holders.is_empty() {
         let names = found.holders.join(", ");
@@ -60,7 +58,7 @@ impl OnlyCopy {
     /// those that may have the data.
     #[must_use]
     pub fn holds_back(&self, member: Option<&Member>) -> bool {
-        if self.since.is_none() || member.is_some_and(Member::asked_to_run) {
+        if self.holders.is_empty() || member.is_some_and(Member::asked_to_run) {
             return false;
         }
         let since = member.and_then(|m| m.data_claim.as_ref()).map(|c| c.meta.created_at);
