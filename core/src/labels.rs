@@ -66,8 +66,8 @@ keys! {
     DATABASE_INIT_SQL = "database-init-sql";
     /// Annotation on a Secret (ours), while it trusts more than one root: when that or its certificates changed last.
     TRUST_CHANGED = "trust-changed-at";
-    /// Annotation on a data volume claim (ours) of an instance that has a WAL volume as well: its StatefulSet was not seen
-    /// yet, so there is no data on it.
+    /// Annotation on a data volume claim (ours) of an instance that has a WAL volume as well, or that waits until another
+    /// leads: it was not asked to run yet, so there is no data on it.
     NEVER_USED = "never-used";
     /// Annotation on a data volume claim (ours) of a replica that can never catch up: the UID of the backup Job that was
     /// complete when this was found, or nothing if there was none.

@@ -36,7 +36,7 @@ pub fn ensure(
         (set.name, names)
     };
     let all: Vec<_> = cluster.sets().map(named).collect();
-    let only_copy = only_copy::holders(pass, members, &all);
+    let only_copy = only_copy::holders(pass, members, phase, &all);
     for (set, (_, wanted)) in cluster.sets().zip(&all) {
         for name in wanted {
             let member = members.all.get(name);
@@ -46,11 +46,10 @@ pub fn ensure(
                 pass.wait(Step::Instances, word, text);
                 continue;
             }
-            let replicas = match only_copy.holds_back(member) {
-                true => 0,
-                false => phase.replicas(name, member),
-            };
-            one(pass, &set, name, member, (members.initialized, replicas), root);
+            let waits = only_copy.holds_back(pass, name, member);
+            let replicas = if waits { 0 } else { phase.replicas(name, member) };
+            let bootstrapped = members.initialized;
+            one(pass, &set, name, member, Run { bootstrapped, replicas, waits }, root);
         }
     }
     for name in &only_copy.holders {
@@ -133,12 +132,22 @@ fn workload(pass: &mut Pass<'_>, set: &Set<'_>, instance: Instance) {
     });
 }
 
+/// How an instance shall run.
+struct Run {
+    /// Whether there is a database that it has to be made from.
+    bootstrapped: bool,
+    /// How many Pods its StatefulSet shall have.
+    replicas: i32,
+    /// Whether it waits until another leads.
+    waits: bool,
+}
+
 fn one(
     pass: &mut Pass<'_>,
     set: &Set<'_>,
     name: &str,
     member: Option<&Member>,
-    (bootstrapped, replicas): (bool, i32),
+    Run { bootstrapped, replicas, waits }: Run,
     root: &Arc<Root>,
 ) {
     let cluster = pass.cluster;
@@ -150,8 +159,11 @@ fn one(
     };
     let data = member.and_then(|m| m.data_claim.as_ref());
     let data_claim = claim(data, "ivory-data", names::data_volume(name));
-    let fresh = |m: &Member| m.stateful_set.is_none() && (m.data_claim.is_none() || m.never_used());
-    let unused = set.spec.wal_volume_claim_spec.is_some() && member.is_none_or(fresh);
+    let is_new = member.is_none_or(Member::is_new);
+    // Without a WAL volume nothing depends on it unless it waits.
+    let has_workload = member.is_some_and(|m| m.stateful_set.is_some());
+    let wants_wal = set.spec.wal_volume_claim_spec.is_some();
+    let unused = is_new && (waits || (wants_wal && !has_workload));
     let input = format!("data volume {} {name} {data_claim} {unused}", set.name);
     let volume = pass.memo.built(input, || {
         let mut volume = build_volumes::data(cluster, set, name, &data_claim);

@@ -192,10 +192,23 @@ impl Member {
         self.stranded_with().is_some() && !self.got_on() && !self.condemned()
     }
 
-    /// Whether its data volume was made and its StatefulSet not seen yet, as its claim says.
+    /// Whether its data volume was made and it was not seen to be asked to run yet, as its claim says.
     #[must_use]
     pub fn never_used(&self) -> bool {
         self.data_claim.as_ref().is_some_and(|c| c.annotation(labels::NEVER_USED).is_some())
+    }
+
+    /// Whether it was never asked to run, so that it has no data for certain.
+    #[must_use]
+    pub fn is_new(&self) -> bool {
+        let begun = self.stateful_set.is_some() || self.data_claim.is_some();
+        !begun || (self.never_used() && !self.asked_to_run())
+    }
+
+    /// Whether there may be data on its volume.
+    #[must_use]
+    pub fn may_have_data(&self) -> bool {
+        self.data_claim.is_some() && !self.condemned() && !self.is_new()
     }
 
     /// The claim that its StatefulSet mounts as a volume.

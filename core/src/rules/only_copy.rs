@@ -1,7 +1,8 @@
 //! Whose data may be the only copy. While nobody leads, an instance that is no longer wanted may have what nobody else has:
 //! its set was replaced, and its StatefulSet or its Pod is gone before another could copy from it. A new instance would
 //! wait for a leader for ever, or make itself from a backup and lead without what was never archived. So the unwanted
-//! one returns and leads first; who never had data starts when somebody leads.
+//! one returns and leads first; who never had data starts when somebody leads. The same may happen where those that have
+//! the data are wanted: the only one is being restarted, and somebody scales up.
 //!
 //! It takes nothing away: when somebody leads, [`scale_down`](super::scale_down) and [`leftovers`](super::leftovers) do.
 
@@ -11,24 +12,38 @@ use crate::names;
 use crate::pass::Pass;
 use crate::report::Step;
 use crate::rules::members::{Member, Members};
+use crate::rules::shutdown::Phase;
 
-/// The unwanted instances that may have the only copy, and what follows for the others.
+/// The instances that may have the only copy, and what follows for the others.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct OnlyCopy {
-    /// Names of those that have a data volume, in name order. None while somebody leads.
+    /// Names of the unwanted ones that have a data volume, in name order. None while somebody leads.
     pub holders: Vec<String>,
     /// When the oldest of their volumes was made.
     since: Option<Timestamp>,
+    /// Names of all that may have data while nobody is seen to lead, wanted or not. None in a cluster that starts or stops
+    /// as a whole: there [`shutdown`](super::shutdown) says who goes first.
+    keepers: Vec<String>,
 }
 
 /// Finds them, and says so.
 pub fn holders(
     pass: &mut Pass<'_>,
     members: &Members,
+    phase: &Phase,
     wanted: &[(String, Vec<String>)],
 ) -> OnlyCopy {
     let mut found = OnlyCopy::default();
-    if !members.bootstrapped() || members.leader().is_some() {
+    // Who holds the lease may be about to stop, or not have begun.
+    let leads = members.leader().is_some_and(|l| l.leads() && l.asked_to_run());
+    if !members.bootstrapped() || leads {
+        return found;
+    }
+    if *phase == Phase::Runs {
+        let keepers = members.all.values().filter(|m| m.may_have_data());
+        found.keepers = keepers.map(|m| m.name.clone()).collect();
+    }
+    if members.leader().is_some() {
         return found;
     }
     let has_data = |m: &&Member| m.data_claim.is_some() && !m.condemned();
@@ -54,22 +69,31 @@ pub fn holders(
 }
 
 impl OnlyCopy {
-    /// Whether an instance has to wait until somebody leads: it was not asked to run yet, and its volume is younger than
-    /// those that may have the data.
+    /// Whether an instance has to wait until somebody leads: it was not asked to run yet, and never had data, or its volume
+    /// is younger than those that are no longer wanted. Says so.
     #[must_use]
-    pub fn holds_back(&self, member: Option<&Member>) -> bool {
-        if self.holders.is_empty() || member.is_some_and(Member::asked_to_run) {
+    pub fn holds_back(&self, pass: &mut Pass<'_>, name: &str, member: Option<&Member>) -> bool {
+        if member.is_some_and(Member::asked_to_run) {
             return false;
         }
+        if member.is_none_or(Member::is_new) && !self.keepers.is_empty() {
+            let keepers = self.keepers.join(", ");
+            let text = format!(
+                "instance {name} starts when another leads, since the only copy of the data may be that of {keepers}. \
+                 If that is lost for good, delete its PersistentVolumeClaim"
+            );
+            pass.wait(Step::Instances, "OnlyCopy", text);
+            return true;
+        }
         let since = member.and_then(|m| m.data_claim.as_ref()).map(|c| c.meta.created_at);
-        since.is_none_or(|since| since > self.since)
+        !self.holders.is_empty() && since.is_none_or(|since| since > self.since)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use crate::test_support::{World, taken};
-    use crate::{Kind, names};
+    use crate::{Kind, labels, names};
 
     fn replace(world: &mut World) {
         world.edit(|s| s["instances"][0]["name"] = "other".into());
@@ -136,6 +160,47 @@ mod tests {
         world.settle();
         let new: Vec<String> = world.instances().into_iter().filter(|i| *i != old).collect();
         assert_eq!(asked(&world, &new[0]), Some(1));
+    }
+
+    fn scale(world: &mut World, replicas: i32) {
+        world.edit(|s| s["instances"][0]["replicas"] = replicas.into());
+    }
+
+    fn never_used(world: &World, name: &str) -> bool {
+        let claim = world.the(Kind::PersistentVolumeClaim, &names::data_volume(name));
+        claim.annotation(labels::NEVER_USED).is_some()
+    }
+
+    #[test]
+    fn who_never_had_data_waits_for_the_only_one_that_has_it() {
+        let mut world = World::settled(1);
+        let old = world.leader();
+        world.dead.insert(names::instance_pod(&old));
+        world.remove(Kind::Pod, &names::instance_pod(&old));
+        scale(&mut world, 2);
+        (0..8).for_each(|_| {
+            world.round();
+        });
+        let new: Vec<String> = world.instances().into_iter().filter(|i| *i != old).collect();
+        assert_eq!((asked(&world, &new[0]), never_used(&world, &new[0])), (Some(0), true));
+        let (status, reason) = world.condition("Reconciled").expect("a condition");
+        assert_eq!((&*status, &*reason), ("False", "OnlyCopy"));
+        assert_eq!(taken(&world.plan()), [""; 0]);
+        world.dead.clear();
+        world.remove(Kind::Pod, &names::instance_pod(&old));
+        world.settle();
+        assert_eq!((asked(&world, &new[0]), never_used(&world, &new[0])), (Some(1), false));
+    }
+
+    #[test]
+    fn who_had_data_is_not_held_back_by_one_that_is_dead() {
+        let mut world = World::settled(2);
+        let (old, replica) = (world.leader(), world.replicas()[0].clone());
+        world.dead.insert(names::instance_pod(&old));
+        lost(&mut world, &replica);
+        world.remove(Kind::Pod, &names::instance_pod(&old));
+        world.round();
+        assert_eq!(asked(&world, &replica), Some(1));
     }
 
     #[test]
