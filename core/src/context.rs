@@ -22,6 +22,8 @@ pub struct Context {
     pub denied: BTreeSet<Grant>,
     /// What it refused to have written for another reason, when the driver last tried.
     pub refused: Refusals,
+    /// Since when a kind is not followed that plans read: its watch is refused whenever it is asked for. None when all are.
+    pub blind_since: Option<Timestamp>,
 }
 
 /// Fresh random bytes, from which any number of independent values are derived by label.

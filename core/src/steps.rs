@@ -15,7 +15,7 @@ use crate::memo::{Memo, Memos};
 use crate::observed::Observed;
 use crate::pass::Pass;
 use crate::plan::Plan;
-use crate::read::{Objects, Read};
+use crate::read::{Objects, Read, SILENT_S};
 use crate::report::{Outcome, Reason, Step};
 use crate::rules::members::Members;
 use crate::rules::shutdown::Phase;
@@ -90,6 +90,12 @@ fn unfollowed(pass: &mut Pass<'_>) {
     status::blocked(pass, members.as_ref());
 }
 
+/// Whether something has not been followed for so long that it will not come in a moment.
+fn blind_for_long(context: &Context) -> bool {
+    let since = context.blind_since.map(|since| context.now.duration_since(since));
+    since.is_some_and(|age| age.as_secs() >= SILENT_S)
+}
+
 fn steps(pass: &mut Pass<'_>) {
     // Deletion wins over everything, a pause included.
     if pass.cluster.object.terminating() {
@@ -112,8 +118,8 @@ fn steps(pass: &mut Pass<'_>) {
         // Nothing is decided about instances that were not seen.
         Err(reason) => {
             pass.say(Step::Instances, Outcome::Waiting(reason));
-            // What will not come by itself has to be said.
-            if !pass.context.denied.is_empty() {
+            // What lasts has to be said; after an API server's restart it has mostly come before it could be.
+            if !pass.context.denied.is_empty() || blind_for_long(pass.context) {
                 status::blocked(pass, None);
             }
             return;

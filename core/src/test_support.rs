@@ -46,6 +46,8 @@ pub struct World {
     pub config: Config,
     /// What the operator was told that it may not do.
     pub denied: BTreeSet<crate::grants::Grant>,
+    /// Since when a kind is not followed.
+    pub blind_since: Option<Timestamp>,
     /// What the API server refuses to have written, as `Kind name`, with the code and the words of its answer.
     pub refusing: BTreeMap<String, (u16, &'static str)>,
     /// What of that was refused when it was last tried.
@@ -123,6 +125,7 @@ impl World {
             objects: BTreeMap::new(),
             config: Config::default(),
             denied: BTreeSet::new(),
+            blind_since: None,
             refusing: BTreeMap::new(),
             refused: Refusals::new(),
             unknown: BTreeSet::new(),
@@ -221,6 +224,7 @@ impl World {
             entropy: Entropy(Sensitive::text(&seed)),
             config: self.config.clone(),
             denied: self.denied.clone(),
+            blind_since: self.blind_since,
             refused: self.refused.clone(),
         }
     }

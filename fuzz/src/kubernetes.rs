@@ -60,6 +60,7 @@ pub fn cluster(data: &[u8]) -> bool {
         config: Config::default(),
         denied: Default::default(),
         refused: Default::default(),
+        blind_since: None,
     };
     let plan = steps::plan(&observed, &context, &mut Memos::default());
     let findings = check(&observed, &plan);

@@ -124,6 +124,13 @@ impl Caches {
         self.standing.iter().filter(covers)
     }
 
+    /// How long a watch that covers a namespace has been failing: the longest.
+    #[must_use]
+    pub fn blind_for(&self, namespace: &str) -> Option<Duration> {
+        let watches = self.standing.iter().filter(|w| w.covers(namespace));
+        watches.filter_map(|w| w.store().fails_for(Instant::now())).max()
+    }
+
     /// The permissions for want of which a watch that covers a namespace fails.
     #[must_use]
     pub fn denied(&self, namespace: &str) -> BTreeSet<Grant> {

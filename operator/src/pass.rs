@@ -248,12 +248,15 @@ async fn decide(
 ) -> anyhow::Result<(Plan, Vec<Finding>, Observed)> {
     let mut seed = [0; 32];
     shell.chance.fill(&mut seed).context("no entropy")?;
+    let now = shell.clock.now();
+    let blind_for = shell.caches.blind_for(&observed.cluster.meta.namespace);
     let context = Context {
-        now: shell.clock.now(),
+        now,
         entropy: Entropy(Sensitive::new(seed.to_vec())),
         config: shell.config.clone(),
         denied,
         refused: memory.refused.clone(),
+        blind_since: blind_for.and_then(|age| now.checked_sub(age).ok()),
     };
     let mut memos = std::mem::take(&mut memory.memos);
     let planner = shell.planner;

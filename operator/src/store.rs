@@ -17,9 +17,10 @@ use crate::packed::{Packed, Press};
 /// Namespace and name.
 pub type Key = (Arc<str>, Arc<str>);
 
-/// A watch that fails for longer than this knows nothing any more.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// Failures further apart than this are not the same trouble: retries come every 16 s at most.
+/// A watch that fails for longer than this knows nothing any more. Each watch waits by itself: after an outage one is fresh
+/// and another as old as the outage, and whoever took both for the present would take down an instance that it does not know.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// Failures further apart than this are not the same trouble: retries come every 8 s at most.
 const STREAK: Duration = Duration::from_secs(40);
 
 /// A change of one object: created, changed, deleted.
@@ -254,6 +255,12 @@ impl Store {
             None if !self.synced => Some(format!("{} are not listed yet", self.kind.plural())),
             _ => None,
         }
+    }
+
+    /// How long the watch has been failing, if it does.
+    #[must_use]
+    pub fn fails_for(&self, now: Instant) -> Option<Duration> {
+        self.trouble(now).map(|t| now - t.first)
     }
 
     /// The permission for want of which the watch fails now.

@@ -28,7 +28,7 @@ const PAGE_OF_NAMES: u32 = 250;
 const BACKOFF: Duration = Duration::from_millis(800);
 /// The longest pause, before it is spread. Every watch waits by itself and a plan needs them all, so after an outage it
 /// is the longest of them that counts; and some twenty watches are no burden for a server that has just come back.
-const BACKOFF_MAX: Duration = Duration::from_secs(8);
+const BACKOFF_MAX: Duration = Duration::from_secs(4);
 
 /// What one watch follows, and what it has seen.
 pub struct Watched {

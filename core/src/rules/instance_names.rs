@@ -59,14 +59,25 @@ fn is_donor(member: &Member, wants_wal: bool) -> bool {
         && (!wants_wal || usable(&member.wal_claim) || member.never_used())
 }
 
-/// Names by number that nothing bears, whatever its state.
+/// Whether a living Pod is all that was seen of an instance. A Pod has a StatefulSet and mounts a claim, so what was read
+/// of those is older than the Pod, and the instance is there already.
+fn is_only_a_pod(member: &Member) -> bool {
+    let claims = member.data_claim.is_some() || member.wal_claim.is_some();
+    let pods = &member.pods;
+    member.stateful_set.is_none()
+        && !claims
+        && !pods.is_empty()
+        && !pods.iter().any(|p| p.terminating())
+}
+
+/// Names by number that nothing bears, whatever its state, but for a Pod that is alone.
 fn numbered<'a>(
     cluster: &'a Cluster,
     set: &Set<'_>,
     members: &'a Members,
 ) -> impl Iterator<Item = String> + use<'a> {
-    let taken: BTreeSet<&str> =
-        members.all.keys().chain(&members.foreign).map(String::as_str).collect();
+    let seen = members.all.values().filter(|m| !is_only_a_pod(m)).map(|m| &m.name);
+    let taken: BTreeSet<&str> = seen.chain(&members.foreign).map(String::as_str).collect();
     let set = set.name.clone();
     (0..)
         .map(move |n| names::instance(&cluster.name, &cluster.uid, &set, n))
@@ -81,6 +92,20 @@ mod tests {
     /// The name of a number in the settled cluster.
     fn numbered(world: &World, number: u32) -> String {
         names::instance(CLUSTER, &world.cluster().meta.uid, "instance1", number)
+    }
+
+    #[test]
+    fn an_instance_of_which_only_the_pod_was_seen_is_not_made_again_by_another_name() {
+        let mut world = World::settled(2);
+        let second = numbered(&world, 1);
+        let claim = names::data_volume(&second);
+        world.objects.retain(|(kind, name), _| match kind {
+            Kind::StatefulSet => *name != second,
+            Kind::PersistentVolumeClaim => *name != claim,
+            _ => true,
+        });
+        world.round();
+        assert_eq!(world.instances(), [numbered(&world, 0), second]);
     }
 
     #[test]

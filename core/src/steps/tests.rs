@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::crypto::pki::Root;
 use crate::memo::Memos;
 use crate::plan::Op;
+use crate::read::ReadKey;
 use crate::test_support::{World, claim, commands, spec, text, texts};
 use crate::{Kind, Object, labels, names, unbuilt};
 
@@ -50,6 +51,24 @@ fn a_crash_after_any_write_leads_to_the_same_state() {
     for crash in (1..60).step_by(2) {
         assert_eq!(end(crash), expected, "crash after write {crash}");
     }
+}
+
+#[test]
+fn what_can_not_be_followed_is_told_when_that_lasts() {
+    let mut world = World::settled(1);
+    let is_pods = |r: &ReadKey| matches!(r, ReadKey::Select { kind: Kind::Pod, .. });
+    let pods = crate::reads::reads(&world.cluster()).into_iter().find(is_pods);
+    world.unknown.insert(pods.expect("Pods are read"));
+    for (blind_s, told) in [(5, false), (29, false), (30, true)] {
+        world.blind_since = Some(world.now - jiff::SignedDuration::from_secs(blind_s));
+        let plan = world.plan();
+        assert_eq!(plan.writes.len(), usize::from(told), "{blind_s}: {:?}", texts(&plan));
+        let again = plan.requeue.expect("it looks again");
+        assert!(again.as_secs() <= 30, "{again:?}");
+    }
+    world.round();
+    let condition = world.condition("Reconciled").expect("a condition");
+    assert_eq!((&*condition.0, &*condition.1), ("False", "Unreadable"));
 }
 
 #[test]

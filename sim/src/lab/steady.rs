@@ -76,6 +76,7 @@ pub fn planning() -> (Observed, Context) {
         config: operator.config().clone(),
         denied: BTreeSet::new(),
         refused: Default::default(),
+        blind_since: None,
     };
     (observed, context)
 }

@@ -134,7 +134,8 @@ impl Operator {
     /// What a plan for a cluster would see now; for benchmarks.
     #[must_use]
     pub fn observed(&self, key: &Key) -> Option<Observed> {
-        observe::observed(&self.informers, &mut observe::Reads::default(), key, BTreeMap::new())
+        let reads = &mut observe::Reads::default();
+        observe::observed(&self.informers, &BTreeSet::new(), reads, key, BTreeMap::new())
     }
 
     /// Which cluster waited for an answer; it waits no more.
@@ -231,7 +232,9 @@ impl Operator {
             let at = cx.now() + Span::ms(50);
             return self.set_due(cx, key, at);
         }
-        let observed = observe::observed(&self.informers, &mut self.reads, key, BTreeMap::new());
+        let lost = observe::lost(cx, &self.informers);
+        let (informers, reads) = (&self.informers, &mut self.reads);
+        let observed = observe::observed(informers, &lost, reads, key, BTreeMap::new());
         let Some(observed) = observed else {
             self.clusters.remove(key);
             if let Some(same) = self.tokens.get_mut(&ivory_core::hash::digest(key)) {
@@ -253,6 +256,7 @@ impl Operator {
             config: (*self.config).clone(),
             denied: BTreeSet::new(),
             refused: self.state(key).refused.clone(),
+            blind_since: observe::blind_since(cx, &self.informers).map(Time::timestamp),
         };
         self.plans += 1;
         let plan = steps::plan(observed, &context, Arc::make_mut(&mut self.state(key).memos));

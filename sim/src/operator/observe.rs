@@ -10,7 +10,13 @@ use ivory_core::observed::Observed;
 use ivory_core::read::{Answer, Objects, Query, Read, ReadKey, Selector};
 use ivory_core::reads::{LABELLED, NAMED, reads, second_look};
 
-use crate::world::{Cx, Informer, Key};
+use crate::time::{Span, Time};
+use crate::world::{Cx, Informer, Key, Retries};
+
+/// The longest pause before a watch that was refused is asked for again, the jitter of as much again apart.
+const RETRY_MAX: Span = Span::s(4);
+/// A watch that has been refused for longer than this knows nothing any more.
+const PATIENCE: Span = Span::s(15);
 
 /// What core wants to read for each cluster; asked again when the cluster changed.
 #[derive(Clone, Default)]
@@ -33,6 +39,23 @@ impl Reads {
 
 /// Opens a watch for every kind that core may read.
 pub(super) fn open(cx: &mut Cx<'_>) -> Vec<Informer> {
+    let all = open_all(cx).into_iter();
+    all.map(|informer| informer.trying_again_after(cx, Retries::UpTo(RETRY_MAX))).collect()
+}
+
+/// Since when a kind is not followed.
+pub(super) fn blind_since(cx: &Cx<'_>, informers: &[Informer]) -> Option<Time> {
+    informers.iter().filter_map(|i| i.fails_since(cx)).min()
+}
+
+/// The kinds of which nothing is known now, since their watches are refused. Each watch is asked for again at its own
+/// time, so after an outage one cache is fresh and another as old as the outage.
+pub(super) fn lost(cx: &Cx<'_>, informers: &[Informer]) -> BTreeSet<Kind> {
+    let is_lost = |i: &&Informer| i.fails_since(cx).is_some_and(|at| cx.now() - at > PATIENCE);
+    informers.iter().filter(is_lost).map(|i| i.kind).collect()
+}
+
+fn open_all(cx: &mut Cx<'_>) -> Vec<Informer> {
     let ours = Selector([(labels::CLUSTER.to_owned(), None)].into());
     let mut all = vec![
         Informer::open(cx, Kind::IvoryCluster, None, Selector::default()),
@@ -95,16 +118,17 @@ pub(super) fn concerned(
     keys
 }
 
-/// Everything that a plan may read, from the caches.
+/// Everything that a plan may read, from the caches. Of kinds that are `lost` nothing is known.
 pub(super) fn observed(
     informers: &[Informer],
+    lost: &BTreeSet<Kind>,
     wanted: &mut Reads,
     key: &Key,
     answers: BTreeMap<Query, Read<Answer>>,
 ) -> Option<Observed> {
     let cluster = of(informers, Kind::IvoryCluster)?.get(&key.0, &key.1)?.clone();
     let wanted = wanted.of(&cluster);
-    let look = |read: &ReadKey| (read.clone(), read_one(informers, read));
+    let look = |read: &ReadKey| (read.clone(), read_one(informers, lost, read));
     let objects = wanted.iter().map(look).collect();
     let mut observed = Observed { objects, cluster, answers };
     let more: Vec<_> = second_look(&observed).iter().map(look).collect();
@@ -112,13 +136,16 @@ pub(super) fn observed(
     Some(observed)
 }
 
-fn read_one(informers: &[Informer], read: &ReadKey) -> Objects {
+fn read_one(informers: &[Informer], lost: &BTreeSet<Kind>, read: &ReadKey) -> Objects {
     let kind = match read {
         ReadKey::One { kind, .. } | ReadKey::Select { kind, .. } => *kind,
     };
     let Some(cache) = of(informers, kind).filter(|i| i.synced()) else {
         return Read::Unknown("its watch has not begun".into());
     };
+    if lost.contains(&kind) {
+        return Read::Unknown(format!("{} can't be watched", kind.plural()).into());
+    }
     match read {
         ReadKey::One { namespace, name, .. } => {
             cache.get(namespace, name).map_or(Read::Absent, |o| Read::Known(vec![o.clone()]))

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use crate::kube::{Body, ChangeType, ObjectRef, Request, Subresource, Verb};
 use crate::patroni::config::MemberConfig;
 use crate::time::{Span, Time};
-use crate::world::{Cx, Informer, Input};
+use crate::world::{Cx, Informer, Input, Retries};
 
 /// The annotations whose change renews the leader's record (§1.5).
 const FIVE: [&str; 5] = ["leader", "acquireTime", "ttl", "renewTime", "transitions"];
@@ -83,9 +83,9 @@ impl Dcs {
             user: "Patroni".into(),
             bound,
             pods: Informer::open(cx, Kind::Pod, Some(&config.namespace), selector.clone())
-                .trying_every(cx, WATCH_RETRY),
+                .trying_again_after(cx, Retries::Every(WATCH_RETRY)),
             endpoints: Informer::open(cx, Kind::Endpoints, Some(&config.namespace), selector)
-                .trying_every(cx, WATCH_RETRY),
+                .trying_again_after(cx, Retries::Every(WATCH_RETRY)),
             objects: [const { None }; 4],
             seen_at: cx.now(),
         }

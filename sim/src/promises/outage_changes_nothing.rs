@@ -30,8 +30,9 @@ pub static PROMISE: Promise = Promise {
 
 /// For how long after an outage facts may be stale because of it: readers try again within a minute.
 const AFTER: Span = Span::s(300);
-/// How long a plan is carried out; so old may its facts be.
-const PLAN_AGE: Span = Span::s(11);
+/// How old the facts of what is written may be: a watch that fails counts as one that stands for 15 s, and a plan is carried
+/// out within 11 s.
+const AGE: Span = Span::s(26);
 
 /// When what plans look at changed last.
 #[derive(Clone, Default)]
@@ -60,7 +61,7 @@ impl Checker for State {
         let meta = &cluster.meta;
         let Some(plan) = write.plans.get(&key(write.kube, cluster)) else { return };
         for ((kube, namespace, pod), at) in &self.changed {
-            if (*kube, &**namespace) != (write.kube, &*meta.namespace) || now - *at < PLAN_AGE {
+            if (*kube, &**namespace) != (write.kube, &*meta.namespace) || now - *at < AGE {
                 continue;
             }
             let live = write.get(Kind::Pod, namespace, pod);

@@ -63,7 +63,7 @@ pub fn plans(world: &World, paused: bool) -> Plans {
 /// What a plan is made of, and the plan.
 pub struct Planning {
     pub observed: Observed,
-    context: Context,
+    pub context: Context,
     memos: Memos,
     pub plan: plan::Plan,
 }

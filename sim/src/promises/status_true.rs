@@ -111,7 +111,11 @@ impl Checker for State {
         if switched(cluster, "paused") || cluster.terminating() {
             return;
         }
+        let blind_for = pass.context.blind_since.map(|at| pass.context.now.duration_since(at));
+        let soon = blind_for.is_some_and(|age| age.as_secs() < REACTION.seconds() as i64);
         let waits = pass.plan.report.lines.iter().find_map(|(step, outcome)| match outcome {
+            // What is watched again in a moment is no long wait.
+            Outcome::Waiting(ivory_core::report::Reason::Unreadable { .. }) if soon => None,
             Outcome::Waiting(reason) | Outcome::Blocked(reason) => {
                 Some(format!("{step}: {reason}"))
             }
@@ -265,5 +269,13 @@ mod tests {
         let reason = Reason::Because { word: "Rain", text: "it rains".to_owned() };
         plan.report.lines.push((Step::Rollout, Outcome::Waiting(reason)));
         assert_eq!(wrong(&plan), ["hippo0: no condition names the wait (Rollout: it rains)"]);
+        for (blind_s, found) in [(None, 1), (Some(59), 0), (Some(60), 1)] {
+            let mut planning = Planning::at_rest();
+            let reason = Reason::Unreadable { what: "the pods".to_owned() };
+            plan.report.lines = vec![(Step::Instances, Outcome::Waiting(reason))];
+            let since = |s| planning.context.now - jiff::SignedDuration::from_secs(s);
+            planning.context.blind_since = blind_s.map(since);
+            assert_eq!(planning.found(&mut State::default(), &plan).len(), found, "{blind_s:?}");
+        }
     }
 }

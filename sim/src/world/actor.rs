@@ -16,6 +16,7 @@ use crate::world::World;
 use crate::world::call::{Call, CallError, Reply};
 use crate::world::journal::Milestone;
 use crate::world::message::{Ticket, Where};
+use crate::world::pipeline::Retries;
 
 /// Which of the Kubernetes clusters of a world.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
@@ -173,8 +174,14 @@ impl Cx<'_> {
     }
 
     /// Waits so long, whenever a watch is refused, before it is asked for again.
-    pub fn try_watch_every(&mut self, watch: WatchId, every: Span) {
-        self.world.try_watch_every(watch, every);
+    pub fn try_watch_again_after(&mut self, watch: WatchId, retries: Retries) {
+        self.world.try_watch_again_after(watch, retries);
+    }
+
+    /// Since when a watch has been refused whenever it was asked for.
+    #[must_use]
+    pub fn watch_fails_since(&self, watch: WatchId) -> Option<Time> {
+        self.world.watch_fails_since(watch)
     }
 
     /// Ends a watch.

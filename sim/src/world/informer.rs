@@ -8,8 +8,9 @@ use ivory_core::object::Object;
 use ivory_core::read::Selector;
 
 use crate::kube::{Change, ChangeType};
-use crate::time::Span;
+use crate::time::Time;
 use crate::world::actor::{Cx, Input, WatchId};
+use crate::world::pipeline::Retries;
 
 /// Namespace and name.
 pub type Key = (Arc<str>, Arc<str>);
@@ -82,9 +83,15 @@ impl Informer {
 
     /// Waits so long, whenever its watch is refused, before it is asked for again.
     #[must_use]
-    pub fn trying_every(self, cx: &mut Cx<'_>, every: Span) -> Self {
-        cx.try_watch_every(self.watch, every);
+    pub fn trying_again_after(self, cx: &mut Cx<'_>, retries: Retries) -> Self {
+        cx.try_watch_again_after(self.watch, retries);
         self
+    }
+
+    /// Since when its watch has been refused: what it knows is as old as that.
+    #[must_use]
+    pub fn fails_since(&self, cx: &Cx<'_>) -> Option<Time> {
+        cx.watch_fails_since(self.watch)
     }
 
     /// A cache that has seen these objects and hears of nothing more; for calling on pure functions.

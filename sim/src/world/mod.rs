@@ -27,6 +27,7 @@ pub use informer::{Informer, Key, Learned, key_of};
 pub use kube::Kube;
 pub use message::{Back, Cut, Envelope, Point, Ticket, What, Where};
 pub use net::{CONTROL_PLANE, OUTSIDE};
+pub use pipeline::Retries;
 pub use tap::{Onlooker, Overheard, Passed, Tap};
 pub use trace::Trace;
 pub use witness::{Finding, Planned, Witness};

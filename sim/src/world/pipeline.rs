@@ -51,8 +51,19 @@ pub(super) struct Watch {
     listed: u64,
     /// How often it was refused in a row.
     refused: u32,
-    /// How long its reader waits after each refusal; none: longer and longer, as client-go and kube do.
-    every: Option<Span>,
+    /// How long its reader waits after each refusal.
+    retries: Retries,
+    /// Since when it has been refused.
+    fails_since: Option<Time>,
+}
+
+/// How long the reader of a watch waits after each refusal.
+#[derive(Clone, Copy, Debug)]
+pub enum Retries {
+    /// So long each time.
+    Every(Span),
+    /// Twice as long each time, from 0.8 s up to this, and up to twice that by chance, as client-go and kube do.
+    UpTo(Span),
 }
 
 /// A call whose answer is awaited.
@@ -417,7 +428,7 @@ impl World {
         watchers.add(id, &watch.selector, watch.node.as_ref());
         if let Some(watch) = Arc::make_mut(&mut self.watches).get_mut(&id) {
             (watch.open, watch.broken, watch.last_at) = (true, false, self.now);
-            (watch.listed, watch.refused) = (version, 0);
+            (watch.listed, watch.refused, watch.fails_since) = (version, 0, None);
         }
         self.tell(actor, Input::Listed(id, objects, version));
     }
@@ -522,17 +533,18 @@ impl World {
     fn try_watch_again(&mut self, id: WatchId) {
         self.break_watch(id);
         let Some(watch) = self.watches.get(&id) else { return };
-        let base = RETRY_MAX.0.min(RETRY_MIN.0 << watch.refused.min(16));
         let label = format!("{}/{}/watch-again", watch.kube.0, self.name_of(watch.actor));
-        let wait = match watch.every {
-            Some(every) => every,
-            None => {
+        let wait = match watch.retries {
+            Retries::Every(every) => every,
+            Retries::UpTo(longest) => {
+                let base = longest.0.min(RETRY_MIN.0 << watch.refused.min(16));
                 let jitter = self.streams.stream(&label).below(base.unsigned_abs());
                 Span(base.saturating_add_unsigned(jitter))
             }
         };
         if let Some(watch) = Arc::make_mut(&mut self.watches).get_mut(&id) {
             watch.refused = watch.refused.saturating_add(1);
+            watch.fails_since.get_or_insert(self.now);
         }
         self.queue.push(self.now + wait, Event::Relist(id));
     }
@@ -551,10 +563,15 @@ impl World {
     }
 
     /// The reader of a watch waits so long after each refusal.
-    pub(super) fn try_watch_every(&mut self, id: WatchId, every: Span) {
+    pub(super) fn try_watch_again_after(&mut self, id: WatchId, retries: Retries) {
         if let Some(watch) = Arc::make_mut(&mut self.watches).get_mut(&id) {
-            watch.every = Some(every);
+            watch.retries = retries;
         }
+    }
+
+    /// Since when a watch has been refused whenever its reader asked for it.
+    pub(super) fn watch_fails_since(&self, id: WatchId) -> Option<Time> {
+        self.watches.get(&id)?.fails_since
     }
 
     /// Broken watches list anew.
@@ -630,7 +647,8 @@ impl Watch {
             broken: false,
             listed: 0,
             refused: 0,
-            every: None,
+            retries: Retries::UpTo(RETRY_MAX),
+            fails_since: None,
         }
     }
 
