@@ -2,13 +2,15 @@
 //!
 //! While the source is known to accept writes and this cluster still receives them, a promotion would make two
 //! primaries of one database; it waits, and says what to do. A source that does not answer, and from which nothing arrives
-//! any more, never holds it up: it may be what was lost. One that only does not answer lives; what receives its WAL notices
-//! within a minute when it is gone (`wal_receiver_timeout`). That the question did not get through says nothing of the source; the promotion goes the same way and
-//! would not either. Where nobody leads who could be asked, a promotion that was held up stays so, and it does where a writable
-//! source is not followed for a moment.
+//! any more, holds nothing up that was not held up before: it may be what was lost. One that only does not answer lives; what
+//! receives its WAL notices within a minute when it is gone (`wal_receiver_timeout`). That the question did not get through
+//! says nothing of the source; the promotion goes the same way and would not either. Where nobody leads who could be asked, a
+//! promotion that was held up stays so, and it does where a writable source is not followed for a moment, or is silent for
+//! less than a minute: it may restart, or its name may not be found for that long.
 
 use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use crate::command::{Command, SourceState};
@@ -27,8 +29,12 @@ pub const BLOCKED: &str = "PromotionBlocked";
 const STREAMS: &str = "SourceStreams";
 /// The word of the report while the question does not get through.
 pub const UNASKED: &str = "SourceNotAsked";
+/// The word of the report when the source has been silent for a moment, and accepted writes before.
+pub const SILENT: &str = "SourceSilent";
 /// How soon the source is looked at again.
 const LOOK: Duration = Duration::from_secs(10);
+/// For how long a source that accepted writes has to be silent before it counts as gone.
+const SILENCE: SignedDuration = SignedDuration::from_secs(60);
 
 /// Whether the promotion has to wait; the report says why. `live` is the configuration that Patroni has.
 pub fn held(pass: &mut Pass<'_>, members: &Members, live: &str) -> bool {
@@ -64,6 +70,15 @@ pub fn held(pass: &mut Pass<'_>, members: &Members, live: &str) -> bool {
         Some(SourceState { writable: None, streaming: true }) => {
             (STREAMS, "does not say whether it accepts writes, and still sends WAL to this cluster")
         }
+        None | Some(SourceState { writable: None, .. }) if is_awaited(pass) => {
+            let text = format!(
+                "the source at {host}:{port} accepted writes, and has been silent for less than a minute; \
+                 when it has been for one, this cluster is promoted"
+            );
+            pass.wait(Step::Patroni, SILENT, text);
+            pass.look_again(LOOK);
+            return true;
+        }
         _ => return false,
     };
     let text = format!(
@@ -88,7 +103,15 @@ pub fn reason(word: &str) -> Option<&'static str> {
 
 /// Whether the status says that it is held up.
 fn was_held(pass: &Pass<'_>) -> bool {
-    pass.status.conditions.iter().any(|c| c.type_ == BLOCKED && c.status == "True")
+    pass.status.condition(BLOCKED).is_some()
+}
+
+/// Whether it was held up, and a source that is silent now may be back in a moment. The condition says since when it has been
+/// silent: it is Unknown for so long.
+fn is_awaited(pass: &Pass<'_>) -> bool {
+    let is_new = |since: Timestamp| pass.context.now.duration_since(since) < SILENCE;
+    let held = pass.status.condition(BLOCKED);
+    held.is_some_and(|c| c.status != "Unknown" || is_new(c.last_transition_time.0))
 }
 
 /// What has to be asked before a promotion.
@@ -123,6 +146,7 @@ fn source(config: &str) -> Option<(String, u16)> {
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
     use serde_json::json;
 
     use crate::Kind;
@@ -203,7 +227,8 @@ mod tests {
         for (state, held) in [
             ("writable not-streaming", true),
             ("recovery streaming", false),
-            ("unknown not-streaming", false),
+            ("unknown not-streaming", true),
+            ("", true),
         ] {
             let mut world = standby();
             world.source = "writable streaming";
@@ -214,6 +239,34 @@ mod tests {
             world.source = state;
             assert_eq!(promotes(&mut world), !held, "{state}");
         }
+    }
+
+    #[test]
+    fn a_source_that_accepted_writes_is_gone_when_it_was_silent_for_a_minute() {
+        let mut world = standby();
+        let second = jiff::SignedDuration::from_secs(1);
+        let condition = |world: &World| world.condition("PromotionBlocked");
+        world.edit(|s| s["standby"] = json!(null));
+        for state in ["writable streaming", "unknown not-streaming", "writable streaming"] {
+            world.source = state;
+            world.round();
+            world.round();
+            let status = if state.starts_with('w') { "True" } else { "Unknown" };
+            assert_eq!(condition(&world).map(|c| c.0).as_deref(), Some(status));
+            world.now += second * 45;
+        }
+        world.source = "unknown not-streaming";
+        world.round();
+        let silent = Some(("Unknown".to_owned(), "SourceSilent".to_owned()));
+        assert_eq!(condition(&world), silent, "it had answered since");
+        let cluster = world.cluster();
+        let since = cluster.condition("PromotionBlocked").map(|c| &c["lastTransitionTime"]);
+        let since: Timestamp =
+            since.and_then(|t| t.as_str()?.parse().ok()).expect("a condition has its time");
+        world.now = since + second * 59;
+        assert!(!promotes(&mut world));
+        world.now = since + second * 60;
+        assert!(promotes(&mut world));
     }
 
     #[test]
@@ -231,6 +284,8 @@ mod tests {
         };
         let mut world = held();
         world.source = "unknown not-streaming";
+        world.settle();
+        world.now += jiff::SignedDuration::from_secs(60);
         world.settle();
         assert_eq!(world.condition("PromotionBlocked"), None);
         assert_eq!(world.condition("Ready"), Some(("True".into(), "Writable".into())));

@@ -232,14 +232,21 @@ fn promotion(pass: &mut Pass<'_>) {
         Outcome::Blocked(r) => Some((super::promotion::reason(r.word())?, r.to_string())),
         _ => None,
     });
-    let unasked = pass.report().lines.iter().any(|(_, outcome)| {
-        matches!(outcome, Outcome::Waiting(r) if r.word() == super::promotion::UNASKED)
-    });
-    match blocked {
-        Some((reason, text)) => condition(pass, kinds::PROMOTION, Some(true), reason, &text),
+    let waits = |word: &str| {
+        pass.report().lines.iter().find_map(|(_, outcome)| match outcome {
+            Outcome::Waiting(r) if r.word() == word => Some(r.to_string()),
+            _ => None,
+        })
+    };
+    let (silent, unasked) = (waits(super::promotion::SILENT), waits(super::promotion::UNASKED));
+    match (blocked, silent) {
+        (Some((reason, text)), _) => condition(pass, kinds::PROMOTION, Some(true), reason, &text),
+        (None, Some(text)) => {
+            condition(pass, kinds::PROMOTION, None, super::promotion::SILENT, &text);
+        }
         // What is not known leaves it as it is.
-        None if unasked => {}
-        None => remove(pass, kinds::PROMOTION),
+        (None, None) if unasked.is_some() => {}
+        (None, None) => remove(pass, kinds::PROMOTION),
     }
 }
 
