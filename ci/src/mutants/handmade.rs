@@ -105,6 +105,7 @@ fn places(within: &str, text: &str) -> Vec<Range<usize>> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::path::Path;
 
     use super::Handmade;
@@ -123,6 +124,14 @@ mod tests {
         let sites = crate::mutants::choose::all_sites(&tree, &handmade).expect("every text once");
         for name in handmade.explained.keys() {
             assert!(sites.iter().any(|s| s.name == *name), "`{name}` is explained, and is none");
+        }
+        // A text that is a part of an expression only can't be switched, and nothing is tried then.
+        let files: BTreeSet<&String> = sites.iter().map(|s| &s.file).collect();
+        for file in files {
+            let here: Vec<_> = sites.iter().filter(|s| s.file == *file).collect();
+            let edited = crate::mutants::edit::edit(&tree.text(file).expect("a file"), &here);
+            let parsed = syn::parse_file(&edited.text);
+            assert!(parsed.is_ok(), "{file} with its mutants: {:?}", parsed.err());
         }
     }
 }
