@@ -16,7 +16,7 @@ use crate::world::World;
 use crate::world::call::{Call, CallError, Reply};
 use crate::world::journal::Milestone;
 use crate::world::message::{Ticket, Where};
-use crate::world::pipeline::Retries;
+use crate::world::watch::Retries;
 
 /// Which of the Kubernetes clusters of a world.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]

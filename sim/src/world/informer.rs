@@ -10,7 +10,7 @@ use ivory_core::read::Selector;
 use crate::kube::{Change, ChangeType};
 use crate::time::Time;
 use crate::world::actor::{Cx, Input, WatchId};
-use crate::world::pipeline::Retries;
+use crate::world::watch::Retries;
 
 /// Namespace and name.
 pub type Key = (Arc<str>, Arc<str>);

@@ -16,6 +16,7 @@ mod queue;
 mod standstill;
 mod tap;
 mod trace;
+mod watch;
 mod watchers;
 mod witness;
 
@@ -27,9 +28,9 @@ pub use informer::{Informer, Key, Learned, key_of};
 pub use kube::Kube;
 pub use message::{Back, Cut, Envelope, Point, Ticket, What, Where};
 pub use net::{CONTROL_PLANE, OUTSIDE};
-pub use pipeline::Retries;
 pub use tap::{Onlooker, Overheard, Passed, Tap};
 pub use trace::Trace;
+pub use watch::Retries;
 pub use witness::{Finding, Planned, Witness};
 
 use crate::rng::Streams;
@@ -49,7 +50,7 @@ pub struct World {
     pub(crate) streams: Streams,
     kubes: Vec<Arc<Kube>>,
     slots: Vec<Option<Slot>>,
-    watches: Arc<std::collections::BTreeMap<WatchId, pipeline::Watch>>,
+    watches: Arc<std::collections::BTreeMap<WatchId, watch::Watch>>,
     pending: Arc<std::collections::BTreeMap<Ticket, Pending>>,
     next_ticket: u64,
     next_watch: u32,
