@@ -432,6 +432,18 @@ mod tests {
     }
 
     #[test]
+    fn who_gave_no_answer_is_asked_again_soon_whatever_the_question() {
+        let world = World::settled(1);
+        let (mut observed, context) = (world.observed(), world.context());
+        let requeue = |observed: &Observed| {
+            crate::steps::plan(observed, &context, &mut Default::default()).requeue
+        };
+        assert!(requeue(&observed).is_some_and(|after| after > UNREADABLE));
+        observed.answers.values_mut().for_each(|a| *a = Read::Unknown("a test says so".into()));
+        assert_eq!(requeue(&observed), Some(UNREADABLE));
+    }
+
+    #[test]
     fn a_changed_object_is_written_as_that_very_object() {
         let mut world = World::settled(1);
         world.change(Kind::Service, REPLICAS, |s| s["spec"]["type"] = "NodePort".into());

@@ -191,6 +191,20 @@ mod tests {
     use crate::test_support::{World, deletes, spec};
 
     #[test]
+    fn the_first_backup_is_ours_and_made_for_replicas() {
+        let world = World::settled(1);
+        let cluster = Cluster::read(&world.cluster(), &world.config).expect("a cluster");
+        let job = world.all(Kind::Job)[0].clone();
+        assert!(is_first(&job, &cluster));
+        let mut manual = (*job).clone();
+        let labels = std::sync::Arc::make_mut(&mut manual.meta.labels);
+        labels.insert(labels::PGBACKREST_BACKUP.to_owned(), "manual".to_owned());
+        let mut foreign = (*job).clone();
+        foreign.meta.owners = Default::default();
+        assert!(!is_first(&manual, &cluster) && !is_first(&foreign, &cluster));
+    }
+
+    #[test]
     fn one_stanza_and_one_backup() {
         let world = World::settled(3);
         let stanzas =

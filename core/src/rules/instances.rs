@@ -159,11 +159,9 @@ fn one(
     };
     let data = member.and_then(|m| m.data_claim.as_ref());
     let data_claim = claim(data, "ivory-data", names::data_volume(name));
-    let is_new = member.is_none_or(Member::is_new);
     // Without a WAL volume nothing depends on it unless it waits.
-    let has_workload = member.is_some_and(|m| m.stateful_set.is_some());
-    let wants_wal = set.spec.wal_volume_claim_spec.is_some();
-    let unused = is_new && (waits || (wants_wal && !has_workload));
+    let unused =
+        member.is_none_or(Member::is_new) && (waits || set.spec.wal_volume_claim_spec.is_some());
     let input = format!("data volume {} {name} {data_claim} {unused}", set.name);
     let volume = pass.memo.built(input, || {
         let mut volume = build_volumes::data(cluster, set, name, &data_claim);

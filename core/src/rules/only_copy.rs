@@ -119,12 +119,13 @@ mod tests {
             };
             let before = uid(&world);
             lost(&mut world, &old);
+            world.remove(Kind::ConfigMap, &names::instance_config(&old));
             if pods_only {
                 world.round();
                 world.remove(Kind::Pod, &names::instance_pod(&old));
             }
             replace(&mut world);
-            let (mut led, mut copied) = (false, false);
+            let (mut led, mut copied, mut furnished) = (false, false, false);
             world.settle_with(|world, _| {
                 let others: Vec<String> =
                     world.instances().into_iter().filter(|i| *i != old).collect();
@@ -133,9 +134,10 @@ mod tests {
                     .is_some_and(|p| p.condition_true("Ready"));
                 let started = others.iter().any(|o| asked(world, o) == Some(1));
                 assert!(led || !started, "who has no data starts first");
+                furnished |= world.get(Kind::ConfigMap, &names::instance_config(&old)).is_some();
                 copied |= started && uid(world) == before;
             });
-            assert!(led && copied, "{led} {copied}");
+            assert!(led && copied && furnished, "{led} {copied} {furnished}");
             assert_eq!(asked(&world, &old), None, "then it goes");
             assert_eq!(uid(&world), None);
             assert_eq!(world.instances().len(), 1);
@@ -190,6 +192,31 @@ mod tests {
         world.remove(Kind::Pod, &names::instance_pod(&old));
         world.settle();
         assert_eq!((asked(&world, &new[0]), never_used(&world, &new[0])), (Some(1), false));
+    }
+
+    #[test]
+    fn who_runs_is_stopped_for_nobody_who_returns() {
+        let mut world = World::settled(1);
+        let old = world.leader();
+        world.now += jiff::SignedDuration::from_secs(60);
+        world.edit(|s| {
+            let set = s["instances"][0].clone();
+            let sets = s["instances"].as_array_mut().expect("sets");
+            sets.push(set);
+            sets[1]["name"] = "other".into();
+        });
+        world.settle();
+        let other = world.replicas()[0].clone();
+        world.edit(|s| {
+            s["instances"].as_array_mut().expect("sets").remove(0);
+        });
+        lost(&mut world, &old);
+        world.dead.insert(names::instance_pod(&other));
+        for _ in 0..4 {
+            world.round();
+            assert_eq!(asked(&world, &other), Some(1));
+        }
+        assert_eq!(asked(&world, &old), Some(1), "it returns");
     }
 
     #[test]

@@ -282,6 +282,20 @@ mod tests {
     }
 
     #[test]
+    fn another_trouble_than_the_one_that_was_told_begins_anew() {
+        let mut world = with(json!({LIBRARIES: "nosuch", "timezone": "Mars/Phobos"}));
+        world.parameters.insert("nosuch", "missing");
+        world.settle();
+        world.now += SignedDuration::from_secs(PATIENCE_S);
+        world.settle();
+        assert_eq!(word(&world), Some(("False".into(), REFUSED.into())));
+        world.parameters = [("timezone", "setting could not be applied")].into();
+        world.now += SignedDuration::from_secs(PATIENCE_S);
+        world.round();
+        assert_eq!(word(&world), Some(("Unknown".into(), CHECKING.into())));
+    }
+
+    #[test]
     fn nobody_who_works_is_restarted_into_what_nobody_was_asked_about_for_a_while() {
         let mut world = with(json!({"work_mem": "8MB"}));
         world.settle();

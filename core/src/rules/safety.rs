@@ -239,6 +239,30 @@ mod tests {
     }
 
     #[test]
+    fn a_broken_one_is_mended_though_another_is_broken_too() {
+        let now: Timestamp = "2026-01-01T00:10:00Z".parse().expect("a time");
+        let broken = |name: &str| {
+            let (name, mut member) = replica(name, "");
+            member.patroni = Status::parse(r#"{"role": "replica", "state": "starting"}"#);
+            let long = "2026-01-01T00:00:00Z";
+            let status = json!({
+                "conditions": [{"type": "Ready", "status": "False", "lastTransitionTime": long}],
+                "containerStatuses": [{"name": "database", "ready": false, "state": {"running": {}}}],
+            });
+            let again = |pod: Arc<Object>| Arc::new((*pod).clone().with("status", status.clone()));
+            member.pods = member.pods.into_iter().map(again).collect();
+            (name, member)
+        };
+        let members = Members {
+            all: [member("a", "primary"), broken("b"), broken("c")].into(),
+            lease: Some("a-0".to_owned()),
+            system_identifier: Some("7".to_owned()),
+            ..Members::default()
+        };
+        assert_eq!(may_restart(&members, &members.all["b"], now), Ok(()));
+    }
+
+    #[test]
     fn who_runs_and_lags_is_not_broken() {
         let now: Timestamp = "2026-01-01T00:10:00Z".parse().expect("a time");
         let unready = |name: &str, replication: &str, since: &str| {

@@ -55,9 +55,7 @@ pub fn tell(pass: &mut Pass<'_>, members: &Members) {
     let Some(query) = query(pass.observed, pass.cluster, members) else { return };
     pass.look_again(Duration::from_secs(query.max_age_s.into()));
     let answer = pass.observed.answers.get(&query).and_then(Read::known);
-    let Some(state) = answer.and_then(|a| StandbyState::read(&a.output)) else {
-        return pass.look_again(Duration::from_secs(AGES_S[1].into()));
-    };
+    let Some(state) = answer.and_then(|a| StandbyState::read(&a.output)) else { return };
     let old = state.replayed_s.is_some_and(|at| state.now_s - at > PATIENCE_S);
     if state.streaming {
         return condition(pass, TYPE, Some(true), "Streaming", "WAL streams from the source");

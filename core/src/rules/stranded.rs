@@ -42,7 +42,7 @@ fn asked<'a>(
 }
 
 fn question(members: &Members, member: &Member) -> Option<Query> {
-    let leader = members.writable().filter(|leader| leader.name != member.name)?;
+    let leader = members.writable()?;
     let status = member.patroni.as_ref().filter(|_| member.running())?;
     let ahead = leader.patroni.as_ref()?.xlog_location?;
     let (timeline, position) = (status.timeline?, status.xlog_location?);
