@@ -119,7 +119,8 @@ fn steps(pass: &mut Pass<'_>) {
         Err(reason) => {
             pass.say(Step::Instances, Outcome::Waiting(reason));
             // What lasts has to be said; after an API server's restart it has mostly come before it could be.
-            if !pass.context.denied.is_empty() || blind_for_long(pass.context) {
+            let blocked = |(_, outcome): &(Step, Outcome)| matches!(outcome, Outcome::Blocked(_));
+            if pass.report().lines.iter().any(blocked) || blind_for_long(pass.context) {
                 status::blocked(pass, None);
             }
             return;

@@ -42,6 +42,11 @@ pub fn renews(pass: &mut Pass<'_>, members: &Members) -> bool {
         pass.wait(Step::Rollout, "DeadToken", text);
         return true;
     }
+    if rollout::waits_for_the_unwanted(pass, members) {
+        let text = format!("{text}; it is renewed when those that go are gone");
+        pass.wait(Step::Rollout, "DeadToken", text);
+        return true;
+    }
     rollout::delete(pass, &pod, Reason::Because { word: "DeadToken", text });
     true
 }

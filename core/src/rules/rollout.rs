@@ -1,6 +1,8 @@
 //! Renewing Pods that were made from an older template: the broken at once, then replicas one at a time,
 //! the leader last and after handing over (`reference/reconcile.md` §2.14).
 
+use jiff::SignedDuration;
+
 use crate::command::Command;
 use crate::object::Object;
 use crate::pass::Pass;
@@ -11,6 +13,8 @@ use crate::rules::{parameters, safety, wal_volume};
 
 /// How long a checkpoint before the restart of a lone instance may take: the Pod's own grace period.
 const CHECKPOINT_S: u32 = 30;
+/// So long after the end of its grace period a Pod is gone for certain, if its node lives.
+const SLACK: SignedDuration = SignedDuration::from_secs(10);
 
 /// Plans at most one renewal, or what must come before it.
 pub fn one(pass: &mut Pass<'_>, members: &Members) {
@@ -49,7 +53,7 @@ pub fn one(pass: &mut Pass<'_>, members: &Members) {
             let text = format!("instance {} leads, and no renewed replica streams yet", next.name);
             pass.wait(Step::Rollout, "Rollout", text);
         }
-        None if members.all.values().any(|m| m.stateful_set.is_none() && m.serves()) => {
+        None if waits_for_the_unwanted(pass, members) => {
             let text = format!("instance {} is renewed when those that go are gone", next.name);
             pass.wait(Step::Rollout, "Rollout", text);
         }
@@ -64,6 +68,20 @@ pub fn one(pass: &mut Pass<'_>, members: &Members) {
             renew(pass, next, &pod);
         }
     }
+}
+
+/// Whether one that is no longer wanted may still run: its Pod serves, or has its grace to stop in. Were the only leader
+/// to stop beside it, its volume would be held for the only copy of the data, though it has not what was written since. A Pod
+/// on a dead node ends never.
+pub fn waits_for_the_unwanted(pass: &mut Pass<'_>, members: &Members) -> bool {
+    let now = pass.context.now;
+    let stops = |p: &Object| p.meta.deleted_at.is_some_and(|by| now < by + SLACK);
+    let runs = |m: &Member| m.serves() || m.pods.iter().any(|p| stops(p));
+    let waits = members.all.values().any(|m| m.stateful_set.is_none() && runs(m));
+    if waits {
+        pass.look_again(safety::LOOK);
+    }
+    waits
 }
 
 /// Renews one that was made from an older template and does not even run. The only renewal of a cluster that starts:
@@ -192,6 +210,14 @@ mod tests {
         world.change(Kind::Pod, &names::instance_pod(&gone), |p| {
             p["status"]["conditions"][0]["status"] = "False".into();
         });
+        for (left_s, goes) in [(1, false), (-9, false), (-10, true)] {
+            let by = world.now + super::SignedDuration::from_secs(left_s);
+            world.change(Kind::Pod, &names::instance_pod(&gone), |p| {
+                p["metadata"]["deletionTimestamp"] = by.to_string().into();
+            });
+            assert_eq!(pods(&mut world).len(), usize::from(goes), "{left_s}");
+            assert!(goes || world.plan().requeue.is_some());
+        }
         assert_eq!(pods(&mut world), [format!("Pod {}", names::instance_pod(&leader))]);
     }
 

@@ -82,7 +82,8 @@ pub fn may_remove(members: &Members, victim: &Member, now: Timestamp) -> Result<
     if victim.ready() {
         return works_without(members, victim, now);
     }
-    living_leader(members, victim)
+    living_leader(members, victim)?;
+    promoted(members, victim)
 }
 
 /// Whether somebody leads, and everybody else has caught up.
@@ -95,12 +96,16 @@ fn works_without(members: &Members, victim: &Member, now: Timestamp) -> Result<(
     if victim.labelled_leader() && !members.is_leader(victim) {
         return Err(Hold::RolesDisagree(victim.name.clone()));
     }
-    // After a switchover the old leader is a ready replica, seconds before the new one takes writes. Were that
-    // to fail, the old one would be needed.
-    if let Some(leader) = members.leader().filter(|l| l.name != victim.name && !l.leads()) {
-        return Err(Hold::Promoting(leader.name.clone()));
-    }
+    promoted(members, victim)?;
     others_are(members, victim, Member::streaming)
+}
+
+/// Whether who holds the lease has taken the lead up. After a switchover the old leader is a ready replica, seconds before
+/// the new one takes writes; after a failover it is what did not answer. Were the promotion to fail, the old one would be
+/// needed.
+fn promoted(members: &Members, victim: &Member) -> Result<(), Hold> {
+    let promoting = members.leader().filter(|l| l.name != victim.name && !l.leads());
+    promoting.map_or(Ok(()), |leader| Err(Hold::Promoting(leader.name.clone())))
 }
 
 /// Whether every instance but the victim, the leader and those that are lost anyway is as asked for.

@@ -14,7 +14,7 @@ use crate::patroni::durations;
 use crate::patroni::member::Member;
 use crate::patroni::receive::Upstream;
 use crate::patroni::rest::RestRequest;
-use crate::patroni::switchover::{failed, printed};
+use crate::patroni::switchover::{failed, printed, unreachable};
 use crate::patroni::waits::{Alarm, Side, Talk};
 use crate::pgbackrest::{BackrestReply, BackrestRequest};
 use crate::postgres::server::State;
@@ -270,10 +270,11 @@ impl Member {
                 && pod.annotation("status").is_some_and(|s| s.contains("\"pending_restart\":true"))
         };
         let pod = self.store().members().find(waits);
-        let place = pod.and_then(|pod| Dcs::rest_of(pod));
-        let to = place.and_then(|(host, port)| cx.resolve(&self.config.namespace, &host, port));
-        let Some(to) = to else {
+        let Some((host, port)) = pod.and_then(|pod| Dcs::rest_of(pod)) else {
             return cx.reply(asker, Reply::Exec(printed("")));
+        };
+        let Some(to) = cx.resolve(&self.config.namespace, &host, port) else {
+            return cx.reply(asker, Reply::Exec(unreachable(&host)));
         };
         let call = Call::Rest(RestRequest::Restart { pending: true });
         self.ask(cx, to, call, Span::s(60), Side::Talk(asker, Talk::CtlRestart));

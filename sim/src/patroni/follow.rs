@@ -76,7 +76,7 @@ impl Member {
         if self.action.is_some() {
             return self.finish(cx);
         }
-        if self.pg.primary() {
+        if self.taken_for_primary() {
             if self.dynamic.pause {
                 return self.finish(cx);
             }

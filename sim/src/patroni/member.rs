@@ -209,6 +209,13 @@ impl Member {
         self.pg.primary()
     }
 
+    /// Whether Patroni takes it for a primary (`is_primary`): by what it was last while PostgreSQL refuses connections, so that
+    /// one that recovers from a crash and has lost the lock is demoted at once.
+    pub(super) fn taken_for_primary(&self) -> bool {
+        let starts = self.pg.state == State::Starting && self.role == Role::Primary;
+        self.pg.primary() || starts
+    }
+
     /// Whether PostgreSQL accepts connections.
     #[must_use]
     pub fn accepts(&self) -> bool {

@@ -27,6 +27,11 @@ pub(super) fn failed(exit: i32, text: impl Into<String>) -> Output {
     Output { exit, stdout: "".into(), stderr: text.into().into() }
 }
 
+/// patronictl ends with a traceback where a member's REST API can't be reached (4.1: nothing catches it).
+pub(super) fn unreachable(host: &str) -> Output {
+    failed(1, format!("urllib3.exceptions.MaxRetryError: HTTPConnectionPool(host='{host}')"))
+}
+
 fn word(request: &FailoverRequest) -> &'static str {
     if request.leader.is_some() { "Switchover" } else { "Failover" }
 }
@@ -207,18 +212,20 @@ impl Member {
                 _ => self.write_failover(cx, &request, Side::Talk(asker, Talk::CtlWritten)),
             },
             Talk::CtlRestart => {
-                let text = match reply {
-                    Ok(Reply::Rest(RestReply::Code(200, _))) => "Success: restart on member".into(),
-                    Ok(Reply::Rest(RestReply::Code(code, text))) => {
-                        format!("Failed: restart for member, status code={code}, ({text})")
+                let output = match reply {
+                    Ok(Reply::Rest(RestReply::Code(200, _))) => {
+                        printed("Success: restart on member")
                     }
-                    _ => "Failed: restart for member, connection refused".to_owned(),
+                    Ok(Reply::Rest(RestReply::Code(code, text))) => {
+                        printed(format!("Failed: restart for member, status code={code}, ({text})"))
+                    }
+                    _ => unreachable("the member"),
                 };
                 if let Some((open, _)) = self.talks.get_mut(&asker) {
                     *open -= 1;
                     if *open == 0 {
                         self.talks.remove(&asker);
-                        cx.reply(asker, Reply::Exec(printed(text)));
+                        cx.reply(asker, Reply::Exec(output));
                     }
                 }
             }

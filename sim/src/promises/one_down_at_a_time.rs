@@ -71,7 +71,7 @@ impl Checker for State {
         let Some((instance, pod, life)) = taken(write) else { return };
         let Some(cluster) = write.live().and_then(|o| write.cluster_of(o)) else { return };
         let namespace = &cluster.meta.namespace;
-        if switched(cluster, "shutdown") || !serves(write.world, write.kube, namespace, &pod) {
+        if switched(cluster, "shutdown") || !serves(write, cluster, &pod) {
             return;
         }
         // Patroni restarts nobody who waits for nothing (any more).
@@ -157,14 +157,17 @@ fn over(
     }
 }
 
-/// Whether clients have something of the member of a Pod: it writes, or they are led to it and it streams.
-fn serves(world: &World, kube: KubeId, namespace: &str, pod: &str) -> bool {
-    let Some(member) = member(world, kube, namespace, pod) else { return false };
-    let ready = || {
-        let pod = world.kube(kube).api.get(Kind::Pod, namespace, pod);
-        pod.is_some_and(|p| p.condition_true("Ready"))
+/// Whether clients have something of the member of a Pod: they are led to it, and it writes or streams. Nobody is led to a
+/// primary that was deposed while its Patroni hung.
+fn serves(write: &Write<'_>, cluster: &Object, pod: &str) -> bool {
+    let namespace = &cluster.meta.namespace;
+    let Some(member) = member(write.world, write.kube, namespace, pod) else { return false };
+    let ready = || write.get(Kind::Pod, namespace, pod).is_some_and(|p| p.condition_true("Ready"));
+    let leads = || {
+        let lease = write.get(Kind::Endpoints, namespace, &names::scope(&cluster.meta.name));
+        lease.is_some_and(|e| e.annotation("leader") == Some(pod))
     };
-    member.writable() || (member.streams() && ready())
+    (member.writable() && leads()) || (member.streams() && ready())
 }
 
 /// Whether the member of a Pod writes or streams.

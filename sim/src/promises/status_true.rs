@@ -34,8 +34,13 @@ pub static PROMISE: Promise = Promise {
 };
 
 /// For how long a cluster may still say that it is Ready when it takes no writes any more: a node that dies is missed
-/// after 50 s at most, the lease of a leader runs out within 30 s, and the operator looks when it hears of it.
-pub const REACTION: Span = Span::s(60);
+/// after 60 s at most (50 s of grace since the node controller saw its last lease, and it looks every 5 s), the lease of a
+/// leader runs out within 30 s, and the operator looks when it hears of it, unless a command is under way to whom does not
+/// answer any more: that ends after 30 s at most where the cluster was ready.
+pub const REACTION: Span = Span::s(90);
+
+/// For how long what can't be followed may stay untold.
+const UNTOLD_S: i64 = 60;
 
 /// How often to look whether the operator can hear of it.
 const LOOK: Span = Span::s(5);
@@ -112,7 +117,7 @@ impl Checker for State {
             return;
         }
         let blind_for = pass.context.blind_since.map(|at| pass.context.now.duration_since(at));
-        let soon = blind_for.is_some_and(|age| age.as_secs() < REACTION.seconds() as i64);
+        let soon = blind_for.is_some_and(|age| age.as_secs() < UNTOLD_S);
         let waits = pass.plan.report.lines.iter().find_map(|(step, outcome)| match outcome {
             // What is watched again in a moment is no long wait.
             Outcome::Waiting(ivory_core::report::Reason::Unreadable { .. }) if soon => None,

@@ -46,6 +46,8 @@ pub(super) struct Watch {
     retries: Retries,
     /// Since when it has been refused.
     fails_since: Option<Time>,
+    /// When it is asked for again.
+    again_at: Option<Time>,
 }
 
 /// How long the reader of a watch waits after each refusal.
@@ -211,7 +213,10 @@ impl World {
     /// component hears again only some while after the API server is back, each at its own time.
     pub(super) fn try_watch_again(&mut self, id: WatchId) {
         self.break_watch(id);
-        let Some(watch) = self.watches.get(&id) else { return };
+        // A reader whose request was doubled on its way still waits for one answer.
+        let now = self.now;
+        let due = |w: &&Watch| w.again_at.is_none_or(|at| at <= now);
+        let Some(watch) = self.watches.get(&id).filter(due) else { return };
         let label = format!("{}/{}/watch-again", watch.kube.0, self.name_of(watch.actor));
         let wait = match watch.retries {
             Retries::Every(every) => every,
@@ -223,7 +228,8 @@ impl World {
         };
         if let Some(watch) = Arc::make_mut(&mut self.watches).get_mut(&id) {
             watch.refused = watch.refused.saturating_add(1);
-            watch.fails_since.get_or_insert(self.now);
+            watch.fails_since.get_or_insert(now);
+            watch.again_at = Some(now + wait);
         }
         self.queue.push(self.now + wait, Event::Relist(id));
     }
@@ -320,6 +326,7 @@ impl Watch {
             refused: 0,
             retries: Retries::UpTo(RETRY_MAX),
             fails_since: None,
+            again_at: None,
         }
     }
 
