@@ -329,6 +329,12 @@ impl World {
         panic!("never quiet; the last plan was {:#?}", texts(&self.plan()));
     }
 
+    /// Since when a condition of the cluster has its status.
+    pub fn condition_since(&self, kind: &str) -> Option<Timestamp> {
+        let cluster = self.cluster();
+        cluster.condition(kind)?.get("lastTransitionTime")?.as_str()?.parse().ok()
+    }
+
     /// A condition of the cluster: its status and reason.
     pub fn condition(&self, kind: &str) -> Option<(String, String)> {
         let cluster = self.cluster();

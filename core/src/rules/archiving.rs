@@ -202,9 +202,7 @@ mod tests {
     #[test]
     fn what_was_archived_in_the_second_of_the_failure_was_archived_before() {
         let mut world = world(900, 1000, "fails");
-        let told = world.cluster().condition(TYPE).map(|c| c["lastTransitionTime"].clone());
-        let told: Timestamp =
-            told.and_then(|t| t.as_str()?.parse().ok()).expect("a condition has its time");
+        let told = world.condition_since(TYPE).expect("a condition has its time");
         for (after_s, expected) in [(0, "False ArchivingFails"), (1, "True Archiving")] {
             world.now += SignedDuration::from_secs(i64::from(TROUBLED_S));
             world.archive = (world.now.as_second() - 5, told.as_second() + after_s, "fails");

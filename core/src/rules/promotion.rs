@@ -146,7 +146,6 @@ fn source(config: &str) -> Option<(String, u16)> {
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
     use serde_json::json;
 
     use crate::Kind;
@@ -259,10 +258,7 @@ mod tests {
         world.round();
         let silent = Some(("Unknown".to_owned(), "SourceSilent".to_owned()));
         assert_eq!(condition(&world), silent, "it had answered since");
-        let cluster = world.cluster();
-        let since = cluster.condition("PromotionBlocked").map(|c| &c["lastTransitionTime"]);
-        let since: Timestamp =
-            since.and_then(|t| t.as_str()?.parse().ok()).expect("a condition has its time");
+        let since = world.condition_since("PromotionBlocked").expect("a condition has its time");
         world.now = since + second * 59;
         assert!(!promotes(&mut world));
         world.now = since + second * 60;

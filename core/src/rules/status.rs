@@ -228,6 +228,7 @@ fn stuck(members: &Members) -> Vec<String> {
 
 /// There only while a promotion waits.
 fn promotion(pass: &mut Pass<'_>) {
+    use super::promotion::SILENT;
     let blocked = pass.report().lines.iter().find_map(|(_, outcome)| match outcome {
         Outcome::Blocked(r) => Some((super::promotion::reason(r.word())?, r.to_string())),
         _ => None,
@@ -238,15 +239,14 @@ fn promotion(pass: &mut Pass<'_>) {
             _ => None,
         })
     };
-    let (silent, unasked) = (waits(super::promotion::SILENT), waits(super::promotion::UNASKED));
-    match (blocked, silent) {
-        (Some((reason, text)), _) => condition(pass, kinds::PROMOTION, Some(true), reason, &text),
-        (None, Some(text)) => {
-            condition(pass, kinds::PROMOTION, None, super::promotion::SILENT, &text);
-        }
+    let silent = waits(SILENT).map(|text| (None, SILENT, text));
+    let told = blocked.map(|(reason, text)| (Some(true), reason, text)).or(silent);
+    let unasked = waits(super::promotion::UNASKED).is_some();
+    match told {
+        Some((status, reason, text)) => condition(pass, kinds::PROMOTION, status, reason, &text),
         // What is not known leaves it as it is.
-        (None, None) if unasked.is_some() => {}
-        (None, None) => remove(pass, kinds::PROMOTION),
+        None if unasked => {}
+        None => remove(pass, kinds::PROMOTION),
     }
 }
 

@@ -209,7 +209,7 @@ impl World {
     }
 
     /// A watch that was refused is asked for again after a while: as client-go's reflectors do, and kube's watchers,
-    /// up to twice 0.8 s, then twice as long each time, up to a minute. So it is after a long outage that a
+    /// up to twice 0.8 s, then twice as long each time, as far as its reader has it. So it is after a long outage that a
     /// component hears again only some while after the API server is back, each at its own time.
     pub(super) fn try_watch_again(&mut self, id: WatchId) {
         self.break_watch(id);
@@ -231,7 +231,7 @@ impl World {
             watch.fails_since.get_or_insert(now);
             watch.again_at = Some(now + wait);
         }
-        self.queue.push(self.now + wait, Event::Relist(id));
+        self.queue.push(now + wait, Event::Relist(id));
     }
 
     /// The reader of a watch waits so long after each refusal.
