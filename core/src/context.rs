@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::grants::Grant;
 use crate::hash::digest;
@@ -24,6 +24,14 @@ pub struct Context {
     pub refused: Refusals,
     /// Since when a kind is not followed that plans read: its watch is refused whenever it is asked for. None when all are.
     pub blind_since: Option<Timestamp>,
+}
+
+impl Context {
+    /// For how long a kind has not been followed; none while all are.
+    #[must_use]
+    pub fn blind_for(&self) -> Option<SignedDuration> {
+        self.blind_since.map(|since| self.now.duration_since(since))
+    }
 }
 
 /// Fresh random bytes, from which any number of independent values are derived by label.

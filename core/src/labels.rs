@@ -70,7 +70,7 @@ keys! {
     /// leads: it was not asked to run yet, so there is no data on it.
     NEVER_USED = "never-used";
     /// Annotation on a data volume claim (ours) of a replica that can never catch up: the UID of the backup Job that was
-    /// complete when this was found, or nothing if there was none.
+    /// complete when this was found, or nothing if there was none; `diverged` if it left its leader's history.
     STRANDED = "stranded-with";
     /// Annotation on an instance's Pod (ours): when its PostgreSQL was last told to restart in place.
     RESTART_ASKED = "restart-asked-at";

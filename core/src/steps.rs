@@ -20,10 +20,10 @@ use crate::report::{Outcome, Reason, Step};
 use crate::rules::members::Members;
 use crate::rules::shutdown::Phase;
 use crate::rules::{
-    account, backups, config, databases, disruption, dynamic_configuration, finalize, init_sql,
-    instances, leftovers, orphaned_bootstrap, pending_restart, permissions, pki, pod_labels, rbac,
-    refusals, repository, rollout, scale_down, services, shutdown, status, stranded, switchover,
-    users, validate,
+    account, backups, config, databases, disruption, diverged, dynamic_configuration, finalize,
+    init_sql, instances, leftovers, orphaned_bootstrap, pending_restart, permissions, pki,
+    pod_labels, rbac, refusals, repository, rollout, scale_down, services, shutdown, status,
+    stranded, switchover, users, validate,
 };
 
 /// Decides what to do for one cluster, from what was observed and nothing else.
@@ -92,8 +92,7 @@ fn unfollowed(pass: &mut Pass<'_>) {
 
 /// Whether something has not been followed for so long that it will not come in a moment.
 fn blind_for_long(context: &Context) -> bool {
-    let since = context.blind_since.map(|since| context.now.duration_since(since));
-    since.is_some_and(|age| age.as_secs() >= SILENT_S)
+    context.blind_for().is_some_and(|age| age.as_secs() >= SILENT_S)
 }
 
 fn steps(pass: &mut Pass<'_>) {
@@ -155,6 +154,7 @@ fn steps(pass: &mut Pass<'_>) {
     }
 
     stranded::judge(pass, &members);
+    diverged::judge(pass, &members);
 
     // Taking away: one instance at a time, and only what all the steps before leave superfluous.
     if root.is_some() {

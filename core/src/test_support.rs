@@ -7,7 +7,7 @@ mod sight;
 mod store;
 mod words;
 
-pub use ghosts::{act, lead};
+pub use ghosts::{act, endpoints, lead};
 pub use store::merge;
 pub use words::{commands, deletes, taken, text, texts, whole};
 
@@ -83,7 +83,7 @@ pub struct World {
     pub wal_directory: &'static str,
     /// What each instance answers that is asked for its volumes.
     pub volumes: String,
-    /// Replicas that do not stream and stay where they are, by name.
+    /// Replicas that do not stream and stay where they are, on timeline 1, by name.
     pub behind: BTreeSet<String>,
     /// Where the leader says that the WAL is which such a one needs.
     pub wal_place: &'static str,

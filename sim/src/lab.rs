@@ -100,7 +100,7 @@ pub fn config_of(release: u32) -> Config {
     Config { images, ..Config::default() }
 }
 
-fn build(world: &mut World, spec: &KubeSpec, patroni: u8) -> Result<KubeId, String> {
+fn build(world: &mut World, spec: &KubeSpec, patroni: Version) -> Result<KubeId, String> {
     let mut kube = Kube::new(ApiServer::new());
     for image in &spec.images_failing {
         kube.registry.withhold(image);
@@ -109,7 +109,8 @@ fn build(world: &mut World, spec: &KubeSpec, patroni: u8) -> Result<KubeId, Stri
     furnish(world, id, spec)?;
     controllers::spawn_all(world, id);
     node::spawn_scheduler(world, id);
-    let programs: Arc<dyn Programs> = Arc::new(programs(patroni));
+    let programs = DatabasePrograms { patroni, ..DatabasePrograms::default() };
+    let programs: Arc<dyn Programs> = Arc::new(programs);
     for (number, node) in (1..).zip(&spec.nodes) {
         let config = NodeConfig {
             zone: node.zone.clone(),
@@ -125,12 +126,6 @@ fn build(world: &mut World, spec: &KubeSpec, patroni: u8) -> Result<KubeId, Stri
         world.spawn(id, Arc::new(Operator::new(OPERATOR, config())), None, None);
     }
     Ok(id)
-}
-
-/// Databases whose images bring a major version of Patroni.
-fn programs(patroni: u8) -> DatabasePrograms {
-    let version = if patroni < 4 { Version(3, 3, 9) } else { Version::BASELINE };
-    DatabasePrograms { patroni: version, ..DatabasePrograms::default() }
 }
 
 /// Puts there what a cluster's administrator has put there before.

@@ -69,7 +69,10 @@ impl Command {
         let fine = match self {
             // `Switched over to "y" instead of "x"` means that another member won.
             Self::Switchover { .. } => said("Successfully switched over"),
-            Self::Failover { .. } => said("Successfully failed over"),
+            // Where the REST API of the one that the lease names does not answer, Patroni finds the request in its store.
+            Self::Failover { .. } => {
+                said("Successfully failed over") || said("falling back to DCS")
+            }
             Self::RestartPending { .. } => !said("Failed: "),
             _ => true,
         };

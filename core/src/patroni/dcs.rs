@@ -1,10 +1,15 @@
 //! What Patroni keeps for the whole cluster, as annotations on its Endpoints (`reference/patroni.md` §1.2).
 //! We only read it.
 
-use jiff::Timestamp;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
+use crate::kind::Kind;
+use crate::names;
 use crate::object::StringMap;
+use crate::observed::Observed;
 
 /// The annotations of the Endpoints `<cluster>-ha`: who leads.
 ///
@@ -27,6 +32,13 @@ pub struct Leader {
 }
 
 impl Leader {
+    /// What is known of a cluster's; none if that was not read, or is not there.
+    #[must_use]
+    pub fn of(observed: &Observed, cluster: &str) -> Option<Self> {
+        let endpoints = observed.find(Kind::Endpoints, &names::scope(cluster));
+        endpoints.known().map(|e| Self::read(&e.meta.annotations))
+    }
+
     /// Reads the annotations; what is missing or no number or time reads as none.
     #[must_use]
     pub fn read(annotations: &StringMap) -> Self {
@@ -40,6 +52,24 @@ impl Leader {
             transitions: number("transitions"),
             optime: number("optime"),
         }
+    }
+
+    /// Whether nobody holds the lease any more: it was given up, or not renewed for twice as long as it lasts. That goes by
+    /// the clocks of two machines, so nobody may be kept from leading by it.
+    #[must_use]
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        self.name.is_none() || self.over_at().is_some_and(|at| at <= now)
+    }
+
+    /// How long it will not be over, if nobody renews it; none if it is, or that is not known.
+    #[must_use]
+    pub fn lasts_still(&self, now: Timestamp) -> Option<Duration> {
+        self.over_at()?.duration_since(now).try_into().ok()
+    }
+
+    fn over_at(&self) -> Option<Timestamp> {
+        let lasts = SignedDuration::from_secs(i64::try_from(self.ttl_s?).ok()?);
+        self.renewed?.checked_add(lasts.checked_mul(2)?).ok()
     }
 }
 
@@ -71,6 +101,13 @@ pub struct Switch {
 }
 
 impl Config {
+    /// What is known of a cluster's; none if that was not read, or is not there.
+    #[must_use]
+    pub fn of(observed: &Observed, cluster: &str) -> Option<Self> {
+        let endpoints = observed.find(Kind::Endpoints, &names::scope_config(cluster));
+        endpoints.known().map(|e| Self::read(&e.meta.annotations))
+    }
+
     /// Reads the annotations; what cannot be read is left out.
     #[must_use]
     pub fn read(annotations: &StringMap) -> Self {

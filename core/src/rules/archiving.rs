@@ -109,7 +109,7 @@ fn failed_before(cluster: &Cluster, state: &ArchiveState) -> bool {
 }
 
 /// A size of which only doublings show, so that what grows is not told anew with every segment.
-fn about(bytes: u64) -> String {
+pub(super) fn about(bytes: u64) -> String {
     let mib = (bytes >> 20).max(1);
     let power = mib.ilog2();
     if power < 10 {

@@ -2,13 +2,12 @@
 //! None is ever dropped.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use crate::command::Command;
-use crate::hash::safe_hash;
 use crate::pass::Pass;
 use crate::report::{Reason, Step};
 use crate::rules::members::Members;
+use crate::rules::told;
 
 /// Creates missing databases when the list differs from what was last set.
 pub fn ensure(pass: &mut Pass<'_>, members: &Members) {
@@ -18,16 +17,16 @@ pub fn ensure(pass: &mut Pass<'_>, members: &Members) {
         databases: databases.into_iter().collect(),
         extensions: extensions(pass.cluster),
     };
-    let revision = revision(pass, "databases", members, &command);
-    if pass.status.database_revision.as_deref() == Some(&*revision) {
+    let last = pass.status.database_revision.clone();
+    let Some(news) = told::news(pass, members, "databases", &command, last.as_deref()) else {
         return;
-    }
+    };
     let Some(pod) = members.writable().and_then(|m| m.pod()).cloned() else {
         return pass.wait(Step::Databases, "NoPrimary", "no database accepts writes yet");
     };
-    let text = "the databases differ from what was last set".into();
-    pass.exec(Step::Databases, Reason::Because { word: "Databases", text }, &pod, command, 60);
-    pass.remember(Step::Databases, serde_json::json!({ "databaseRevision": &*revision }));
+    let reason = Reason::Because { word: "Databases", text: news.why };
+    pass.exec(Step::Databases, reason, &pod, command, 60);
+    pass.remember(Step::Databases, serde_json::json!({ "databaseRevision": news.record }));
 }
 
 /// The extensions that every database gets.
@@ -37,25 +36,6 @@ fn extensions(cluster: &crate::cluster::Cluster) -> Vec<String> {
         all.extend(["postgis", "postgis_topology", "fuzzystrmatch", "postgis_tiger_geocoder"]);
     }
     all.into_iter().map(String::from).collect()
-}
-
-/// What a command was run with, and in which database system: another system has to be told anew.
-/// `of` names the purpose of the command.
-pub fn revision(
-    pass: &mut Pass<'_>,
-    of: &'static str,
-    members: &Members,
-    command: &Command,
-) -> Arc<str> {
-    let system = members.system_identifier.as_deref();
-    pass.memo.revision(of, system, command, || revision_in(system, command))
-}
-
-fn revision_in(system: Option<&str>, command: &Command) -> String {
-    let rendered = command.render();
-    let stdin = rendered.stdin.as_ref().map(|s| s.expose().to_vec()).unwrap_or_default();
-    let digest = crate::hash::digest(&(rendered.argv, stdin)).to_string();
-    safe_hash([system.unwrap_or_default(), &*digest])
 }
 
 #[cfg(test)]

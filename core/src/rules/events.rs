@@ -13,7 +13,9 @@ use crate::pass::Pass;
 use crate::patroni::kept::kept;
 use crate::plan::{Op, Write};
 use crate::report::{Outcome, Reason, Step};
-use crate::rules::{archiving, expiry, memory, parameters, standby_lag, volume_state};
+use crate::rules::{
+    archiving, expiry, memory, parameters, standby_lag, too_far_behind, volume_state,
+};
 use crate::unbuilt;
 
 /// Events for conditions that begin to say something else, and for fields that are not built yet.
@@ -43,7 +45,9 @@ pub fn of_changed_conditions(pass: &Pass<'_>) -> Vec<Write> {
             && (c.status == "False" || old(c).is_some_and(|o| o.status != "Unknown"))
     };
     // What is a warning whenever it is there at all.
-    let alarming = |c: &Condition| [expiry::TYPE, memory::TYPE].contains(&&*c.type_);
+    let alarming = |c: &Condition| {
+        [expiry::TYPE, memory::TYPE].contains(&&*c.type_) || c.reason == too_far_behind::REASON
+    };
     let told = changed
         .into_iter()
         .filter(|(c, _)| c.type_ == "Ready" || flows(c) || alarming(c) || blocked(&c.reason));

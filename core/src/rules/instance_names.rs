@@ -37,12 +37,9 @@ fn donors(set: &Set<'_>, members: &Members) -> Vec<String> {
 fn begun<'a>(set: &Set<'_>, members: &'a Members) -> impl Iterator<Item = String> + use<'a> {
     let name = set.name.clone();
     let begun = members.all.values().filter(move |m| {
-        let bare = m.stateful_set.is_none()
-            && m.pods.is_empty()
-            && m.data_claim.is_none()
-            && m.wal_claim.is_none();
         m.set == name
-            && bare
+            && m.is_bare()
+            && m.pods.is_empty()
             && !m.furniture.iter().any(|o| o.terminating() || o.kind == Kind::PersistentVolumeClaim)
     });
     begun.map(|m| m.name.clone())
@@ -62,12 +59,8 @@ fn is_donor(member: &Member, wants_wal: bool) -> bool {
 /// Whether a living Pod is all that was seen of an instance. A Pod has a StatefulSet and mounts a claim, so what was read
 /// of those is older than the Pod, and the instance is there already.
 fn is_only_a_pod(member: &Member) -> bool {
-    let claims = member.data_claim.is_some() || member.wal_claim.is_some();
     let pods = &member.pods;
-    member.stateful_set.is_none()
-        && !claims
-        && !pods.is_empty()
-        && !pods.iter().any(|p| p.terminating())
+    member.is_bare() && !pods.is_empty() && !pods.iter().any(|p| p.terminating())
 }
 
 /// Names by number that nothing bears, whatever its state, but for a Pod that is alone.

@@ -11,7 +11,7 @@ use crate::pass::Pass;
 use crate::report::{Reason, Step};
 use crate::rules::members::{Member, Members};
 use crate::rules::shutdown::Phase;
-use crate::rules::{instance_names, only_copy, pki, volumes, wal_volume};
+use crate::rules::{instance_names, only_copy, pki, returning, volumes, wal_volume};
 use crate::{labels, names};
 
 /// The names of all instances that should exist and have their volumes.
@@ -90,8 +90,8 @@ fn scale_unwanted(
     }
 }
 
-/// Brings the StatefulSet of an instance back that is no longer wanted and may have the only copy of the data. What its set
-/// asked for is no longer known, so it is like those of the first set that there is. Its volumes are left as they are.
+/// Brings the StatefulSet of an instance back that is no longer wanted and may have the only copy of the data. Its volumes
+/// are left as they are.
 fn returns(
     pass: &mut Pass<'_>,
     member: &Member,
@@ -101,17 +101,18 @@ fn returns(
 ) {
     let (cluster, name) = (pass.cluster, &member.name);
     let replicas = phase.replicas(name, Some(member));
-    let Some(like) = cluster.sets().next().filter(|_| replicas > 0) else { return };
-    if member.stateful_set.is_some() {
+    if member.stateful_set.is_some() || replicas == 0 {
         return;
     }
-    let set = Set { name: member.set.clone(), spec: like.spec };
+    let Some(spec) = returning::spec(cluster, member) else { return };
+    let set = Set { name: member.set.clone(), spec: &spec };
     furnish(pass, &set, name, members.initialized, root);
     let claim =
         |claim: &Option<Arc<crate::Object>>| claim.as_ref().map(|c| c.meta.name.to_string());
     let Some(data_claim) = claim(&member.data_claim) else { return };
     let wal_claim = claim(&member.wal_claim);
-    workload(pass, &set, Instance { name: name.clone(), data_claim, wal_claim, replicas });
+    let instance = Instance { name: name.clone(), data_claim, wal_claim, replicas };
+    pass.ensure(Step::Instances, stateful_set(cluster, &set, &instance));
 }
 
 /// What an instance has beside its volumes and its workload.
@@ -119,7 +120,8 @@ fn furnish(pass: &mut Pass<'_>, set: &Set<'_>, name: &str, bootstrapped: bool, r
     let cluster = pass.cluster;
     pki::instance_certificates(pass, root, &set.name, name);
     let repo = replica_method(pass);
-    let input = format!("instance config {} {name} {repo:?} {bootstrapped}", set.name);
+    let wal = cluster.wal_directory(set.spec);
+    let input = format!("instance config {} {name} {repo:?} {bootstrapped} {wal}", set.name);
     pass.ensure_built(Step::Instances, input, || {
         config_maps::instance(cluster, set, name, repo.as_deref(), bootstrapped)
     });

@@ -14,7 +14,7 @@ use crate::object::Object;
 use crate::observed::Observed;
 use crate::patroni::status::{Role, Status};
 use crate::read::Read;
-use crate::rules::{pod_labels, stranded};
+use crate::rules::{diverged, pod_labels, stranded};
 use crate::{names, report::Reason};
 
 /// One instance as it is.
@@ -94,6 +94,12 @@ impl Member {
         set.is_some_and(|s| s.i64_at(&["spec", "replicas"]) != Some(0))
     }
 
+    /// Whether it has a StatefulSet that is not on its way out: without one its Pod goes too, in a moment.
+    #[must_use]
+    pub fn stays(&self) -> bool {
+        self.stateful_set.as_ref().is_some_and(|s| !s.terminating())
+    }
+
     /// Whether its database container runs.
     #[must_use]
     pub fn running(&self) -> bool {
@@ -106,9 +112,14 @@ impl Member {
     #[must_use]
     pub fn may_work(&self, now: Timestamp, patience: SignedDuration) -> bool {
         let last_word = self.container().is_some_and(|s| s["ready"] == true);
-        let since = || self.pod()?.condition("Ready")?["lastTransitionTime"].as_str()?.parse().ok();
-        self.running()
-            && (last_word || since().is_some_and(|s: Timestamp| now.duration_since(s) < patience))
+        let since = self.ready_changed();
+        self.running() && (last_word || since.is_some_and(|s| now.duration_since(s) < patience))
+    }
+
+    /// When its Pod became ready, or ceased to be.
+    #[must_use]
+    pub fn ready_changed(&self) -> Option<Timestamp> {
+        self.pod()?.condition("Ready")?["lastTransitionTime"].as_str()?.parse().ok()
     }
 
     /// Whether its database accepts writes, as Patroni says; a standby cluster's leader does not.
@@ -170,11 +181,19 @@ impl Member {
     pub fn verdict(&self) -> (&'static str, &'static str) {
         match self.loses_volume() {
             true => ("VolumeLost", "has lost its volume"),
+            false if self.diverged() => ("Diverged", "has left its leader's history"),
             false => ("Stranded", "can never catch up, since the WAL that it needs is lost,"),
         }
     }
 
-    /// Its claim says that the WAL is lost that it needs next ([`stranded`]), and which backup there was then.
+    /// Its claim says that it left its leader's history ([`diverged`]).
+    #[must_use]
+    pub fn diverged(&self) -> bool {
+        self.stranded_with() == Some(diverged::MARK)
+    }
+
+    /// Its claim says that the WAL is lost that it needs next ([`stranded`]), and which backup there was then; or that it
+    /// left its leader's history.
     #[must_use]
     pub fn stranded_with(&self) -> Option<&str> {
         self.data_claim.as_ref()?.annotation(labels::STRANDED)
@@ -190,6 +209,12 @@ impl Member {
     #[must_use]
     pub fn awaits_backup(&self) -> bool {
         self.stranded_with().is_some() && !self.got_on() && !self.condemned()
+    }
+
+    /// Whether nothing of it was seen but Pods and what lies about it: neither its StatefulSet nor a volume.
+    #[must_use]
+    pub fn is_bare(&self) -> bool {
+        self.stateful_set.is_none() && self.data_claim.is_none() && self.wal_claim.is_none()
     }
 
     /// Whether its data volume was made and it was not seen to be asked to run yet, as its claim says.
@@ -296,15 +321,16 @@ impl Members {
         Ok(members)
     }
 
-    /// Whoever is stranded is given up as soon as there is another backup than when that was found. While nobody leads
-    /// nobody is: its data may be the newest there is.
+    /// Whoever is stranded is given up as soon as there is another backup than when that was found, and who left the
+    /// leader's history at once. While nobody leads nobody is: its data may be the newest there is.
     fn give_up(&mut self, observed: &Observed, cluster: &Cluster) {
         if self.leader().is_none() || !self.all.values().any(Member::awaits_backup) {
             return;
         }
         let now = stranded::backup(observed, cluster);
         for member in self.all.values_mut().filter(|m| m.awaits_backup()) {
-            member.given_up = !now.is_empty() && member.stranded_with() != Some(&*now);
+            let newer = !now.is_empty() && member.stranded_with() != Some(&*now);
+            member.given_up = member.diverged() || newer;
         }
     }
 

@@ -17,7 +17,7 @@ use crate::rules::shutdown::Phase;
 /// The instances that may have the only copy, and what follows for the others.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct OnlyCopy {
-    /// Names of the unwanted ones that have a data volume, in name order. None while somebody leads.
+    /// Names of the unwanted ones that may have data, in name order. None while somebody leads.
     pub holders: Vec<String>,
     /// When the oldest of their volumes was made.
     since: Option<Timestamp>,
@@ -46,13 +46,12 @@ pub fn holders(
     if members.leader().is_some() {
         return found;
     }
-    let has_data = |m: &&Member| m.data_claim.is_some() && !m.condemned();
     let is_wanted = |m: &Member| wanted.iter().any(|(_, names)| names.contains(&m.name));
     // Nobody has newer data than the one that led last, if that is known.
     let last = members.lease.as_deref().and_then(names::workload_of);
-    let last = last.and_then(|name| members.all.get(name)).filter(has_data);
+    let last = last.and_then(|name| members.all.get(name)).filter(|m| m.may_have_data());
     let candidates = members.all.values().filter(|m| last.is_none_or(|l| l.name == m.name));
-    for member in candidates.filter(|m| has_data(m) && !is_wanted(m)) {
+    for member in candidates.filter(|m| m.may_have_data() && !is_wanted(m)) {
         let since = member.data_claim.as_ref().and_then(|c| c.meta.created_at);
         found.since = if found.holders.is_empty() { since } else { found.since.min(since) };
         found.holders.push(member.name.clone());
@@ -173,8 +172,8 @@ mod tests {
         claim.annotation(labels::NEVER_USED).is_some()
     }
 
-    #[test]
-    fn who_never_had_data_waits_for_the_only_one_that_has_it() {
+    /// A cluster that was scaled up while its only instance was down, at rest. Returns the old instance and the new one.
+    fn scaled_up_while_down() -> (World, String, String) {
         let mut world = World::settled(1);
         let old = world.leader();
         world.dead.insert(names::instance_pod(&old));
@@ -183,15 +182,33 @@ mod tests {
         (0..8).for_each(|_| {
             world.round();
         });
-        let new: Vec<String> = world.instances().into_iter().filter(|i| *i != old).collect();
-        assert_eq!((asked(&world, &new[0]), never_used(&world, &new[0])), (Some(0), true));
+        let new = world.instances().into_iter().find(|i| *i != old).expect("a new one");
+        (world, old, new)
+    }
+
+    #[test]
+    fn who_never_had_data_waits_for_the_only_one_that_has_it() {
+        let (mut world, old, new) = scaled_up_while_down();
+        assert_eq!((asked(&world, &new), never_used(&world, &new)), (Some(0), true));
         let (status, reason) = world.condition("Reconciled").expect("a condition");
         assert_eq!((&*status, &*reason), ("False", "OnlyCopy"));
         assert_eq!(taken(&world.plan()), [""; 0]);
         world.dead.clear();
         world.remove(Kind::Pod, &names::instance_pod(&old));
         world.settle();
-        assert_eq!((asked(&world, &new[0]), never_used(&world, &new[0])), (Some(1), false));
+        assert_eq!((asked(&world, &new), never_used(&world, &new)), (Some(1), false));
+    }
+
+    #[test]
+    fn who_never_had_data_holds_no_copy_of_it() {
+        let (mut world, old, new) = scaled_up_while_down();
+        assert!(never_used(&world, &new));
+        world.change(Kind::Endpoints, "hippo-ha", |e| {
+            e["metadata"]["annotations"]["leader"] = "".into();
+        });
+        replace(&mut world);
+        let said = format!("{:?}", world.plan().report.lines);
+        assert!(said.contains(&format!("nobody leads, and {old} may have")), "{said}");
     }
 
     #[test]

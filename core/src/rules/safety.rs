@@ -24,6 +24,8 @@ pub enum Hold {
     AnotherRestarts(String),
     /// Nobody leads.
     NoLeader,
+    /// The leader's StatefulSet is gone or going, and its Pod with it.
+    LeaderGoes(String),
     /// It bears the leader's label while another holds the lease: one of the two reads is old.
     RolesDisagree(String),
     /// An instance holds the lease and has not taken the lead up yet.
@@ -126,6 +128,9 @@ fn living_leader(members: &Members, victim: &Member) -> Result<(), Hold> {
         Some(leader) if leader.name != victim.name && !leader.ready() => {
             Err(Hold::AnotherIsDown(leader.name.clone()))
         }
+        Some(leader) if leader.name != victim.name && !leader.stays() => {
+            Err(Hold::LeaderGoes(leader.name.clone()))
+        }
         Some(_) => Ok(()),
     }
 }
@@ -138,8 +143,10 @@ pub fn heir(
     leader: &Member,
     will_do: impl Fn(&Member) -> bool,
 ) -> Option<Option<String>> {
-    let others = || members.with_workload().filter(|m| m.name != leader.name);
-    let fit = |m: &&Member| m.streaming() && !m.condemned() && will_do(m);
+    // Who is on its way out is asked by Patroni too, as long as its Pod answers.
+    let there = |m: &&Member| m.stateful_set.is_some() || !m.pods.is_empty();
+    let others = || members.all.values().filter(there).filter(|m| m.name != leader.name);
+    let fit = |m: &&Member| m.stays() && m.streaming() && !m.condemned() && will_do(m);
     let first = others().find(fit)?;
     let all = others().all(|m| fit(&m));
     Some((!all).then(|| crate::names::instance_pod(&first.name)))
@@ -151,6 +158,7 @@ impl std::fmt::Display for Hold {
             Hold::AnotherIsDown(name) => write!(f, "instance {name} is down or not streaming yet"),
             Hold::AnotherRestarts(name) => write!(f, "instance {name} restarts its PostgreSQL"),
             Hold::Promoting(name) => write!(f, "instance {name} is only becoming the leader"),
+            Hold::LeaderGoes(name) => write!(f, "instance {name} leads and is on its way out"),
             Hold::NoLeader => f.write_str("no instance leads"),
             Hold::RolesDisagree(name) => {
                 write!(f, "instance {name} bears the leader's label, and another holds the lease")
@@ -212,6 +220,47 @@ mod tests {
                 "{leader} {victim}"
             );
         }
+    }
+
+    #[test]
+    fn while_the_leader_goes_nobody_else_does() {
+        let world = |leaves: fn(&mut Member)| {
+            let (name, mut leader) = member("a", "primary");
+            leaves(&mut leader);
+            Members {
+                all: [(name, leader), replica("b", "streaming"), replica("c", "streaming")].into(),
+                lease: Some("a-0".to_owned()),
+                system_identifier: Some("7".to_owned()),
+                ..Members::default()
+            }
+        };
+        let asked = |members: &Members, name: &str| {
+            may_remove(members, &members.all[name], Timestamp::UNIX_EPOCH)
+        };
+        assert_eq!(asked(&world(|_| ()), "b"), Ok(()));
+        let gone = world(|leader| leader.stateful_set = None);
+        assert_eq!(asked(&gone, "b"), Err(Hold::LeaderGoes("a".to_owned())));
+        assert_eq!(asked(&gone, "a"), Ok(()), "it hands over");
+        let going = world(|leader| {
+            let set = leader.stateful_set.as_mut().map(Arc::make_mut).expect("a StatefulSet");
+            set.meta.deleted_at = Some(Timestamp::UNIX_EPOCH);
+        });
+        assert_eq!(asked(&going, "b"), Err(Hold::LeaderGoes("a".to_owned())));
+    }
+
+    #[test]
+    fn nobody_hands_over_to_one_that_goes_too() {
+        let heir_of = |c: (String, Member)| {
+            let all = [member("a", "primary"), replica("b", "streaming"), c].into();
+            let members = Members { all, ..Members::default() };
+            heir(&members, &members.all["a"], |_| true)
+        };
+        assert_eq!(heir_of(replica("c", "streaming")), Some(None), "Patroni chooses");
+        let (name, mut goes) = replica("c", "streaming");
+        goes.stateful_set = None;
+        assert_eq!(heir_of((name.clone(), goes.clone())), Some(Some("b-0".to_owned())));
+        goes.pods.clear();
+        assert_eq!(heir_of((name, goes)), Some(None), "of it nothing is left");
     }
 
     #[test]

@@ -47,10 +47,7 @@ fn choose<'a>(pass: &Pass<'_>, members: &'a Members) -> Option<&'a Member> {
     let victims = sets.into_iter().filter_map(|set| {
         let wanted =
             pass.cluster.set(set).map_or(0, |s| usize::try_from(s.spec.replicas).unwrap_or(0));
-        let here: Vec<&Member> = members
-            .of_set(set)
-            .filter(|m| m.stateful_set.as_ref().is_some_and(|s| !s.terminating()))
-            .collect();
+        let here: Vec<&Member> = members.of_set(set).filter(|m| m.stays()).collect();
         if here.len() <= wanted {
             return None;
         }

@@ -14,6 +14,7 @@ use crate::plan::Write;
 use crate::read::Read;
 use crate::report::{Outcome, Reason, Step};
 use crate::rules::members::{Member, Members};
+use crate::rules::too_far_behind;
 
 /// The condition types that are kept here.
 mod kinds {
@@ -147,7 +148,13 @@ fn ready(pass: &mut Pass<'_>, members: &Members) {
                     ),
                 )
             }
-            _ => (false, "NoPrimary", no_primary(pass, members)),
+            _ => match too_far_behind::why(pass, members) {
+                Some(why) => {
+                    let all: Vec<String> = [why].into_iter().chain(problems(members)).collect();
+                    (false, too_far_behind::REASON, all.join("; "))
+                }
+                None => (false, "NoPrimary", no_primary(pass, members)),
+            },
         },
     };
     condition(pass, kinds::READY, Some(status), reason, &text);
@@ -171,10 +178,7 @@ fn users_are_set(pass: &Pass<'_>) -> bool {
 
 /// What stands in the way of a primary, in the words of whoever knows best.
 fn no_primary(pass: &Pass<'_>, members: &Members) -> String {
-    let mut problems: Vec<String> =
-        members.all.values().filter_map(|m| pod_problem(m.pods.first()?)).collect();
-    problems.sort();
-    problems.dedup();
+    let problems = problems(members);
     if !problems.is_empty() {
         return problems.join("; ");
     }
@@ -185,6 +189,15 @@ fn no_primary(pass: &Pass<'_>, members: &Members) -> String {
         _ => None,
     });
     waiting.unwrap_or_else(|| "no instance accepts writes".into())
+}
+
+/// Why instances do not run, in name order.
+fn problems(members: &Members) -> Vec<String> {
+    let mut all: Vec<String> =
+        members.all.values().filter_map(|m| pod_problem(m.pods.first()?)).collect();
+    all.sort();
+    all.dedup();
+    all
 }
 
 /// Why a Pod does not run, if it says so itself.

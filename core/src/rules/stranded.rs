@@ -80,14 +80,15 @@ pub fn judge(pass: &mut Pass<'_>, members: &Members) {
                 "the WAL that instance {} needs, after {at}, is neither on the leader nor in a repository",
                 member.name
             );
-            mark(pass, member, backup(pass.observed, pass.cluster).into(), text);
+            let backup = backup(pass.observed, pass.cluster);
+            mark(pass, member, "Stranded", backup.into(), text);
         }
     }
     for member in members.all.values() {
         if member.stranded_with().is_some() && member.got_on() {
             let text = format!("instance {} got on after all", member.name);
-            mark(pass, member, Value::Null, text);
-        } else if member.awaits_backup() {
+            mark(pass, member, "Stranded", Value::Null, text);
+        } else if member.awaits_backup() && !member.diverged() {
             let text = format!(
                 "instance {} can never catch up: the WAL that it needs is lost, since it was not archived. It is \
                  replaced when a backup is there that was made after that",
@@ -98,10 +99,17 @@ pub fn judge(pass: &mut Pass<'_>, members: &Members) {
     }
 }
 
-fn mark(pass: &mut Pass<'_>, member: &Member, value: Value, text: String) {
+/// Writes on an instance's claim what keeps it from catching up, or that nothing does.
+pub(super) fn mark(
+    pass: &mut Pass<'_>,
+    member: &Member,
+    word: &'static str,
+    value: Value,
+    text: String,
+) {
     let Some(claim) = &member.data_claim else { return };
     let patch = json!({"metadata": {"annotations": {labels::STRANDED: value}}});
-    pass.patch_as_read(Step::Instances, Reason::Because { word: "Stranded", text }, claim, patch);
+    pass.patch_as_read(Step::Instances, Reason::Because { word, text }, claim, patch);
 }
 
 #[cfg(test)]
@@ -169,7 +177,7 @@ mod tests {
             let of = |q: &&Query| matches!(q.command, Command::WalPlace { .. });
             observed.answers.keys().filter(of).count()
         };
-        let (mut world, _) = world("nowhere");
+        let (mut world, behind) = world("nowhere");
         world.round();
         assert_eq!(asked(&world), 1);
         for (key, value) in [
@@ -181,6 +189,11 @@ mod tests {
             other.edit(|s| s[key] = value);
             assert_eq!(asked(&other), 0, "{key}");
         }
+        let mut gone = world.clone();
+        gone.change(Kind::Pod, &names::instance_pod(&behind), |p| {
+            p["status"]["containerStatuses"] = json!([]);
+        });
+        assert_eq!(asked(&gone), 0, "what a Pod said that runs no more is old");
         world.behind.clear();
         world.round();
         assert_eq!(asked(&world), 0, "everybody streams");

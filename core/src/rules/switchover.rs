@@ -7,11 +7,15 @@
 
 use crate::api::patroni::{Switchover, SwitchoverType};
 use crate::command::Command;
+use crate::kind::Kind;
 use crate::labels;
+use crate::names;
 use crate::pass::Pass;
+use crate::patroni::dcs::Leader;
+use crate::read::Read;
 use crate::report::{Reason, Step};
 use crate::rules::members::{Member, Members};
-use crate::rules::safety;
+use crate::rules::{safety, told};
 
 /// A failover waits for nobody; a switchover ends with the old primary's checkpoint.
 const DEADLINE_S: u32 = 60;
@@ -44,6 +48,10 @@ pub fn one(pass: &mut Pass<'_>, members: &Members) {
     let noted = noted(pass, &trigger);
     let there = asked.target_instance.as_ref().is_none_or(|target| *target == leader.name);
     if there && (asked.target_instance.is_some() || noted.is_some_and(|noted| noted < timeline)) {
+        if asked.type_ == SwitchoverType::Failover && told::doubt(pass) {
+            let text = "what the former leader was told is told again";
+            return pass.wait(Step::Switchover, "Switchover", text);
+        }
         return done(pass, trigger, &leader.name);
     }
     if noted != Some(timeline) {
@@ -111,11 +119,27 @@ fn later(pass: &mut Pass<'_>, asked: &Switchover, members: &Members, why: &str) 
     let Some(target) = target.filter(|_| asked.type_ == SwitchoverType::Failover) else {
         return pass.wait(Step::Switchover, "Switchover", format!("a switchover waits: {why}"));
     };
-    // The lease must have run out: before that Patroni may be about to choose by itself.
-    if members.lease.is_some() || !target.running() {
+    // The lease must have run out: before that Patroni may be about to choose by itself. A leader that is lost leaves its
+    // name in it.
+    let lease = Leader::of(pass.observed, &pass.cluster.name).unwrap_or_default();
+    let now = pass.context.now;
+    if !target.running() || !lease.is_over(now) {
+        lease.lasts_still(now).into_iter().for_each(|left| pass.look_again(left));
         return pass.wait(Step::Switchover, "Switchover", format!("a failover waits: {why}"));
     }
+    if stands(pass, &target.name) {
+        let text = format!("Patroni was asked for a failover to {}", target.name);
+        return pass.wait(Step::Switchover, "Failover", text);
+    }
     fail_over(pass, target);
+}
+
+/// Whether Patroni's store holds a request that an instance should lead.
+fn stands(pass: &Pass<'_>, name: &str) -> bool {
+    let place = names::scope_failover(&pass.cluster.name);
+    let Read::Known(all) = pass.observed.labelled(Kind::Endpoints) else { return false };
+    let request = all.iter().find(|e| *e.meta.name == *place);
+    request.and_then(|r| r.annotation("member")) == Some(&*names::instance_pod(name))
 }
 
 /// Whom to name; nobody where Patroni may choose.
@@ -144,7 +168,7 @@ fn candidate<'a>(
             "targetInstance {name} is no instance of the cluster; there are {all}"
         ));
     };
-    if !eligible(target) {
+    if target.patroni.as_ref().is_some_and(|s| s.nofailover) {
         return Err(format!("targetInstance {name} bears the tag nofailover"));
     }
     let fit = match asked.type_ {
@@ -169,14 +193,14 @@ fn change(pass: &mut Pass<'_>, asked: &Switchover, leader: &Member, target: Opti
         Some(target) => format!("instance {} shall lead", target.name),
         None => format!("another instance than {} shall lead", leader.name),
     };
-    let candidate = target.map(|t| crate::names::instance_pod(&t.name));
+    let candidate = target.map(|t| names::instance_pod(&t.name));
     pass.hand_over(Step::Switchover, why, &pod, candidate);
 }
 
 fn fail_over(pass: &mut Pass<'_>, target: &Member) {
     let Some(pod) = target.pod().cloned() else { return };
     let command = Command::Failover {
-        scope: crate::names::scope(&pass.cluster.name),
+        scope: names::scope(&pass.cluster.name),
         candidate: pod.meta.name.to_string(),
     };
     let text = format!("instance {} shall lead, whatever became of the primary", target.name);
@@ -191,6 +215,7 @@ fn fail_over(pass: &mut Pass<'_>, target: &Member) {
 
 #[cfg(test)]
 mod tests {
+    use jiff::SignedDuration;
     use serde_json::{Value, json};
 
     use crate::Kind;
@@ -198,7 +223,7 @@ mod tests {
     use crate::labels;
     use crate::names;
     use crate::plan::Op;
-    use crate::test_support::{CLUSTER, World, commands};
+    use crate::test_support::{CLUSTER, World, commands, endpoints};
 
     /// Asks for a switchover by this value.
     fn ask(world: &mut World, switchover: Value, trigger: &str) {
@@ -338,10 +363,14 @@ mod tests {
 
     #[test]
     fn a_target_that_lags_or_must_not_lead_is_refused() {
-        for status in [
-            json!({"role": "replica", "state": "starting"}),
-            json!({"role": "replica", "state": "running", "replication_state": "streaming",
-                "tags": {"nofailover": true}}),
+        for (status, said) in [
+            (json!({"role": "replica", "state": "starting"}), "its state is starting"),
+            (
+                json!({"role": "replica", "state": "running", "replication_state": "streaming",
+                    "tags": {"nofailover": true}}),
+                "bears the tag nofailover",
+            ),
+            (Value::Null, "its state is unknown"),
         ] {
             let mut world = World::settled(3);
             let target = world.replicas()[0].clone();
@@ -354,8 +383,8 @@ mod tests {
                 assert_eq!(commands(&plan), [], "{status}");
                 world.execute(&plan, usize::MAX).expect("no refusal");
             }
-            let (_, reason) = world.condition("Reconciled").expect("a condition");
-            assert_eq!(reason, "Switchover", "{status}");
+            let told = world.cluster().condition("Reconciled").expect("a condition").to_string();
+            assert!(told.contains("\"Switchover\"") && told.contains(said), "{status}: {told}");
         }
     }
 
@@ -375,5 +404,61 @@ mod tests {
         assert!(nobody.contains("a switchover waits: no instance leads"), "{nobody}");
         let silent = says(json!({"role": "primary", "state": "running"}));
         assert!(silent.contains("the primary does not say its timeline yet"), "{silent}");
+    }
+
+    #[test]
+    fn a_failover_from_a_lost_leader_begins_when_its_lease_is_over_and_all_is_told_again() {
+        let mut world = World::settled(2);
+        let (leader, target) = (world.leader(), world.replicas()[0].clone());
+        let pod = names::instance_pod(&leader);
+        world.dead.insert(pod.clone());
+        world.change(Kind::Pod, &pod, |p| p["status"]["containerStatuses"] = json!([]));
+        let renewed = world.now.to_string();
+        world.change(Kind::Endpoints, &names::scope("hippo"), |e| {
+            e["metadata"]["annotations"]["renewTime"] = renewed.into();
+            e["metadata"]["annotations"]["ttl"] = "30".into();
+        });
+        let failover =
+            json!({"enabled": true, "type": "Failover", "targetInstance": target.clone()});
+        ask(&mut world, failover, "one");
+        let failovers = |world: &mut World| {
+            let all = commands(&world.plan());
+            all.into_iter().filter(|(_, c)| matches!(c, Command::Failover { .. })).count()
+        };
+        world.now += SignedDuration::from_secs(59);
+        assert_eq!(failovers(&mut world), 0);
+        assert_eq!(world.plan().requeue, Some(std::time::Duration::from_secs(1)));
+        world.now += SignedDuration::from_secs(1);
+        assert_eq!(failovers(&mut world), 1);
+        for (member, expected) in [(&target, 0), (&leader, 1)] {
+            let mut asked = world.clone();
+            let request = names::scope_failover("hippo");
+            endpoints(&mut asked, &request, "member", &names::instance_pod(member));
+            assert_eq!(failovers(&mut asked), expected, "Patroni was asked for {member}");
+        }
+        // Under the new lease, whatever write the operator dies after.
+        world.change(Kind::Endpoints, &names::scope("hippo"), |e| {
+            e["metadata"]["annotations"]["acquireTime"] = "2026-03-01T13:00:00Z".into();
+        });
+        world.commands.clear();
+        for (passes, writes) in (0..6).flat_map(|p| (0..6).map(move |w| (p, w))) {
+            let mut world = world.clone();
+            (0..passes).for_each(|_| {
+                world.round();
+            });
+            let plan = world.plan();
+            world.execute(&plan, writes).expect("no refusal");
+            world.settle();
+            assert_eq!(world.leader(), target);
+            let done = status(&world);
+            for wanted in ["set up users", "create databases"] {
+                let told = |(pod, command): &(String, Command)| {
+                    *pod == names::instance_pod(&target) && command.label().contains(wanted)
+                };
+                let times = world.commands.iter().filter(|c| told(c)).count();
+                assert!(times == 1 || times == 2, "{passes} {writes}: {times} times {wanted}");
+                assert_eq!(done, "one", "{passes} {writes}");
+            }
+        }
     }
 }

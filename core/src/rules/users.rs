@@ -20,6 +20,7 @@ use crate::read::Read;
 use crate::report::{Reason, Step};
 use crate::rules::members::Members;
 use crate::rules::pki::{bare, kept_input};
+use crate::rules::told;
 use crate::{labels, names};
 
 /// Names that are superusers: as the tutorial has it, and as the images have it.
@@ -169,17 +170,16 @@ fn roles(pass: &mut Pass<'_>, members: &Members, users: Vec<UserStatement>) {
         return;
     }
     let command = Command::Users { users };
-    let revision = super::databases::revision(pass, "users", members, &command);
-    if pass.status.users_revision.as_deref() == Some(&*revision) {
+    let last = pass.status.users_revision.clone();
+    let Some(news) = told::news(pass, members, "users", &command, last.as_deref()) else {
         return;
-    }
+    };
     let Some(pod) = members.writable().and_then(|m| m.pod()).cloned() else {
         return pass.wait(Step::Users, "NoPrimary", "no database accepts writes yet");
     };
-    let reason =
-        Reason::Because { word: "Users", text: "the users differ from what was last set".into() };
+    let reason = Reason::Because { word: "Users", text: news.why };
     pass.exec(Step::Users, reason, &pod, command, 30);
-    pass.remember(Step::Users, json!({ "usersRevision": &*revision }));
+    pass.remember(Step::Users, json!({ "usersRevision": news.record }));
 }
 
 #[cfg(test)]

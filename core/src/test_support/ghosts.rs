@@ -179,10 +179,13 @@ fn patroni(world: &mut World) {
             (true, true) => ("standby_leader", "master"),
             _ => ("replica", "replica"),
         };
-        let timeline = world.timeline;
-        let mut status = json!({"state": "running", "role": role, "timeline": timeline});
         let behind = names::workload_of(&pod.meta.name).is_some_and(|i| world.behind.contains(i));
-        status["xlog_location"] = json!(if behind && !leads { 5 << 24 } else { 9 << 24 });
+        let (timeline, position) = match behind && !leads {
+            true => (1, 5 << 24),
+            false => (world.timeline, 9 << 24),
+        };
+        let mut status = json!({"state": "running", "role": role, "timeline": timeline});
+        status["xlog_location"] = json!(position);
         if !leads {
             let state = if behind { "in archive recovery" } else { "streaming" };
             status["replication_state"] = state.into();
@@ -210,7 +213,8 @@ pub fn lead(world: &mut World, pod: &str) {
     }
 }
 
-fn endpoints(world: &mut World, name: &str, annotation: &str, value: &str) {
+/// Writes an annotation on one of Patroni's Endpoints, and makes it where it is missing.
+pub fn endpoints(world: &mut World, name: &str, annotation: &str, value: &str) {
     let mut object = world.get(Kind::Endpoints, name).map_or_else(
         || {
             let mut new = Object::new(Kind::Endpoints, NAMESPACE, name);

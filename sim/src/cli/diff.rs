@@ -8,11 +8,17 @@ use serde_json::json;
 
 use super::{DiffArgs, Trouble};
 use crate::look::{compare, record};
+use crate::patroni::config::Version;
 use crate::scenario::driver::Build;
 use crate::scenario::language::{Act, Scenario};
 use crate::scenario::manifests;
 use crate::scenario::node::InputError;
 use crate::scenario::parse::load;
+
+/// Reads a version of Patroni.
+pub(super) fn patroni(text: &str) -> Result<Version, String> {
+    Version::parse(text).ok_or_else(|| "expected 3, 4 or a version like 4.0.7".to_owned())
+}
 
 pub(super) fn run(args: &DiffArgs, build: &Build<'_>) -> Result<(), Trouble> {
     let first = load(&args.first)?;

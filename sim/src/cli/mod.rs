@@ -43,6 +43,7 @@ pub use figures::BENCHES;
 pub use run::whole;
 
 use crate::explore::cut::Cut;
+use crate::patroni::config::Version;
 use crate::scenario::driver::Build;
 use crate::scenario::node::InputError;
 
@@ -171,9 +172,9 @@ struct DiffArgs {
     /// The seed of the second run.
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
-    /// The major version of Patroni in the second run.
-    #[arg(long, value_name = "V", value_parser = clap::value_parser!(u8).range(3..=4))]
-    patroni: Option<u8>,
+    /// The version of Patroni in the second run: 3, 4 or a version like 4.0.7.
+    #[arg(long, value_name = "V", value_parser = diff::patroni)]
+    patroni: Option<Version>,
     /// What the second run applies instead of what its first `apply` names.
     #[arg(long, value_name = "PATH")]
     manifest: Option<PathBuf>,

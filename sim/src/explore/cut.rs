@@ -105,6 +105,9 @@ impl Cut {
             driver.fault_at(message.at + RESTART, message.kube, Break::Operator(true));
         }
         let refuse = |status: Status| world::Cut::Refuse(Box::new(status));
+        // What arrives when its sender has started again, since it was held up on a node that stands still, ends it no more:
+        // nobody would start it a second time.
+        let at_most = dies.then_some(message.at + RESTART);
         let called = matches!(message.which, Which::Exec(_) | Which::Rest(_));
         let (point, cut) = match self {
             Self::CrashBefore => (Point::Sent, world::Cut::Crash),
@@ -144,7 +147,7 @@ impl Cut {
                     world.faults.add_first(Rule {
                         name: "cut".into(),
                         from: Time::START,
-                        until: None,
+                        until: at_most,
                         left: Some(1),
                         every: 1,
                         seen: 0,

@@ -15,11 +15,29 @@ impl Version {
     /// The version that the reference describes.
     pub const BASELINE: Version = Version(4, 1, 4);
 
-    /// Reads `4.1.4`.
+    /// Reads `4.0.7`, or a major version alone: `3` is 3.3.9, `4` is [`Self::BASELINE`]. None for anything else, and for
+    /// versions that the model does not know.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let mut parts = text.split('.').map(|p| p.parse().ok());
-        Some(Self(parts.next()??, parts.next()??, parts.next().flatten().unwrap_or(0)))
+        let parts: Option<Vec<u16>> = text.split('.').map(|p| p.parse().ok()).collect();
+        match parts?[..] {
+            [3] => Some(Self(3, 3, 9)),
+            [4] => Some(Self::BASELINE),
+            [major @ 3..=4, minor, patch] => Some(Self(major, minor, patch)),
+            _ => None,
+        }
+    }
+
+    /// Whether a standby looks each turn whether it left its leader's history, as long as its timeline is an earlier
+    /// one: from 3.3.9, 4.0.8 and 4.1.1 on. Before, it looks when the leader changes and when it starts.
+    #[must_use]
+    pub fn looks_for_divergence_when_behind(self) -> bool {
+        let Self(major, minor, patch) = self;
+        match (major, minor) {
+            (3, 3) => patch >= 9,
+            (4, 0) => patch >= 8,
+            _ => self >= Self(4, 1, 1),
+        }
     }
 
     /// The word for a leader's role in status and REST: `primary` from 4.0 on, `master` before.

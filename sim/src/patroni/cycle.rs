@@ -430,10 +430,12 @@ impl Member {
         let store = self.store();
         let now = cx.clock();
         let mut map = self.lease(now);
-        map.insert("acquireTime".into(), stamp(now).into());
+        let same = store.recorded_leader() == Some(&*self.config.name);
+        // Who takes again what it had lost by time alone has led since it first took it (`attempt_to_acquire_leader`).
+        let kept = store.annotation(Slot::Leader, "acquireTime").filter(|_| same);
+        map.insert("acquireTime".into(), kept.map_or_else(|| stamp(now).into(), Into::into));
         let before =
             store.annotation(Slot::Leader, "transitions").and_then(|t| t.parse::<u64>().ok());
-        let same = store.recorded_leader() == Some(&*self.config.name);
         let transitions = match before {
             None if store.object(Slot::Leader).is_none_or(|o| o.annotation("leader").is_none()) => {
                 0

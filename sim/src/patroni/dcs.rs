@@ -255,6 +255,13 @@ impl Dcs {
         address(pod, "conn_url")
     }
 
+    /// The timeline that a member's status says.
+    #[must_use]
+    pub fn timeline_of(pod: &Object) -> Option<u32> {
+        let (_, rest) = pod.annotation("status")?.split_once("\"timeline\":")?;
+        rest.split([',', '}']).next()?.parse().ok()
+    }
+
     /// A patch or, when the object is unknown, a creation; `guard` sends the resourceVersion along.
     #[must_use]
     pub fn write(

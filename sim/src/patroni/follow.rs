@@ -1,6 +1,7 @@
 //! A node that does not lead: whom it follows, and whether its data may (patroni.md §2.7, §2.8).
 
 use crate::patroni::action::Kind;
+use crate::patroni::dcs::Dcs;
 use crate::patroni::demote::Mode;
 use crate::patroni::member::{Member, Role, Word};
 use crate::patroni::receive::Upstream;
@@ -45,7 +46,7 @@ impl Member {
     /// Where a member's PostgreSQL is.
     pub(super) fn upstream_to(&self, name: &str) -> Option<Upstream> {
         let pod = self.store().pod(name)?;
-        let (host, port) = super::dcs::Dcs::sql_of(pod)?;
+        let (host, port) = Dcs::sql_of(pod)?;
         Some(Upstream { name: name.into(), host: host.into(), port })
     }
 
@@ -83,6 +84,9 @@ impl Member {
             return self.demote(cx, Mode::ImmediateNoLock);
         }
         let upstream = self.wanted_upstream(cx);
+        if self.version().looks_for_divergence_when_behind() && self.is_a_timeline_behind(cx) {
+            self.arm_rewind();
+        }
         match (self.rewind, &upstream) {
             (RewindState::Check, Some(to)) if self.pg.state != State::Starting => {
                 let to = to.resolve(cx, &self.config.namespace);
@@ -95,6 +99,15 @@ impl Member {
             _ => {}
         }
         self.keep_following(cx, upstream);
+    }
+
+    /// Whether the leader says a later timeline than this standby's (`_last_timeline < _leader_timeline`, ha.py of
+    /// 4.1.4). What the archive still gave of the earlier one may have led past the fork since the last look.
+    fn is_a_timeline_behind(&self, cx: &Cx<'_>) -> bool {
+        let leader = self.leader(cx.now()).and_then(|name| self.store().pod(name));
+        let theirs = leader.and_then(|pod| Dcs::timeline_of(pod));
+        let own = self.look(cx).map(|data| data.timeline);
+        self.pg.state == State::Standby && own.zip(theirs).is_some_and(|(own, theirs)| own < theirs)
     }
 
     /// Starts or points PostgreSQL to its upstream.

@@ -564,6 +564,12 @@ impl Member {
             } else {
                 data.control = Control::InProduction;
                 data.standby_signal = false;
+                // A backend's death may have cut the checkpoint short that follows a promotion. Crash recovery ends with one,
+                // and Patroni sees in the control file that it needs no other (`ensure_checkpoint_after_promote`).
+                if data.checkpoint_timeline != data.timeline {
+                    data.checkpoint(now, false);
+                    self.checkpointed = true;
+                }
                 if data.floors != floors {
                     data.write(now, crate::postgres::wal::Change::Parameters(floors));
                 }

@@ -17,6 +17,9 @@ use crate::time::Span;
 use crate::world::call::{Call, CallError, Reply};
 use crate::world::{Cx, Ticket};
 
+/// What patronictl says when nobody's REST API answered and it wrote the request itself.
+const FELL_BACK: &str = "Could not failover using Patroni api, falling back to DCS";
+
 /// The output of a program that succeeded.
 pub(super) fn printed(text: impl Into<String>) -> Output {
     Output { exit: 0, stdout: text.into().into(), stderr: "".into() }
@@ -268,7 +271,7 @@ impl Member {
             }
             Talk::ConfigWritten if ok => self.answer_rest(cx, asker, 200, self.document()),
             Talk::ConfigWritten => self.answer_rest(cx, asker, 409, "conflict"),
-            Talk::CtlWritten => cx.reply(asker, Reply::Exec(printed("request written"))),
+            Talk::CtlWritten => cx.reply(asker, Reply::Exec(printed(FELL_BACK))),
             Talk::CtlConfig if ok => {
                 cx.reply(asker, Reply::Exec(printed("Configuration changed\n")))
             }

@@ -116,8 +116,7 @@ impl Checker for State {
         if switched(cluster, "paused") || cluster.terminating() {
             return;
         }
-        let blind_for = pass.context.blind_since.map(|at| pass.context.now.duration_since(at));
-        let soon = blind_for.is_some_and(|age| age.as_secs() < UNTOLD_S);
+        let soon = pass.context.blind_for().is_some_and(|age| age.as_secs() < UNTOLD_S);
         let waits = pass.plan.report.lines.iter().find_map(|(step, outcome)| match outcome {
             // What is watched again in a moment is no long wait.
             Outcome::Waiting(ivory_core::report::Reason::Unreadable { .. }) if soon => None,

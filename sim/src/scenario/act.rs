@@ -31,6 +31,7 @@ pub fn deed(scene: &Scene<'_>, act: &Act) -> Result<Option<Deed>, String> {
         }
         Act::Patch { of, with } => {
             let refs = existing(scene, of)?;
+            let with = named(scene, with)?;
             let patch = |r: &Ref| merge(r, with.clone());
             Deed::Requests(refs.iter().map(patch).collect())
         }
@@ -51,6 +52,28 @@ pub fn deed(scene: &Scene<'_>, act: &Act) -> Result<Option<Deed>, String> {
 pub fn apply(manifest: &Value) -> Result<Ask, String> {
     let object = Object::from_value(manifest.clone()).map_err(|e| e.to_string())?;
     Ok(Ask::Apply(Arc::new(object)))
+}
+
+/// A patch with the names for which it has things in braces.
+fn named(scene: &Scene<'_>, with: &Value) -> Result<Value, String> {
+    Ok(match with {
+        Value::String(text) => match Target::in_braces(text) {
+            None => with.clone(),
+            Some(target) => {
+                let target = target?;
+                match &existing(scene, &target)?[..] {
+                    [one] => one.name.clone().into(),
+                    more => return Err(format!("{target} is {} things, not one", more.len())),
+                }
+            }
+        },
+        Value::Array(list) => list.iter().map(|v| named(scene, v)).collect::<Result<_, _>>()?,
+        Value::Object(map) => map
+            .iter()
+            .map(|(key, value)| Ok((key.clone(), named(scene, value)?)))
+            .collect::<Result<_, String>>()?,
+        _ => with.clone(),
+    })
 }
 
 fn merge(r: &Ref, with: Value) -> Ask {

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::node::At;
 use super::target::{Member, Target};
+use crate::patroni::config::Version;
 use crate::time::Span;
 
 /// One story.
@@ -36,8 +37,8 @@ pub struct Scenario {
 pub struct WorldSpec {
     /// The seed of all its random numbers.
     pub seed: u64,
-    /// Patroni's major version in the images: 3 or 4.
-    pub patroni: u8,
+    /// Patroni's version in the images.
+    pub patroni: Version,
     /// Its Kubernetes clusters; the first is meant where a step names none.
     pub kubes: Vec<KubeSpec>,
 }

@@ -15,6 +15,7 @@ use super::node::{Bad, InputError, Node, Tree, document};
 use super::parse_expect::expectations_of;
 use super::parse_steps::steps;
 use super::words::{Group, words, words_of};
+use crate::patroni::config::Version;
 
 /// What reading a step needs to know.
 pub(super) struct Ctx<'a> {
@@ -97,7 +98,7 @@ fn finale(node: &Node) -> Result<Finale, Bad> {
 /// The world of a scenario that says nothing about it.
 #[must_use]
 pub fn default_world() -> WorldSpec {
-    WorldSpec { seed: 1, patroni: 4, kubes: vec![default_kube("main")] }
+    WorldSpec { seed: 1, patroni: Version::BASELINE, kubes: vec![default_kube("main")] }
 }
 
 fn default_kube(name: &str) -> KubeSpec {
@@ -140,12 +141,13 @@ fn world(node: &Node, folder: &Path) -> Result<WorldSpec, Bad> {
     Ok(world)
 }
 
-fn patroni(node: &Node) -> Result<u8, Bad> {
-    match node.tree {
-        Tree::Int(3) => Ok(3),
-        Tree::Int(4) => Ok(4),
-        _ => Err(node.wrong("3 or 4")),
-    }
+fn patroni(node: &Node) -> Result<Version, Bad> {
+    let version = match &node.tree {
+        Tree::Int(major) => Version::parse(&major.to_string()),
+        Tree::Text(version) => Version::parse(version),
+        _ => None,
+    };
+    version.ok_or_else(|| node.wrong("3, 4 or a version like 4.0.7"))
 }
 
 fn kube(name: &str, node: &Node, folder: &Path, known: &[&str]) -> Result<KubeSpec, Bad> {

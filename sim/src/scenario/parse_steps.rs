@@ -161,7 +161,20 @@ fn patch(node: &Node) -> Result<Act, Bad> {
     if !matches!(with.tree, Tree::Map(_)) {
         return Err(with.wrong("a map to merge into the object"));
     }
+    braces(with)?;
     Ok(Act::Patch { of: fields.or("of", target, Target::Cluster)?, with: with.value() })
+}
+
+/// What stands in braces in a patch has to be something that has a name.
+fn braces(node: &Node) -> Result<(), Bad> {
+    match &node.tree {
+        Tree::List(list) => list.iter().try_for_each(braces),
+        Tree::Map(map) => map.iter().try_for_each(|(_, value)| braces(value)),
+        _ => match node.as_text().and_then(Target::in_braces) {
+            Some(Err(message)) => Err(node.bad(message)),
+            _ => Ok(()),
+        },
+    }
 }
 
 fn metadata(node: &Node, field: &str) -> Result<Act, Bad> {

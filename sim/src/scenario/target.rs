@@ -58,6 +58,14 @@ pub enum Pick {
 }
 
 impl Target {
+    /// The thing that a text in braces stands for, such as `{StatefulSet of replica}`: in a patch, its name. None for every
+    /// other text.
+    #[must_use]
+    pub fn in_braces(text: &str) -> Option<Result<Self, String>> {
+        let inner = text.strip_prefix('{')?.strip_suffix('}')?;
+        Some(Self::parse(inner))
+    }
+
     /// Reads a name.
     ///
     /// # Errors

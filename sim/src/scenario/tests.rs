@@ -116,6 +116,11 @@ fn what_is_not_true_fails_the_story_with_what_was_seen() {
             7,
             "2 Pods are ready, not 1",
         ),
+        (
+            "  - patch: {with: {spec: {image: '{StatefulSet of primary}'}}}\n",
+            4,
+            "there is no StatefulSet of primary now",
+        ),
         ("  - scale: {set: nothing, to: 1}\n", 4, "no instance set nothing; there are instance1"),
         ("  - sql: {user: nobody, insert: 1}\n", 4, "no Secret hippo-pguser-nobody"),
         ("  - fault: {crash_node: node9}\n", 4, "there is no node node9"),
@@ -153,7 +158,8 @@ fn a_mistake_is_shown_at_its_place() {
         ),
         ("description: x\nsteps: {}\n".to_owned(), "2:8: expected a list of steps, found a map"),
         (world("{seeds: 1}"), "2:9: unknown word in `world` `seeds`; did you mean `seed`?"),
-        (world("{patroni: 5}"), "2:18: expected 3 or 4, found 5"),
+        (world("{patroni: 5}"), "2:18: expected 3, 4 or a version like 4.0.7, found 5"),
+        (world("{patroni: 4.1}"), "2:18: expected 3, 4 or a version like 4.0.7, found 4.1"),
         (world("{nodes: 0}"), "2:16: expected a number from 1 to 100, or a list of nodes, found 0"),
         (world("{nodes: [{zon: a}]}"), "2:18: unknown word in a node `zon`; did you mean `zone`?"),
         (
@@ -246,6 +252,10 @@ fn a_mistake_is_shown_at_its_place() {
         (
             story("  - fault: {pause_node: {node: node1, for: 5m}}\n"),
             "3:44: expected between 1s and 255s",
+        ),
+        (
+            story("  - patch: {with: {spec: {image: '{Srvice hippo-ha}'}}}\n"),
+            "3:34: unknown kind `Srvice`; did you mean `Service`?",
         ),
         (
             story("  - each: {of: [Srvice], do: []}\n"),

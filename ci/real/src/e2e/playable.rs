@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use ivory_core::Kind;
+use ivory_sim::patroni::config::Version;
 use ivory_sim::scenario::fields::span_text;
 use ivory_sim::scenario::language::{
     Act, Expectation, Fault, Finale, KubeSpec, Scenario, Step, WorldSpec,
@@ -138,7 +139,7 @@ impl Fit {
         let [kube] = world.kubes.as_slice() else {
             return Err("needs several Kubernetes clusters (simulator only)".to_owned());
         };
-        if world.patroni != 4 {
+        if world.patroni != Version::BASELINE {
             return Err(format!("needs images with Patroni {} (simulator only)", world.patroni));
         }
         let plain = plain();

@@ -44,6 +44,13 @@ fn outcomes() {
         (switchover(), 0, "", "", "refused"),
         (switchover(), 2, "", "Error: No such option: --master", "exit"),
         (failover.clone(), 0, "Successfully failed over to \"c\"", "", "ok"),
+        (
+            failover.clone(),
+            0,
+            "Could not failover using Patroni api, falling back to DCS",
+            "",
+            "ok",
+        ),
         (failover, 0, "Failover failed, details: 503", "", "refused"),
         (restart.clone(), 0, "Success: restart on member a", "", "ok"),
         (restart, 0, "Failed: restart for member a, status code=503", "", "refused"),

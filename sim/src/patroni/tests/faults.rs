@@ -1,10 +1,13 @@
 //! What clocks, disks, names and memory do to members, and that it heals.
 
+use std::sync::Arc;
+
 use crate::client::Client;
 use crate::disk::Trouble;
 use crate::patroni::config::Version;
 use crate::patroni::fault;
 use crate::patroni::tests::bench::{Bench, SCOPE, about, name};
+use crate::postgres::DataDirectory;
 use crate::time::Span;
 use crate::world::ActorId;
 
@@ -76,6 +79,24 @@ fn a_backend_that_dies_costs_a_recovery_and_no_lead() {
     bench.until(10.0, |b| others(&leader).iter().all(|r| b.streams(r)));
 }
 
+/// The crash recovery of a leader that had not yet run the checkpoint after its promotion runs one: who diverged is
+/// rewound (seed 1796283512: it waited for ever).
+#[test]
+fn a_backend_that_dies_right_after_a_promotion_keeps_nobody_from_a_rewind() {
+    let (mut bench, leader, _) = bench(40);
+    fault::freeze_replication(&mut bench.world, bench.alive[&leader], true);
+    bench.run(2.0);
+    bench.kill(&leader);
+    bench.until(30.0, |b| b.leader().is_some_and(|l| l != leader && b.timeline(&l) == 2));
+    let new = bench.leader().expect("a leader");
+    fault::kill_backend(&mut bench.world, bench.alive[&new]);
+    bench.run(10.0);
+    assert_eq!(bench.leader(), Some(new));
+    bench.start(&leader);
+    bench.until(20.0, |b| b.streams(&leader));
+    assert!(bench.journal().contains("rewinds"));
+}
+
 #[test]
 fn a_disk_that_takes_no_writes_ends_its_server_until_it_does() {
     for (seed, trouble) in [(33, Trouble::Full), (34, Trouble::ReadOnly)] {
@@ -128,6 +149,34 @@ fn a_standby_whose_disk_is_full_ends_and_leads_nobody() {
         disk.expect("a volume").trouble = None;
     }
     bench.until(30.0, |b| b.leader().is_some());
+}
+
+/// What the archive has of an old timeline can lead a standby past the fork after it was looked at (seed 1796271704).
+/// From some version on it is looked again; before, only a restart finds it.
+#[test]
+fn a_standby_that_was_led_past_the_fork_is_rewound() {
+    for (version, found) in [
+        (V4, true),
+        (Version(4, 0, 8), true),
+        (Version(4, 0, 7), false),
+        (Version(3, 3, 9), true),
+        (Version(3, 3, 8), false),
+    ] {
+        let mut bench = Bench::healthy(39, version, Bench::quick(), 3);
+        let old = bench.leader().expect("a leader");
+        bench.term(&old);
+        bench.until(30.0, |b| b.leader().is_some_and(|l| l != old));
+        bench.run(10.0);
+        let leader = bench.leader().expect("a leader");
+        let standby = others(&leader).into_iter().find(|n| *n != old).expect("another");
+        let data = bench.data(&standby).clone();
+        let volume = bench.world.kube_mut(bench.kube).volume_mut(&standby).expect("a volume");
+        let strayed = volume.directories.values_mut().next().expect("its data directory");
+        *strayed = DataDirectory { timeline: 1, history: Arc::default(), ..data };
+        bench.run(60.0);
+        assert_eq!(bench.journal().contains("rewinds"), found, "{version}");
+        assert_eq!(bench.streams(&standby), found, "{version}");
+    }
 }
 
 #[test]
