@@ -73,7 +73,7 @@ pub fn would_change_of(
         return fields.leaves().paths();
     };
     let after = if Schema::builtin(live.kind).is_some() {
-        normalise(schema, &applied.view, &mut Findings::default())
+        normalise(schema, applied.view, &mut Findings::default())
     } else {
         applied.view
     };

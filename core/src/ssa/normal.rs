@@ -19,14 +19,14 @@ pub struct Findings {
 /// Brings a [`view`](super::view) of a built-in kind into its canonical form. Metadata stays as it is.
 /// Values of a wrong type are dropped and reported.
 #[must_use]
-pub fn normalise(schema: &Schema, value: &Value, findings: &mut Findings) -> Value {
+pub fn normalise(schema: &Schema, mut value: Value, findings: &mut Findings) -> Value {
     let arena = schema.arena();
+    if !matches!(arena.get(schema.root()), Type::Struct(_)) {
+        return value;
+    }
+    let metadata = value.as_object_mut().and_then(|map| map.remove("metadata"));
     let mut walk = Walk { arena, findings };
-    let metadata = value.get("metadata").cloned();
-    let mut out = match arena.get(schema.root()) {
-        Type::Struct(_) => walk.value(schema.root(), value, None).unwrap_or_default(),
-        _ => value.clone(),
-    };
+    let mut out = walk.value(schema.root(), value, None).unwrap_or_default();
     if let (Some(map), Some(metadata)) = (out.as_object_mut(), metadata) {
         map.insert("metadata".into(), metadata);
     }
@@ -69,85 +69,82 @@ impl Place<'_> {
 
 impl Walk<'_> {
     /// The canonical value; `None` when it has a wrong type.
-    fn value(&mut self, id: TypeId, value: &Value, here: Option<&Place<'_>>) -> Option<Value> {
+    fn value(&mut self, id: TypeId, value: Value, here: Option<&Place<'_>>) -> Option<Value> {
         let arena = self.arena;
         match (arena.get(id), value) {
-            (Type::Any, value) => Some(value.clone()),
-            (Type::Struct(of), Value::Object(map)) => {
-                let mut out = Map::new();
-                for (key, below) in map {
+            (Type::Any, value) => Some(value),
+            (Type::Struct(of), Value::Object(mut map)) => {
+                map.retain(|key, below| {
                     let Some(field) = of.fields.get(&**key) else {
-                        // The caller's walk over metadata, apiVersion and kind is its own.
-                        if !(here.is_none() && matches!(&**key, "apiVersion" | "kind")) {
-                            let mut path = Place::path(here).join(".");
-                            if !path.is_empty() && !key.starts_with('[') {
-                                path.push('.');
-                            }
-                            self.findings.unknown.push(format!("{path}{key}").replace(".[", "["));
-                        }
-                        continue;
+                        self.unknown(key, here);
+                        return false;
                     };
-                    if here.is_none() && key == "metadata" {
-                        continue;
-                    }
                     let place = Place { above: here, step: Step::Field(key) };
-                    if let Some(below) = self.field(&of.name, field, below, &place) {
-                        out.insert(key.clone(), below);
-                    }
-                }
+                    kept(below, |below| self.field(&of.name, field, below, &place))
+                });
                 for (key, field) in &of.fields {
-                    if !(out.contains_key(&**key) || here.is_none() && **key == *"metadata")
+                    if self.stands(field)
+                        && !map.contains_key(&**key)
+                        && !(here.is_none() && **key == *"metadata")
                         && let Some(zero) = self.absent(field)
                     {
-                        out.insert(key.to_string(), zero);
+                        map.insert(key.to_string(), zero);
                     }
                 }
-                Some(Value::Object(out))
+                Some(Value::Object(map))
             }
-            (Type::Map { value: item, .. }, Value::Object(map)) => {
-                let mut out = Map::new();
-                for (key, below) in map {
+            (Type::Map { value: item, .. }, Value::Object(mut map)) => {
+                map.retain(|key, below| {
                     let place = Place { above: here, step: Step::Key(key) };
-                    if let Some(below) = self.value(*item, below, Some(&place)) {
-                        out.insert(key.clone(), below);
-                    }
-                }
-                Some(Value::Object(out))
+                    kept(below, |below| self.value(*item, below, Some(&place)))
+                });
+                Some(Value::Object(map))
             }
-            (Type::List { item, .. }, Value::Array(list)) => {
-                let mut out = Vec::with_capacity(list.len());
-                for (at, below) in list.iter().enumerate() {
+            (Type::List { item, .. }, Value::Array(mut list)) => {
+                let mut at = 0;
+                list.retain_mut(|below| {
                     let place = Place { above: here, step: Step::Item(at) };
-                    out.extend(match below {
+                    at += 1;
+                    kept(below, |below| match below {
                         Value::Null => self.zero(*item),
                         below => self.value(*item, below, Some(&place)),
-                    });
-                }
-                Some(Value::Array(out))
+                    })
+                });
+                Some(Value::Array(list))
             }
             (Type::Scalar(scalar), value) => {
                 let out = canonical(*scalar, value);
-                if out.is_none() {
-                    match unreadable(*scalar, value) {
-                        Some(why) => self.findings.wrong.push(why),
-                        None => self.wrong(id, value, here),
-                    }
-                }
-                out
+                out.map_err(|value| match unreadable(*scalar, &value) {
+                    Some(why) => self.findings.wrong.push(why),
+                    None => self.wrong(id, &value, here),
+                })
+                .ok()
             }
             (_, Value::Null) => self.zero(id),
             (_, value) => {
-                self.wrong(id, value, here);
+                self.wrong(id, &value, here);
                 None
             }
         }
+    }
+
+    fn unknown(&mut self, key: &str, here: Option<&Place<'_>>) {
+        // The caller's walk over apiVersion and kind is its own.
+        if here.is_none() && matches!(key, "apiVersion" | "kind") {
+            return;
+        }
+        let mut path = Place::path(here).join(".");
+        if !path.is_empty() && !key.starts_with('[') {
+            path.push('.');
+        }
+        self.findings.unknown.push(format!("{path}{key}").replace(".[", "["));
     }
 
     fn field(
         &mut self,
         owner: &str,
         field: &Field,
-        value: &Value,
+        value: Value,
         here: &Place<'_>,
     ) -> Option<Value> {
         if value.is_null() {
@@ -181,21 +178,22 @@ impl Walk<'_> {
         (!zero).then_some(out)
     }
 
+    /// Whether something stands for a field that is absent.
+    fn stands(&self, field: &Field) -> bool {
+        if field.pointer {
+            return field.always;
+        }
+        match self.arena.get(field.ty) {
+            Type::Struct(_) => field.always || !field.omit_zero,
+            Type::Scalar(Scalar::Time | Scalar::MicroTime) => !field.omit_zero,
+            Type::Scalar(Scalar::Quantity | Scalar::IntOrText) => true,
+            _ => field.always,
+        }
+    }
+
     /// What stands for an absent field.
     fn absent(&mut self, field: &Field) -> Option<Value> {
-        let ty = self.arena.get(field.ty);
-        if field.pointer {
-            return field.always.then_some(Value::Null);
-        }
-        match ty {
-            Type::Struct(_) if !field.omit_zero => self.zero(field.ty),
-            Type::Scalar(Scalar::Quantity | Scalar::IntOrText) => self.zero(field.ty),
-            Type::Scalar(Scalar::Time | Scalar::MicroTime) => {
-                (!field.omit_zero).then_some(Value::Null)
-            }
-            _ if field.always => self.zero(field.ty),
-            _ => None,
-        }
+        if field.pointer { Some(Value::Null) } else { self.zero(field.ty) }
     }
 
     fn zero(&mut self, id: TypeId) -> Option<Value> {
@@ -203,7 +201,7 @@ impl Walk<'_> {
             Type::Any | Type::Map { .. } | Type::List { .. } => Some(Value::Null),
             Type::Struct(_) => {
                 let place = Place { above: None, step: Step::Field("(zero)") };
-                self.value(id, &Value::Object(Map::new()), Some(&place))
+                self.value(id, Value::Object(Map::new()), Some(&place))
             }
             Type::Scalar(scalar) => Some(match scalar {
                 Scalar::Text => "".into(),
@@ -266,36 +264,34 @@ fn unreadable(scalar: Scalar, value: &Value) -> Option<String> {
     }
 }
 
-fn canonical(scalar: Scalar, value: &Value) -> Option<Value> {
-    match (scalar, value) {
-        (Scalar::Bytes, Value::String(text)) => {
-            use base64::Engine as _;
-            let engine = base64::engine::general_purpose::STANDARD;
-            engine.decode(text).ok().map(|_| value.clone())
-        }
+/// Makes a value canonical where it stands; says whether anything is left of it.
+fn kept(value: &mut Value, canonical: impl FnOnce(Value) -> Option<Value>) -> bool {
+    canonical(value.take()).map(|out| *value = out).is_some()
+}
+
+/// The canonical form; what can't be read is given back.
+fn canonical(scalar: Scalar, value: Value) -> Result<Value, Value> {
+    use base64::Engine as _;
+    let engine = base64::engine::general_purpose::STANDARD;
+    let quantity = |text: &str| text.parse().ok().map(|q: Quantity| q.to_string().into());
+    let other = match (scalar, &value) {
         (Scalar::Text, Value::String(_))
         | (Scalar::Bool, Value::Bool(_))
         | (Scalar::Number, Value::Number(_))
         | (Scalar::IntOrText, Value::String(_))
-        | (Scalar::Time | Scalar::MicroTime, Value::String(_) | Value::Null) => Some(value.clone()),
+        | (Scalar::Bytes, Value::Null)
+        | (Scalar::Time | Scalar::MicroTime, Value::String(_) | Value::Null) => return Ok(value),
+        (Scalar::Bytes, Value::String(text)) if engine.decode(text).is_ok() => return Ok(value),
+        (Scalar::Int | Scalar::IntOrText, Value::Number(n)) if n.is_i64() => return Ok(value),
+        #[expect(clippy::cast_possible_truncation, reason = "it has no fraction")]
         (Scalar::Int | Scalar::IntOrText, Value::Number(n)) => {
-            n.is_i64().then(|| value.clone()).or_else(|| {
-                let float = n.as_f64().filter(|f| f.fract() == 0.0)?;
-                #[expect(clippy::cast_possible_truncation, reason = "it has no fraction")]
-                Some((float as i64).into())
-            })
+            n.as_f64().filter(|f| f.fract() == 0.0).map(|float| (float as i64).into())
         }
-        (Scalar::Quantity, Value::String(text)) => {
-            let quantity: Quantity = text.parse().ok()?;
-            Some(quantity.to_string().into())
-        }
-        (Scalar::Quantity, Value::Number(n)) => {
-            let quantity: Quantity = n.to_string().parse().ok()?;
-            Some(quantity.to_string().into())
-        }
+        (Scalar::Quantity, Value::String(text)) => quantity(text),
+        (Scalar::Quantity, Value::Number(n)) => quantity(&n.to_string()),
         (Scalar::Text, Value::Null) => Some("".into()),
-        (Scalar::Bytes, Value::Null) => Some(Value::Null),
         (Scalar::Quantity, Value::Null) => Some("0".into()),
         _ => None,
-    }
+    };
+    other.ok_or(value)
 }

@@ -35,7 +35,7 @@ fn forced(live: &Object, desired: &Object, manager: &str) -> Object {
         None,
     )
     .expect("forced");
-    let mut out = with_view(live, normalise(schema, &applied.view, &mut Findings::default()));
+    let mut out = with_view(live, normalise(schema, applied.view, &mut Findings::default()));
     out.meta.managed = applied.managed.into();
     out
 }

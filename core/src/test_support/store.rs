@@ -163,7 +163,7 @@ impl World {
         let applied =
             ssa::apply(schema, &found, &base.meta.managed, &wanted, who, true, &ignored, now);
         let applied = applied.map_err(|_| Refused("a conflict in spite of force".into()))?;
-        let view = ssa::normalise(schema, &applied.view, &mut ssa::Findings::default());
+        let view = ssa::normalise(schema, applied.view, &mut ssa::Findings::default());
         let mut new = ssa::with_view(&base, view);
         new.meta.managed = applied.managed.into();
         let controllers = new.meta.owners.iter().filter(|o| o.controller == Some(true)).count();

@@ -84,7 +84,7 @@ impl ApiServer {
         if !self.custom.contains_key(&kind) {
             let body = serde_json::Value::Object((*empty.body).clone());
             let mut findings = ivory_core::ssa::Findings::default();
-            let body = ivory_core::ssa::normalise(self.schema(kind), &body, &mut findings);
+            let body = ivory_core::ssa::normalise(self.schema(kind), body, &mut findings);
             if let serde_json::Value::Object(body) = body {
                 empty.body = Arc::new(body);
             }

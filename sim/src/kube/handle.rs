@@ -244,7 +244,7 @@ impl ApiServer {
             return Ok(fields);
         }
         let mut findings = Findings::default();
-        let stored = normalise(self.schema(object.kind), &Value::Object(fields), &mut findings);
+        let stored = normalise(self.schema(object.kind), Value::Object(fields), &mut findings);
         if let Some(wrong) = findings.wrong.first() {
             return Err(undecodable(object.kind, wrong));
         }
