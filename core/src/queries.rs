@@ -12,7 +12,7 @@ use crate::observed::Observed;
 use crate::read::{Query, Target};
 use crate::rules::members::Members;
 use crate::rules::{
-    archiving, init_sql, parameters, promotion, standby_lag, stranded, volume_state,
+    archiving, init_sql, lost_stanza, parameters, promotion, standby_lag, stranded, volume_state,
 };
 
 /// The questions whose answers the plan will look for in [`Observed::answers`].
@@ -28,6 +28,7 @@ pub fn queries(observed: &Observed, config: &Config) -> Vec<Query> {
         leaving.filter_map(|m| m.pod()).map(|pod| wal_directory(pod)).collect();
     all.extend(init_sql::query(observed, &cluster, &members));
     all.extend(archiving::query(observed, &cluster, &members));
+    all.extend(lost_stanza::query(observed, &cluster, &members));
     all.extend(parameters::query(observed, &cluster, &members));
     all.extend(volume_state::queries(observed, &cluster, &members));
     all.extend(stranded::queries(observed, &cluster, &members));

@@ -77,6 +77,8 @@ pub struct World {
     /// How archiving goes: since when finished WAL waits, when some was archived last (seconds since 1970, 0 for
     /// never), and what the last try came to.
     pub archive: (i64, i64, &'static str),
+    /// What `pgbackrest info` prints.
+    pub backup_info: String,
     /// What became of init SQL by its token: exit status and when it ended. SQL that says `fail` ends with 3.
     pub init_sql: BTreeMap<String, (i32, i64)>,
     /// Where pg_wal is said to be.
@@ -140,6 +142,7 @@ impl World {
             standby: (true, 0),
             parameters: BTreeMap::new(),
             archive: (0, 0, "works"),
+            backup_info: String::new(),
             init_sql: BTreeMap::new(),
             wal_directory: "/pgwal/pg18_wal",
             volumes: "/pgdata 1000000 rw\n".into(),

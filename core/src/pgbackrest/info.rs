@@ -9,6 +9,8 @@ use crate::names::STANZA;
 
 /// pgBackRest's word for "something went wrong with this repository" (`status.code`).
 const STATUS_OTHER: u64 = 99;
+/// pgBackRest's word for "nothing is there under this stanza's name".
+const STATUS_NO_STANZA: u64 = 1;
 
 /// The stanza as the repositories show it.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -22,6 +24,8 @@ pub struct Info {
 pub struct Repo {
     /// Whether the repository could not be looked into; then nothing else here counts.
     pub failed: bool,
+    /// Whether the repository could be looked into and the stanza is not in it at all.
+    pub no_stanza: bool,
     /// pgBackRest's own words for its state, for people.
     pub message: String,
     /// The system identifier that is current in it: of the cluster whose WAL it takes.
@@ -63,7 +67,9 @@ impl Info {
             let status = repo.get("status");
             let field = |name| status.and_then(|s| s.get(name));
             let entry = info.repos.entry(number).or_default();
-            entry.failed = field("code").and_then(Value::as_u64) == Some(STATUS_OTHER);
+            let code = field("code").and_then(Value::as_u64);
+            entry.failed = code == Some(STATUS_OTHER);
+            entry.no_stanza = code == Some(STATUS_NO_STANZA);
             entry.message = text_of(field("message"));
         }
         // The newest entry of a repository's history has the highest id.
@@ -152,14 +158,18 @@ mod tests {
         "name":"db","repo":[
         {"cipher":"none","key":1,"status":{"code":0,"message":"ok"}},
         {"cipher":"none","key":2,"status":{"code":2,"message":"no valid backups"}},
-        {"cipher":"none","key":3,"status":{"code":99,"message":"[039] AccessDenied"}}],
+        {"cipher":"none","key":3,"status":{"code":99,"message":"[039] AccessDenied"}},
+        {"cipher":"none","key":4,"status":{"code":1,"message":"missing stanza path"}}],
         "status":{"code":4,"message":"different across repos"}},{"name":"other"}]"#;
 
     #[test]
     fn repositories_are_told_apart() {
         let info = Info::parse(SAMPLE).expect("readable");
-        let answers = [1, 2, 3, 4].map(|n| info.has_backup(n));
-        assert_eq!(answers, [Some(true), Some(false), None, None]);
+        let answers = [1, 2, 3, 4, 5].map(|n| info.has_backup(n));
+        assert_eq!(answers, [Some(true), Some(false), None, Some(false), None]);
+        let without: Vec<u8> =
+            info.repos.iter().filter(|(_, r)| r.no_stanza).map(|(n, _)| *n).collect();
+        assert_eq!(without, [4]);
         let first = &info.repos[&1];
         assert_eq!(first.system_identifier.as_deref(), Some("7300000000000000002"));
         let oldest = &first.backups[0];

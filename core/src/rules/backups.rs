@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use crate::api::IvoryClusterStatus;
 use crate::api::status::RepoStatus;
 use crate::build::backup_job::{self, BackupJob, target_container};
 use crate::cluster::Cluster;
@@ -17,8 +18,8 @@ use crate::pgbackrest::config::config_hash;
 use crate::plan::{Op, Propagation};
 use crate::read::Read;
 use crate::report::{Reason, Step};
-use crate::rules::config;
 use crate::rules::members::{Member, Members};
+use crate::rules::{config, lost_stanza};
 use crate::{labels, names};
 
 /// How soon a stanza is tried again: settings reach a Pod within about a minute.
@@ -29,17 +30,19 @@ pub fn ensure(pass: &mut Pass<'_>, members: &Members) {
     let Some(pod) = members.writable().and_then(|m| m.pod()).cloned() else {
         return pass.wait(Step::Backups, "NoPrimary", "no database accepts writes yet");
     };
-    if pass.cluster.has_repo_host() && !repo_host_ready(pass) {
+    if pass.cluster.has_repo_host() && !repo_host_ready(&pass.status) {
         return pass.wait(Step::Backups, "RepoHostNotReady", "the repository host is not ready");
     }
-    if !stanza(pass, &pod) {
+    if !lost_stanza::forget(pass, members) || !stanza(pass, &pod) {
         return;
     }
     first_backup(pass, members);
 }
 
-fn repo_host_ready(pass: &Pass<'_>) -> bool {
-    let host = pass.status.pgbackrest.as_ref().and_then(|s| s.repo_host.as_ref());
+/// Whether a status says that the repository's host is ready.
+#[must_use]
+pub fn repo_host_ready(status: &IvoryClusterStatus) -> bool {
+    let host = status.pgbackrest.as_ref().and_then(|s| s.repo_host.as_ref());
     host.is_some_and(|h| h.ready == Some(true))
 }
 

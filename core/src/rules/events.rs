@@ -14,7 +14,7 @@ use crate::patroni::kept::kept;
 use crate::plan::{Op, Write};
 use crate::report::{Outcome, Reason, Step};
 use crate::rules::{
-    archiving, expiry, memory, parameters, standby_lag, too_far_behind, volume_state,
+    archiving, expiry, lost_stanza, memory, parameters, standby_lag, too_far_behind, volume_state,
 };
 use crate::unbuilt;
 
@@ -46,7 +46,8 @@ pub fn of_changed_conditions(pass: &Pass<'_>) -> Vec<Write> {
     };
     // What is a warning whenever it is there at all.
     let alarming = |c: &Condition| {
-        [expiry::TYPE, memory::TYPE].contains(&&*c.type_) || c.reason == too_far_behind::REASON
+        [expiry::TYPE, memory::TYPE].contains(&&*c.type_)
+            || [too_far_behind::REASON, lost_stanza::REASON].contains(&&*c.reason)
     };
     let told = changed
         .into_iter()

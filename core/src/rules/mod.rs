@@ -16,6 +16,7 @@ pub mod init_sql;
 pub mod instance_names;
 pub mod instances;
 pub mod leftovers;
+pub mod lost_stanza;
 pub mod members;
 pub mod memory;
 pub mod only_copy;

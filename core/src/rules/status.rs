@@ -14,7 +14,7 @@ use crate::plan::Write;
 use crate::read::Read;
 use crate::report::{Outcome, Reason, Step};
 use crate::rules::members::{Member, Members};
-use crate::rules::too_far_behind;
+use crate::rules::{lost_stanza, too_far_behind};
 
 /// The condition types that are kept here.
 mod kinds {
@@ -70,7 +70,7 @@ fn leads(member: &Member) -> bool {
 /// Conditions and the generation, from everything that the pass found; then the write, if anything changed.
 pub fn write(pass: &mut Pass<'_>, members: &Members) {
     ready(pass, members);
-    backups(pass);
+    backups(pass, members);
     super::archiving::tell(pass, members);
     super::parameters::tell(pass, members);
     super::standby_lag::tell(pass, members);
@@ -263,7 +263,7 @@ fn promotion(pass: &mut Pass<'_>) {
     }
 }
 
-fn backups(pass: &mut Pass<'_>) {
+fn backups(pass: &mut Pass<'_>, members: &Members) {
     let status = pass.status.pgbackrest.clone().unwrap_or_default();
     if pass.cluster.has_repo_host() {
         let ready = status.repo_host.as_ref().is_some_and(|h| h.ready == Some(true));
@@ -280,10 +280,14 @@ fn backups(pass: &mut Pass<'_>) {
     let Some(repo) = first.and_then(|r| status.repos.iter().find(|s| s.name == r.name)) else {
         return;
     };
-    let (stanza, backup) =
-        (repo.stanza_created == Some(true), repo.replica_create_backup_complete == Some(true));
     let name = &repo.name;
-    let (reason, text) = if stanza {
+    let lost = lost_stanza::lost(pass, members).contains(name);
+    let is = |flag: Option<bool>| flag == Some(true) && !lost;
+    let (stanza, backup) = (is(repo.stanza_created), is(repo.replica_create_backup_complete));
+    let (reason, text) = if lost {
+        let text = format!("{name} has lost its stanza with all backups and WAL: it is begun anew");
+        (lost_stanza::REASON, text)
+    } else if stanza {
         ("StanzaCreated", format!("{name} has its stanza"))
     } else {
         ("StanzaNotCreated", format!("{name} has no stanza yet"))

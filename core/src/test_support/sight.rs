@@ -55,6 +55,7 @@ impl World {
                 let (files, now) = (i64::from(since > 0), self.now.as_second());
                 format!("{files} {} {since} {archived} {now} {last}\n", files << 24)
             }
+            Command::BackupInfo => self.backup_info.clone(),
             Command::ParameterState { .. } => self.parameter_state(),
             Command::StandbyState => {
                 let word = if self.standby.0 { "streaming" } else { "not-streaming" };
