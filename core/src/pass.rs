@@ -16,6 +16,7 @@ use crate::memo::Memo;
 use crate::names::FIELD_MANAGER;
 use crate::object::Object;
 use crate::observed::Observed;
+use crate::patroni::dcs::Leader;
 use crate::plan::{NEVER, Op, Plan, Propagation, Write};
 use crate::read::{Read, SILENT_S};
 use crate::reads::NAMED;
@@ -118,6 +119,14 @@ impl<'a> Pass<'a> {
     /// Looks again after so long, or sooner if something else wants it sooner.
     pub fn look_again(&mut self, after: Duration) {
         self.requeue = Some(self.requeue.map_or(after, |r| r.min(after)));
+    }
+
+    /// Whether nobody holds the lease any more; if somebody does, looks again when it ends unless it is renewed.
+    pub fn lease_is_over(&mut self, lease: &Leader) -> bool {
+        let now = self.context.now;
+        let over = lease.is_over(now);
+        lease.lasts_still(now).filter(|_| !over).into_iter().for_each(|left| self.look_again(left));
+        over
     }
 
     /// Adds a write.

@@ -13,6 +13,7 @@ use crate::observed::Observed;
 use crate::pass::Pass;
 use crate::queries;
 use crate::read::{Query, Read};
+use crate::rules::backups;
 use crate::rules::members::Members;
 use crate::rules::status::{condition, remove};
 
@@ -49,13 +50,11 @@ fn age_s(cluster: &Cluster) -> u32 {
     let status = &cluster.status;
     let failing = status.says_no(TYPE);
     let backrest = status.pgbackrest.as_ref();
-    let host = backrest.and_then(|s| s.repo_host.as_ref()).and_then(|h| h.ready);
     let backed_up = |s: &crate::api::status::PgBackRestStatus| {
         s.repos.iter().any(|r| r.replica_create_backup_complete == Some(true))
     };
-    let well = !failing
-        && backrest.is_some_and(backed_up)
-        && (host == Some(true) || !cluster.has_repo_host());
+    let well =
+        !failing && backrest.is_some_and(backed_up) && backups::repo_host_ready(cluster, status);
     if well { CALM_S } else { TROUBLED_S }
 }
 

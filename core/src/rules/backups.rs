@@ -15,7 +15,6 @@ use crate::kind::Kind;
 use crate::object::Object;
 use crate::pass::Pass;
 use crate::pgbackrest::config::config_hash;
-use crate::plan::{Op, Propagation};
 use crate::read::Read;
 use crate::report::{Reason, Step};
 use crate::rules::members::{Member, Members};
@@ -30,7 +29,7 @@ pub fn ensure(pass: &mut Pass<'_>, members: &Members) {
     let Some(pod) = members.writable().and_then(|m| m.pod()).cloned() else {
         return pass.wait(Step::Backups, "NoPrimary", "no database accepts writes yet");
     };
-    if pass.cluster.has_repo_host() && !repo_host_ready(&pass.status) {
+    if !repo_host_ready(pass.cluster, &pass.status) {
         return pass.wait(Step::Backups, "RepoHostNotReady", "the repository host is not ready");
     }
     if !lost_stanza::forget(pass, members) || !stanza(pass, &pod) {
@@ -39,11 +38,11 @@ pub fn ensure(pass: &mut Pass<'_>, members: &Members) {
     first_backup(pass, members);
 }
 
-/// Whether a status says that the repository's host is ready.
+/// Whether the repository's host is ready, as a status says; a cluster without one waits for none.
 #[must_use]
-pub fn repo_host_ready(status: &IvoryClusterStatus) -> bool {
+pub fn repo_host_ready(cluster: &Cluster, status: &IvoryClusterStatus) -> bool {
     let host = status.pgbackrest.as_ref().and_then(|s| s.repo_host.as_ref());
-    host.is_some_and(|h| h.ready == Some(true))
+    !cluster.has_repo_host() || host.is_some_and(|h| h.ready == Some(true))
 }
 
 /// Whether every repository has its stanza; one command creates those that are missing.
@@ -142,16 +141,8 @@ fn first_backup(pass: &mut Pass<'_>, members: &Members) {
                 _ => "failed",
             }
         );
-        let op = Op::Delete {
-            kind: Kind::Job,
-            namespace: cluster.namespace.clone(),
-            name: job.meta.name.to_string(),
-            uid: job.meta.uid.clone(),
-            resource_version: None,
-            propagation: Propagation::Background,
-        };
         pass.wait(Step::Backups, word, text.clone());
-        return pass.write(Step::Backups, Reason::Because { word, text }, op);
+        return pass.delete(Step::Backups, &job, Reason::Because { word, text });
     }
     let text = format!("backup Job {} runs{}", job.meta.name, silent(pass, members));
     pass.wait(Step::Backups, "FirstBackup", text);

@@ -22,7 +22,7 @@ pub const REASON: &str = "StanzaLost";
 /// repository's host is not ready, which could not say.
 pub fn query(observed: &Observed, cluster: &Cluster, members: &Members) -> Option<Query> {
     let fails = archiving::happens(observed, cluster) && cluster.status.says_no(archiving::TYPE);
-    let answers = !cluster.has_repo_host() || backups::repo_host_ready(&cluster.status);
+    let answers = backups::repo_host_ready(cluster, &cluster.status);
     let pod = members.writable().filter(|m| fails && answers && m.ready())?.pod()?;
     let (target, command) = (queries::database(pod), Command::BackupInfo);
     Some(Query { target, command, deadline_s: 10, max_age_s: 0 })

@@ -266,7 +266,7 @@ fn promotion(pass: &mut Pass<'_>) {
 fn backups(pass: &mut Pass<'_>, members: &Members) {
     let status = pass.status.pgbackrest.clone().unwrap_or_default();
     if pass.cluster.has_repo_host() {
-        let ready = status.repo_host.as_ref().is_some_and(|h| h.ready == Some(true));
+        let ready = super::backups::repo_host_ready(pass.cluster, &pass.status);
         let (reason, text) = if ready {
             ("RepoHostReady", "the repository host is ready")
         } else {

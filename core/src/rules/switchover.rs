@@ -122,9 +122,7 @@ fn later(pass: &mut Pass<'_>, asked: &Switchover, members: &Members, why: &str) 
     // The lease must have run out: before that Patroni may be about to choose by itself. A leader that is lost leaves its
     // name in it.
     let lease = Leader::of(pass.observed, &pass.cluster.name).unwrap_or_default();
-    let now = pass.context.now;
-    if !target.running() || !lease.is_over(now) {
-        lease.lasts_still(now).into_iter().for_each(|left| pass.look_again(left));
+    if !pass.lease_is_over(&lease) || !target.running() {
         return pass.wait(Step::Switchover, "Switchover", format!("a failover waits: {why}"));
     }
     if stands(pass, &target.name) {

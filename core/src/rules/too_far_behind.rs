@@ -20,9 +20,7 @@ pub fn why(pass: &mut Pass<'_>, members: &Members) -> Option<String> {
     let cluster = &pass.cluster.name;
     let lease = Leader::of(pass.observed, cluster)?;
     let written = lease.optime?;
-    let now = pass.context.now;
-    if !lease.is_over(now) {
-        lease.lasts_still(now).into_iter().for_each(|left| pass.look_again(left));
+    if !pass.lease_is_over(&lease) {
         return None;
     }
     let config = Config::of(pass.observed, cluster).and_then(|c| c.dynamic);
